@@ -1,0 +1,89 @@
+"""What every source is: an IterableDataset over the splits of its files."""
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+from torch.utils.data import IterableDataset, get_worker_info
+
+from stonkgs.errors import UserError
+from stonkgs.source.file import expand
+from stonkgs.source.split import Plan, Split, deal
+from stonkgs.statement import Rejection, Statement
+
+#: The three columns that a statement is made of.
+ROLES = ("source", "target", "evidence")
+
+
+class Source(IterableDataset[Statement | Rejection], ABC):
+    """Where statements come from. A format writes `schema`, `cuts` and `read`; the rest is here.
+
+    Nothing is opened before `plan()`, and nothing stays open across pickling: a source is its paths, its settings and
+    its plan, which travels to the workers.
+    """
+
+    def __init__(self, *, path: str | Sequence[str], columns: Mapping[str, str] | None = None) -> None:
+        self.path = path
+        #: role -> the input's name for it
+        self.columns = {**{role: role for role in ROLES}, **(columns or {})}
+        self.planned: Plan | None = None
+        self.rank, self.world = 0, 1
+
+    @abstractmethod
+    def schema(self, files: Sequence[str]) -> pa.Schema:
+        """Columns and types of the files, which are all alike; UserError where they are not."""
+
+    @abstractmethod
+    def cuts(self, file: str, rows: int) -> Iterable[tuple[int, int]]:
+        """The [start, stop) of each split of a file, of about `rows` records each."""
+
+    @abstractmethod
+    def read(self, split: Split) -> Generator[Statement | Rejection, None, int | None]:
+        """The records of one split in order; returns how many lines they took, None where there are no lines."""
+
+    def plan(self, rows: int) -> Plan:
+        """List the splits of about `rows` records each, and fix the columns. Kept, and returned."""
+        if unknown := set(self.columns) - set(ROLES):
+            raise UserError(f"source.columns: no such role {sorted(unknown)}; there are {list(ROLES)}")
+        files = tuple(expand(self.path))
+        schema = self.schema(files)
+        for name in self.columns.values():
+            if name not in schema.names:
+                raise UserError(
+                    f"{files[0]}: no column {name!r}; there are {schema.names}. "
+                    "Name yours with source.columns.source=, .target= and .evidence="
+                )
+        cuts = [(number, *cut) for number, file in enumerate(files) for cut in self.cuts(file, rows)]
+        table = np.array(cuts, np.int64).reshape(-1, 3).T.copy()
+        self.planned = Plan(files, schema, *table, rows=self.total(files))
+        return self.planned
+
+    def total(self, files: Sequence[str]) -> int | None:
+        """Records in all, where the format knows without reading them."""
+        return None
+
+    def shard(self, *, rank: int, world: int) -> Self:
+        """This source as one process of several reads it."""
+        other = copy.copy(self)
+        other.rank, other.world = rank, world
+        return other
+
+    def splits(self) -> Iterator[Split]:
+        """The splits that this worker of this process reads, in order.
+
+        The rank was taken in the main process: in a worker started by spawn or forkserver torch.distributed is not
+        initialised, and asking there gives every process rank 0. Only the worker's number is asked for here.
+        """
+        if self.planned is None:
+            raise RuntimeError("a source is planned before it is read: call plan(rows)")
+        info = get_worker_info()
+        worker, workers = (info.id, info.num_workers) if info else (0, 1)
+        for number in deal(len(self.planned), rank=self.rank, world=self.world, worker=worker, workers=workers):
+            yield self.planned[number]
+
+    def __iter__(self) -> Iterator[Statement | Rejection]:
+        for split in self.splits():
+            yield from self.read(split)
