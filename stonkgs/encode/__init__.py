@@ -1,0 +1,1 @@
+"""2. Statement -> Example: text, walks and the memory-mapped KGE store."""

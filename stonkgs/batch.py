@@ -1,0 +1,170 @@
+"""3. Example -> Batch: length-sorted windows inside a split, what is equal in a batch sent once."""
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from torch.utils.data import IterableDataset
+
+from stonkgs.encode.encoder import Encoder, Example
+from stonkgs.source.base import Source
+from stonkgs.source.split import Split
+from stonkgs.statement import Rejection, Statement
+
+Int32 = npt.NDArray[np.int32]
+
+#: `Batch.graph` counts the special vectors first (unknown, separator, mask), then `Batch.nodes`.
+SPECIALS = 3
+
+
+@dataclass(slots=True)
+class SplitEnd:
+    """What the writer has to know to account for every record of a split that is through."""
+
+    rejected: list[Rejection]
+    #: None where the format has no lines
+    lines: int | None
+
+
+@dataclass(slots=True)
+class Batch:
+    """B statements of one split, as numpy arrays: they pass through a worker's pipe without shared memory.
+
+    Equal texts stand in it once, and equal nodes once: U <= B texts of at most T tokens, M distinct vector rows.
+    """
+
+    #: number of the split
+    split: int
+    #: int64 [B], each row's place among the statements of its split
+    positions: npt.NDArray[np.int64]
+    #: int32 [U, T], padded with 0
+    tokens: Int32
+    #: int32 [U], tokens of each text
+    lengths: Int32
+    #: int32 [B], each row's text in `tokens`
+    text: Int32
+    #: int32 [M], distinct rows of the store's vectors
+    nodes: Int32
+    #: int32 [B, G], 0 unknown, 1 separator, 2 mask, SPECIALS + k for `nodes[k]`
+    graph: Int32
+    #: the input's columns, B rows
+    columns: pa.RecordBatch
+    #: bool [B] by name: source_known, target_known, text_truncated
+    flags: dict[str, npt.NDArray[np.bool_]]
+    #: set on the last batch of a split
+    end: SplitEnd | None = None
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+
+FLAGS = ("source_known", "target_known", "text_truncated")
+
+
+def collate(
+    split: int, positions: Sequence[int], examples: Sequence[Example], *, schema: pa.Schema, roles: Mapping[str, str]
+) -> Batch:
+    """Put encoded statements of one split together. An empty sequence gives a batch of no rows."""
+    tokens, lengths, text = _distinct_texts([example.tokens for example in examples])
+    rows = np.stack([example.rows for example in examples]) if examples else np.zeros((0, 0), np.int32)
+    nodes = np.unique(rows[rows >= 0])
+    return Batch(
+        split=split,
+        positions=np.array(positions, np.int64),
+        tokens=tokens,
+        lengths=lengths,
+        text=text,
+        nodes=nodes,
+        graph=np.where(rows < 0, -1 - rows, np.searchsorted(nodes, rows) + SPECIALS).astype(np.int32),
+        columns=_columns([example.statement for example in examples], schema, roles),
+        flags={flag: np.array([getattr(example, flag) for example in examples], np.bool_) for flag in FLAGS},
+    )
+
+
+def _distinct_texts(tokens: Sequence[Int32]) -> tuple[Int32, Int32, Int32]:
+    """Padded distinct texts [U, T], their lengths [U], and each row's text [B]."""
+    numbers: dict[bytes, int] = {}
+    text = np.array([numbers.setdefault(ids.tobytes(), len(numbers)) for ids in tokens], np.int32)
+    lengths = np.array([len(key) // 4 for key in numbers], np.int32)
+    padded = np.zeros((len(numbers), lengths.max(initial=0)), np.int32)
+    for row, key in zip(padded, numbers, strict=True):
+        row[: len(key) // 4] = np.frombuffer(key, np.int32)
+    return padded, lengths, text
+
+
+def _columns(statements: Sequence[Statement], schema: pa.Schema, roles: Mapping[str, str]) -> pa.RecordBatch:
+    """The statements as the input's columns, with the input's types and in its order."""
+    role_of = {name: role for role, name in roles.items()}
+    arrays = []
+    for column in schema:
+        role = role_of.get(column.name)
+        values = [getattr(s, role) if role else s.extra[column.name] for s in statements]
+        arrays.append(pa.array(values, column.type))
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+class Batches(IterableDataset[Batch]):
+    """The chain that runs in the DataLoader's workers: read a split, encode it, batch it.
+
+    Windows and batches are formed inside a split and nothing outlives one, so which worker or process has read it
+    does not show in the result.
+    """
+
+    def __init__(self, *, source: Source, encoder: Encoder, size: int, window: int) -> None:
+        self.source = source
+        self.encoder = encoder
+        self.size = size
+        self.window = window
+
+    def __iter__(self) -> Iterator[Batch]:
+        for split in self.source.splits():
+            yield from self.split(split)
+
+    def split(self, split: Split) -> Iterator[Batch]:
+        """One split's batches; the last one, which may have no rows, carries the SplitEnd."""
+        end = SplitEnd(rejected=[], lines=None)
+        last: Batch | None = None
+        for batch in self._batches(split, self._statements(split, end)):
+            if last is not None:
+                yield last
+            last = batch
+        last = last or self._collate(split, [])
+        last.end = end
+        yield last
+
+    def _statements(self, split: Split, end: SplitEnd) -> Generator[Statement, None, None]:
+        """The usable records; what is not, and how many lines there were, goes into `end`."""
+        records = self.source.read(split)
+        while True:
+            try:
+                record = next(records)
+            except StopIteration as stop:
+                end.lines = stop.value
+                return
+            if isinstance(record, Rejection):
+                end.rejected.append(record)
+            else:
+                yield record
+
+    def _batches(self, split: Split, statements: Iterator[Statement]) -> Iterator[Batch]:
+        first = 0
+        while window := list(islice(statements, self.window)):
+            examples = list(enumerate(self.encoder(window), first))
+            first += len(window)
+            # Equal lengths waste no padding; equal texts side by side are read once.
+            examples.sort(key=lambda item: (len(item[1].tokens), item[1].tokens.tobytes(), item[0]))
+            for start in range(0, len(examples), self.size):
+                yield self._collate(split, examples[start : start + self.size])
+
+    def _collate(self, split: Split, examples: Sequence[tuple[int, Example]]) -> Batch:
+        assert self.source.planned is not None
+        return collate(
+            split.number,
+            [position for position, _ in examples],
+            [example for _, example in examples],
+            schema=self.source.planned.schema,
+            roles=self.source.columns,
+        )

@@ -1,0 +1,96 @@
+"""The text half: a sentence to WordPiece numbers."""
+
+import json
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from stonkgs.errors import UserError
+
+#: Longer words are [UNK], as in BERT.
+LONGEST_WORD = 100
+
+
+class TextEncoder:
+    """A WordPiece tokenizer behind a file: `tokenizer.json`, or the `vocab.txt` of a published text backbone.
+
+    A vocabulary alone is read with lower-casing and accent stripping: the published models were trained so, although
+    their vocabulary is cased. Words of a sentence that look like special tokens ("[MASK]") are ordinary text, so that
+    no sentence can inject one.
+    """
+
+    def __init__(self, *, path: str, length: int = 256) -> None:
+        self.path = path
+        self.length = length
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "length": self.length}
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer itself, read on first use in each process."""
+        # The workers of the DataLoader are the parallelism; threads of the tokenizer's own would only crowd them.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        tokenizer = _from_vocabulary(self.path) if self.path.endswith(".txt") else _from_json(self.path)
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        tokenizer.encode_special_tokens = True
+        return tokenizer
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of entries, special tokens among them."""
+        return int(self.tokenizer.get_vocab_size())
+
+    def __call__(self, texts: Sequence[str]) -> list[tuple[npt.NDArray[np.int32], bool]]:
+        """Each text's `[CLS] pieces [SEP]` (int32, at most `length`), and whether it had to be cut to fit."""
+        return [self._cut(encoding.ids) for encoding in self.tokenizer.encode_batch_fast(list(texts))]
+
+    def _cut(self, ids: list[int]) -> tuple[npt.NDArray[np.int32], bool]:
+        if len(ids) <= self.length:
+            return np.array(ids, np.int32), False
+        return np.array([*ids[: self.length - 1], ids[-1]], np.int32), True
+
+    def save(self, folder: str | Path) -> None:
+        """Write `tokenizer.json` and `tokenizer_config.json`, which transformers' AutoTokenizer reads too."""
+        names = {f"{name}_token": f"[{name.upper()}]" for name in ("unk", "sep", "pad", "cls", "mask")}
+        settings = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_max_length": self.length,
+            "split_special_tokens": True,
+            **names,
+        }
+        self.tokenizer.save(str(Path(folder) / "tokenizer.json"))
+        (Path(folder) / "tokenizer_config.json").write_text(json.dumps(settings, indent=2), "utf-8")
+
+
+def _from_json(path: str) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(path)
+    except Exception as error:  # the library raises bare Exceptions
+        raise UserError(f"{path}: not a tokenizer: {error}") from error
+
+
+def _from_vocabulary(path: str) -> Tokenizer:
+    """BERT's uncased tokenizer over the lines of a vocab.txt."""
+    try:
+        # Not splitlines(): a vocabulary of characters has some that Python takes for line ends.
+        lines = Path(path).read_text("utf-8").removesuffix("\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a vocabulary: {error}") from error
+    vocabulary = {token: number for number, token in enumerate(lines)}
+    if missing := {"[UNK]", "[CLS]", "[SEP]", "[MASK]"} - vocabulary.keys():
+        raise UserError(f"{path}: not a BERT vocabulary: no {sorted(missing)}")
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=LONGEST_WORD))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[(token, vocabulary[token]) for token in ("[CLS]", "[SEP]")]
+    )
+    return tokenizer

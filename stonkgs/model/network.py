@@ -1,0 +1,119 @@
+"""The cross-modal transformer: a frozen text backbone, and a joint BERT over text and walks."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from stonkgs.encode.text import TextEncoder
+from stonkgs.model import checkpoint
+from stonkgs.model.bert import bert_modules, embed, encode, positions
+from stonkgs.model.config import ModelConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """A Batch on the model's device, its vectors gathered."""
+
+    #: int64 [U, T], distinct texts, padded with 0
+    tokens: Tensor
+    #: int64 [U]
+    lengths: Tensor
+    #: int64 [B], each row's text
+    text: Tensor
+    #: float32 [M, H], distinct vectors of the store
+    vectors: Tensor
+    #: int64 [B, G]: 0 unknown, 1 separator, 2 mask, 3 + k for vectors[k]
+    graph: Tensor
+
+
+class STonKGs(nn.Module):
+    """Statement in, one logit a class out. `text` is the model's tokenizer: a model is one folder."""
+
+    #: float32 [3, H]: what stands for an unknown node, a separator, a masked node
+    specials: Tensor | None
+
+    def __init__(self, config: ModelConfig, text: TextEncoder) -> None:
+        super().__init__()
+        self.config = config
+        self.text = text
+        self.lm_backbone = bert_modules(config.lm_backbone, words=True, pooler=False)
+        self.bert: Any = bert_modules(config.bert, words=False, pooler=True)
+        dropout = config.bert.get("classifier_dropout")
+        self.dropout = nn.Dropout(config.bert.get("hidden_dropout_prob", 0.1) if dropout is None else dropout)
+        if config.labels:
+            self.classifier = nn.Linear(config.dimension, len(config.labels))
+        # Not saved: it follows from the backbone's weights.
+        self.register_buffer("specials", None, persistent=False)
+
+    @classmethod
+    def from_pretrained(
+        cls, path: str, *, tokenizer: str | None = None, labels: list[str] | None = None
+    ) -> Self:
+        """Load a model folder, ours or as the first implementation left it, in eval mode.
+
+        `tokenizer` is the folder of a published checkpoint's text backbone (vocab.txt, and its weights where the
+        checkpoint lacks them). `labels` name the classes where the checkpoint does not. Raises UserError.
+        """
+        config, text, weights = checkpoint.read(Path(path), tokenizer, labels)
+        with torch.device("meta"):  # no time for random weights that are replaced at once
+            network = cls(config, text)
+        checkpoint.assign(network, weights, path)
+        return network.float().eval()
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json, model.safetensors and the tokenizer: a folder that from_pretrained reads alone."""
+        checkpoint.write(Path(folder), self.config, self.text, self.state_dict())
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Logits, [B, classes]."""
+        logits: Tensor = self.classifier(self.dropout(self.pooled(inputs)))
+        return logits
+
+    def pooled(self, inputs: Inputs) -> Tensor:
+        """The joint BERT's pooled output, [B, H]."""
+        text = self._read_text(inputs.tokens, inputs.lengths)
+        vectors = torch.cat([self.special_vectors(), inputs.vectors])
+        both = torch.cat([text[inputs.text], functional.embedding(inputs.graph, vectors)], dim=1)
+        hidden = embed(self.bert.embeddings, both, *self._places(text.shape[1], both.device))
+        # Padding columns of the whole batch are not there; what is shorter than the batch's longest text is masked.
+        real = positions(0, both.shape[1], both.device) < inputs.lengths[inputs.text][:, None]
+        real[:, text.shape[1] :] = True
+        cls = encode(self.bert, hidden, real, keep=1)
+        pooled: Tensor = self.bert.pooler(cls)
+        return pooled
+
+    def _places(self, tokens: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Positions and segments [tokens + G]: the graph half keeps its own, however short the texts are."""
+        start, stop = self.config.text_length, self.config.text_length + self.config.graph_length
+        place = torch.cat([positions(0, tokens, device), positions(start, stop, device)])
+        return place, (place >= start).long()
+
+    def _read_text(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """The backbone's last hidden state of [U, T] tokens: [U, T, H]."""
+        longest = tokens.shape[1]
+        if self.config.legacy_text_padding:
+            tokens, mask = functional.pad(tokens, (0, self.config.text_length - longest)), None
+        else:
+            mask = positions(0, longest, tokens.device) < lengths[:, None]
+        embeddings = self.lm_backbone.embeddings
+        place = positions(0, tokens.shape[1], tokens.device)
+        hidden = embed(embeddings, embeddings.word_embeddings(tokens), place, torch.zeros_like(place))  # type: ignore[operator, union-attr]
+        return encode(self.lm_backbone, hidden, mask, keep=longest)
+
+    @torch.no_grad()
+    def special_vectors(self) -> Tensor:
+        """float32 [3, H]: the backbone's last hidden state of [UNK], [SEP], [MASK], each a sequence of its own."""
+        if self.specials is None:
+            tokens = torch.tensor(self.config.special_tokens, device=self.bert.pooler.dense.weight.device)[:, None]
+            training = self.lm_backbone.training
+            self.lm_backbone.eval()
+            embeddings: Any = self.lm_backbone.embeddings
+            place = torch.zeros(1, dtype=torch.long, device=tokens.device)
+            hidden = embed(embeddings, embeddings.word_embeddings(tokens), place, place)
+            self.specials = encode(self.lm_backbone, hidden, None, keep=1)[:, 0]
+            self.lm_backbone.train(training)
+        return self.specials
