@@ -1,0 +1,1 @@
+"""5. Predictions -> disk: one part a split, joined in the input's order."""

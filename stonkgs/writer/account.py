@@ -1,0 +1,58 @@
+"""The account of a split or a run: every record read was predicted or rejected, and says why and where."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+from stonkgs.statement import RAW_LIMIT, Rejection
+
+
+@dataclass(slots=True)
+class Account:
+    """Counts of a split, or of a run. read = predicted + rejected"""
+
+    predicted: int = 0
+    rejected: int = 0
+    #: lines of the split; None where the format has none
+    lines: int | None = None
+
+    @property
+    def read(self) -> int:
+        """Records read."""
+        return self.predicted + self.rejected
+
+    def write(self, rejected: Sequence[Rejection], file: BinaryIO) -> None:
+        """One line of counts, then one line a rejected row, its line number counted from the split's start."""
+        for values in (asdict(self), *map(as_json, rejected)):
+            file.write(_line(values))
+
+    @classmethod
+    def join(cls, accounts: Iterable[tuple[str, Path]], first_line: Callable[[str], int], file: BinaryIO) -> Self:
+        """Write all rejected rows of (file, account) pairs in order, line numbers counted through each file."""
+        total, before, current = cls(), 0, None
+        for name, path in accounts:
+            if name != current:
+                current, before = name, first_line(name)
+            with open(path, "rb") as part:
+                counts = json.loads(part.readline())
+                for row in map(json.loads, part):
+                    if row["line"] is not None:
+                        row["line"] += before
+                    file.write(_line(row))
+            before += counts["lines"] or 0
+            total.predicted += counts["predicted"]
+            total.rejected += counts["rejected"]
+        return total
+
+
+def as_json(rejection: Rejection) -> dict[str, Any]:
+    """A rejected row as rejected.jsonl holds it; bytes that are no text as backslash escapes."""
+    values = asdict(rejection)
+    values["raw"] = rejection.raw[:RAW_LIMIT].decode("utf-8", "backslashreplace")
+    return values
+
+
+def _line(values: dict[str, Any]) -> bytes:
+    return json.dumps(values, ensure_ascii=False).encode() + b"\n"

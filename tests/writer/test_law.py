@@ -1,0 +1,270 @@
+"""What every writer promises, tried on every writer that there is."""
+
+import csv
+import importlib
+import json
+import pkgutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import stonkgs.writer
+from stonkgs.batch import FLAGS, Batch, SplitEnd
+from stonkgs.errors import UserError
+from stonkgs.source.split import Plan
+from stonkgs.statement import JSON_COLUMN, Rejection
+from stonkgs.writer.base import PredictionWriter, Task
+
+TEXTS = ["plain", "", 'a "quoted" one', "tab\tinside", "line\nbreak", "lone \r return", " spaces ", "β-catenin", "'"]
+SCHEMA = pa.schema(
+    [
+        pa.field("evidence", pa.string()),
+        pa.field("number", pa.int64()),
+        pa.field("belief", pa.float64()),
+        pa.field("seen", pa.timestamp("ns")),
+        pa.field("dose", pa.decimal128(10, 3)),
+        pa.field("tags", pa.list_(pa.string())),
+        pa.field("annotations", pa.string(), metadata=JSON_COLUMN),
+    ]
+)
+
+
+def rows(count: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "evidence": TEXTS[n % len(TEXTS)],
+            "number": None if n % 4 == 0 else 2**53 + n,
+            "belief": None if n % 5 == 0 else n / 7,
+            "seen": datetime(2026, 11, 22, 1, 2, n % 60),
+            "dose": Decimal(n) / 8,
+            "tags": [] if n % 3 else ["a", 'b"'],
+            "annotations": None if n % 2 else json.dumps({"n": [n, "ü\t"]}, ensure_ascii=False),
+        }
+        for n in range(count)
+    ]
+
+
+def read_tsv(path: Path) -> list[dict[str, Any]]:
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text("utf-8").split("\n")[:-1]]
+
+
+READERS: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
+    "tsv": read_tsv,
+    "jsonl": read_jsonl,
+    "parquet": lambda path: pq.read_table(path).to_pylist(),
+}
+
+
+def writers() -> list[type[PredictionWriter]]:
+    """Every concrete writer of the package."""
+    for module in pkgutil.iter_modules(stonkgs.writer.__path__):
+        importlib.import_module(f"stonkgs.writer.{module.name}")
+    found = [kind for kind in PredictionWriter.__subclasses__() if kind.__module__.startswith("stonkgs.")]
+    assert found, "no writer found"
+    assert {kind.extension for kind in found} == READERS.keys(), "a writer without a reader to test it with"
+    return found
+
+
+@pytest.fixture(params=writers(), ids=lambda kind: kind.extension)
+def writer(request: pytest.FixtureRequest) -> PredictionWriter:
+    made: PredictionWriter = request.param()
+    return made
+
+
+def plan_of(splits: int) -> Plan:
+    zeros = np.zeros(splits, np.int64)
+    return Plan(("in.tsv",), SCHEMA, zeros, zeros, zeros)
+
+
+def task(folder: Path, splits: int, **options: Any) -> Task:
+    return Task(folder, plan_of(splits), ("no", "yes"), first_line=lambda _: 2, **options)
+
+
+def batch(split: int, positions: list[int], given: list[dict[str, Any]], end: SplitEnd | None) -> Batch:
+    empty = np.zeros(0, np.int32)
+    return Batch(
+        split=split,
+        positions=np.array(positions, np.int64),
+        tokens=empty,
+        lengths=empty,
+        text=empty,
+        nodes=empty,
+        graph=empty,
+        columns=pa.RecordBatch.from_pylist(given, schema=SCHEMA),
+        flags={flag: np.array([bool(row["tags"]) for row in given], np.bool_) for flag in FLAGS},
+        end=end,
+    )
+
+
+def batches(given: list[dict[str, Any]], size: int) -> Iterator[Batch]:
+    """Splits of `size` rows in three shuffled batches each, the splits' batches interleaved, the last split first."""
+    random = np.random.default_rng(0)
+    pending = []
+    for split, start in enumerate(range(0, len(given), size)):
+        block = given[start : start + size]
+        order = random.permutation(len(block)).tolist()
+        parts = [order[k::3] for k in range(3)]
+        rejection = Rejection("in.tsv", "two fields", b"x\xff\ty", offset=start, line=size)
+        for k, part in enumerate(parts):
+            end = SplitEnd([rejection], size + 1) if k == 2 else None
+            pending.append(batch(split, part, [block[j] for j in part], end))
+    for k in range(3):
+        yield from pending[k::3][::-1]
+
+
+def probabilities(given: Batch) -> Any:
+    """What a row's probabilities are is told by its own number: 1/3 has no end in any base that is written."""
+    values = np.array([(n or 0) % 97 / 97 for n in given.columns["number"].to_pylist()], np.float32)
+    return np.stack([1 - values, values], axis=1)
+
+
+def run(writer: PredictionWriter, folder: Path, given: list[dict[str, Any]], size: int) -> list[dict[str, Any]]:
+    writer.start(task(folder, -(-len(given) // size)))
+    for part in batches(given, size):
+        writer.add(part, probabilities(part))
+    account = writer.finish()
+    assert account.predicted == len(given)
+    return READERS[writer.extension](folder / f"predictions.{writer.extension}")
+
+
+def test_written_is_read_in_the_inputs_order(writer: PredictionWriter, tmp_path: Path) -> None:
+    given = rows(50)
+    read = run(writer, tmp_path, given, 11)
+    assert len(read) == 50
+    for row, written in zip(given, read, strict=True):
+        assert list(written) == [*SCHEMA.names, "no", "yes", "prediction", *FLAGS]
+        for name in SCHEMA.names:
+            assert same(writer.extension, name, row[name], written[name])
+        yes = np.float32((row["number"] or 0) % 97 / 97)
+        assert float(written["yes"]) == yes, "a float reads back exactly"
+        assert np.float32(written["no"]) == 1 - yes
+        assert written["prediction"] == ("yes" if yes > 0.5 else "no")
+
+
+def same(extension: str, name: str, given: Any, written: Any) -> bool:
+    """What each format can hold of a value."""
+    if extension == "parquet":
+        return bool(written == given)
+    if given is None:
+        return written == ("" if extension == "tsv" else None)
+    if name in {"seen", "dose"}:
+        return bool(Decimal(written) == given) if name == "dose" else bool(written.startswith(str(given)))
+    if extension == "tsv":
+        return bool(written == given if isinstance(given, str) else json.loads(written) == given)
+    return bool(written == (json.loads(given) if name == "annotations" else given))
+
+
+def test_the_size_of_splits_does_not_show(writer: PredictionWriter, tmp_path: Path) -> None:
+    given = rows(23)
+    read = [run(type(writer)(), tmp_path / str(size), given, size) for size in (1, 5, 23)]
+    assert read[0] == read[1] == read[2]
+
+
+def test_complete_or_not_at_all(writer: PredictionWriter, tmp_path: Path) -> None:
+    writer.start(task(tmp_path, 2))
+    first, *_ = batches(rows(3), 3)
+    first.end = SplitEnd([], 3)
+    writer.add(first, probabilities(first))
+    assert {path.name for path in tmp_path.iterdir()} == {"parts", "run.json"}
+    with pytest.raises(RuntimeError, match="split 1 of 2 was not predicted"):
+        writer.finish()
+    assert not list(tmp_path.glob("predictions.*"))
+    assert not (tmp_path / "_SUCCESS").exists()
+
+
+def test_what_a_finished_run_leaves(writer: PredictionWriter, tmp_path: Path) -> None:
+    run(writer, tmp_path, rows(5), 2)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {f"predictions.{writer.extension}", "rejected.jsonl", "run.json", "_SUCCESS"}
+    assert json.loads((tmp_path / "run.json").read_text())["result"] == {"read": 8, "predicted": 5, "rejected": 3}
+
+
+def test_rejected_rows_have_the_files_own_lines(writer: PredictionWriter, tmp_path: Path) -> None:
+    run(writer, tmp_path, rows(9), 3)
+    rejected = read_jsonl(tmp_path / "rejected.jsonl")
+    # Each split has four lines, the last of them rejected; the first record is on line 2.
+    assert [row["line"] for row in rejected] == [5, 9, 13]
+    assert rejected[0]["raw"] == "x\\xff\ty"
+    assert (rejected[1]["file"], rejected[1]["offset"], rejected[1]["reason"]) == ("in.tsv", 3, "two fields")
+
+
+def test_no_rows_are_a_valid_result(writer: PredictionWriter, tmp_path: Path) -> None:
+    writer.start(task(tmp_path, 1))
+    writer.add(batch(0, [], [], SplitEnd([], 0)), np.zeros((0, 2), np.float32))
+    writer.finish()
+    assert READERS[writer.extension](tmp_path / f"predictions.{writer.extension}") == []
+    assert (tmp_path / "_SUCCESS").exists()
+    if writer.extension == "parquet":
+        assert pq.read_schema(tmp_path / "predictions.parquet").names[-1] == "text_truncated"
+
+
+def test_all_rejected_gives_no_predictions(writer: PredictionWriter, tmp_path: Path) -> None:
+    writer.start(task(tmp_path, 1))
+    rejection = Rejection("in.tsv", "two fields", b"x", offset=0, line=0)
+    writer.add(batch(0, [], [], SplitEnd([rejection], 1)), np.zeros((0, 2), np.float32))
+    writer.finish()
+    assert {path.name for path in tmp_path.iterdir()} == {"rejected.jsonl", "run.json"}
+
+
+def test_a_finished_run_is_not_overwritten_by_accident(writer: PredictionWriter, tmp_path: Path) -> None:
+    run(writer, tmp_path, rows(5), 2)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(UserError, match=r"holds a finished run.*overwrite=true"):
+        type(writer)().start(task(tmp_path, 1))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    type(writer)().start(task(tmp_path, 1), overwrite=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"parts", "run.json"}
+
+
+def test_what_a_dead_run_left_does_not_count(writer: PredictionWriter, tmp_path: Path) -> None:
+    writer.start(task(tmp_path, 9))
+    for part in batches(rows(8), 2):
+        writer.add(part, probabilities(part))
+    (tmp_path / "parts" / "00000001.tsv.tmp-99").touch()
+    assert len(run(type(writer)(), tmp_path, rows(6), 3)) == 6
+
+
+@pytest.mark.parametrize("column", ["yes", "prediction", "text_truncated"])
+def test_an_output_column_never_hides_an_input_column(writer: PredictionWriter, tmp_path: Path, column: str) -> None:
+    taken = task(tmp_path / "new", 1)
+    taken.plan = replace(taken.plan, schema=SCHEMA.append(pa.field(column, pa.string())))
+    with pytest.raises(UserError, match=rf"columns \['{column}'\].*writer\.prefix="):
+        writer.start(taken)
+    assert not (tmp_path / "new").exists(), "a refused run touches nothing"
+    type(writer)(prefix="stonkgs_").start(taken)
+
+
+def test_two_labels_of_one_name_are_refused(writer: PredictionWriter, tmp_path: Path) -> None:
+    twice = task(tmp_path, 1)
+    twice.labels = ("yes", "yes")
+    with pytest.raises(UserError, match=r"named \['yes'\].*model\.labels="):
+        writer.start(twice)
+
+
+def test_a_rejection_may_stop_the_run(writer: PredictionWriter, tmp_path: Path) -> None:
+    def stop(rejection: Rejection) -> None:
+        raise UserError(rejection.reason)
+
+    writer.start(task(tmp_path, 1, on_rejected=stop))
+    rejection = Rejection("in.tsv", "two fields", b"x", offset=0, line=0)
+    with pytest.raises(UserError, match="two fields"):
+        writer.add(batch(0, [], [], SplitEnd([rejection], 1)), np.zeros((0, 2), np.float32))
+
+
+def test_a_folder_that_cannot_be_made(writer: PredictionWriter, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be made"):
+        writer.start(task(tmp_path / "file" / "out", 1))
