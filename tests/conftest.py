@@ -1,12 +1,20 @@
-"""Where the shared material lies, and what several tests start from."""
+"""Where the shared material lies, and the small model and store that most tests start from."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("STONKGS_SHARED", ROOT.parent / "shared"))
+
+#: Names of the small store's nodes, in its order: what a TSV reader takes for missing, quotes, more than ASCII.
+NODES = ["p(HGNC:4910 ! HIF1A)", "NA", 'bp(GO:0006915 ! "apoptotic process")', "a(CHEBI:28748 ! β-Alanine)"]
+NODES += [f"p(HGNC:{number})" for number in range(5, 120)]
+WALK_LENGTH, HIDDEN = 5, 16
+LABELS = ("incorrect", "correct")
 
 
 @pytest.fixture(scope="session")
@@ -24,4 +32,76 @@ def corpora() -> Path:
 def _shared(path: Path) -> Path:
     if not path.is_dir():
         pytest.skip(f"{path} is not here: the recorded outputs and real corpora are not part of the project")
+    return path
+
+
+@pytest.fixture(scope="session")
+def kge_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of NODES with random vectors and walks; the last node has no walk."""
+    from stonkgs.kge.cli import main
+
+    folder = tmp_path_factory.mktemp("kge")
+    random = np.random.default_rng(0)
+    vectors = random.normal(size=(len(NODES), HIDDEN)).astype(np.float32)
+    walks = [[name, *random.choice(NODES, WALK_LENGTH - 1)] for name in NODES[:-1]]
+    write_lines(folder / "vectors.tsv", [[name, *map(str, row)] for name, row in zip(NODES, vectors, strict=True)])
+    write_lines(folder / "walks.tsv", [[walk[0], *walk] for walk in walks])
+    arguments = ["--vectors", "vectors.tsv", "--walks", "walks.tsv", "--output", "kge.h5"]
+    main(["build", *[str(folder / word) if "." in word else word for word in arguments]])
+    return folder / "kge.h5"
+
+
+@pytest.fixture(scope="session")
+def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder of ours with random weights: two layers, 16 wide, 24 tokens of text."""
+    import torch
+
+    from stonkgs.encode.text import TextEncoder
+    from stonkgs.model.config import ModelConfig
+    from stonkgs.model.network import STonKGs
+
+    folder = tmp_path_factory.mktemp("model")
+    letters = [chr(code) for code in range(33, 127)]
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *[f"##{letter}" for letter in letters]]
+    (folder / "vocab.txt").write_text("\n".join(words) + "\n", "utf-8")
+    bert = {"hidden_size": HIDDEN, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    bert |= {"max_position_embeddings": 64, "vocab_size": len(words), "type_vocab_size": 2}
+    torch.manual_seed(0)
+    config = ModelConfig(
+        lm_backbone=bert,
+        bert=bert,
+        labels=LABELS,
+        text_length=24,
+        walk_length=WALK_LENGTH,
+        special_tokens=(1, 3, 4),
+    )
+    network = STonKGs(config, TextEncoder(path=str(folder / "vocab.txt"), length=24))
+    for parameter in network.parameters():  # as they come, all rows are rated alike
+        torch.nn.init.normal_(parameter, std=0.3)
+    network.save_pretrained(folder / "model")
+    return folder / "model"
+
+
+@pytest.fixture
+def small_run(tmp_path: Path, model_path: Path, kge_path: Path) -> list[str]:
+    """Arguments of `predict` for three rows and the small model, into tmp_path / "out"."""
+    rows = [["source", "target", "evidence"], [NODES[0], NODES[1], "HIF1A"], ["nobody", NODES[2], ""], ["", "", "x y"]]
+    write_lines(tmp_path / "rows.tsv", rows)
+    paths = {"model.path": model_path, "kge.path": kge_path, "source.path": tmp_path / "rows.tsv"}
+    return [f"{key}={path}" for key, path in (paths | {"output_dir": tmp_path / "out"}).items()]
+
+
+@pytest.fixture(scope="session")
+def golden_kge(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store that belongs to the recorded checkpoints."""
+    from stonkgs.kge.cli import main
+
+    upstream, path = golden / "upstream", tmp_path_factory.mktemp("golden") / "kge.h5"
+    main(["build", "--vectors", f"{upstream}/kge.tsv", "--walks", f"{upstream}/walks.tsv", "--output", str(path)])
+    return path
+
+
+def write_lines(path: Path, rows: Sequence[Sequence[str]]) -> Path:
+    """Rows as bare tab-separated lines, quotes and all."""
+    path.write_text("".join("\t".join(row) + "\n" for row in rows), "utf-8")
     return path

@@ -1,0 +1,1 @@
+"""4. Batch -> prediction: the network, its files, and the Lightning module around it."""

@@ -20,7 +20,7 @@ def bert_modules(fields: Mapping[str, Any], *, words: bool, pooler: bool) -> nn.
     del bert.embeddings.position_ids, bert.embeddings.token_type_ids
     if not words:
         del bert.embeddings.word_embeddings
-    return bert  # type: ignore[no-any-return]
+    return bert
 
 
 def embed(embeddings: Any, vectors: Tensor, positions: Tensor, segments: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ def _layer(layer: Any, hidden: Tensor, mask: Tensor | None, *, keep: int) -> Ten
     asked = hidden[:, :keep]
 
     def heads(vectors: Tensor) -> Tensor:
-        return vectors.unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
+        return vectors.view(*vectors.shape[:2], attention.num_attention_heads, -1).transpose(1, 2)
 
     context = functional.scaled_dot_product_attention(
         heads(attention.query(asked)),

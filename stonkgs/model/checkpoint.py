@@ -4,6 +4,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -23,20 +24,21 @@ BUFFERS = (".position_ids", ".token_type_ids")
 PUBLISHED = ("STonKGsForSequenceClassification", "STonKGsForPreTraining")
 
 
-def read(
-    folder: Path, tokenizer: str | None, labels: list[str] | None
-) -> tuple[ModelConfig, TextEncoder, Weights]:
+def read(folder: Path, tokenizer: str | None, labels: list[str] | None) -> tuple[ModelConfig, TextEncoder, Weights]:
     """What a model folder holds, without building anything of it; UserError where something does not fit."""
+    where = str(folder / "config.json")
     values = read_json(folder / "config.json")
     weights = read_weights(folder)
     if values.get("model_type") == "stonkgs":
-        config = ModelConfig.load(values, str(folder / "config.json"))
+        config = ModelConfig.load(values, where)
+        _check_layers(config, weights, where)
         text = TextEncoder(path=str(folder / "tokenizer.json"), length=config.text_length)
     else:
         backbone = _vocabulary_folder(folder, tokenizer)
         if not any(key.startswith("lm_backbone.") for key in weights):
             weights |= _backbone_weights(backbone)
-        config = _published_config(folder, backbone, weights)
+        config = _published_config(values, where, backbone, weights)
+        _check_layers(config, weights, where)
         text = TextEncoder(path=str(backbone / "vocab.txt"), length=config.text_length)
     _check_vocabulary(text, config)
     return _rename(config, labels, folder), text, weights
@@ -109,36 +111,35 @@ def _backbone_weights(backbone: Path) -> Weights:
     return {f"lm_backbone.{k.removeprefix(prefix)}": w for k, w in weights.items() if k.startswith(kept)}
 
 
-def _published_config(folder: Path, backbone: Path, weights: Weights) -> ModelConfig:
+def _published_config(values: Mapping[str, Any], where: str, backbone: Path, weights: Weights) -> ModelConfig:
     """What a checkpoint of the first implementation says, and what it leaves to be known."""
-    where = str(folder / "config.json")
-    values = read_json(folder / "config.json")
     if unknown := set(values.get("architectures") or PUBLISHED) - set(PUBLISHED):
         raise UserError(f"{where}: a {', '.join(sorted(unknown))}; this release reads {' and '.join(PUBLISHED)}")
     joint = bert_fields(values, where)
     # The checkpoint does not describe its backbone; without the backbone's own file it is of the joint BERT's build.
     own = backbone / "config.json"
-    text = bert_fields(read_json(own), str(own)) if own.is_file() and backbone != folder else joint
-    for name, fields in (("bert", joint), ("lm_backbone", text)):
-        _check_layers(name, fields, weights, where)
-    text_length = text.get("max_position_embeddings", 512) // 2
+    text = bert_fields(read_json(own), str(own)) if own.is_file() and str(own) != where else joint
+    text_length = text["max_position_embeddings"] // 2
     return ModelConfig(
         lm_backbone=text,
         bert=joint,
         labels=id2label(values, where) if "classifier.weight" in weights else (),
         text_length=text_length,
-        walk_length=(joint.get("max_position_embeddings", 512) - text_length - 2) // 2,
+        walk_length=(joint["max_position_embeddings"] - text_length - 2) // 2,
         legacy_text_padding=True,
         legacy_node_shift=True,
         kge_nodes=values.get("kg_vocab_size"),
     )
 
 
-def _check_layers(name: str, fields: Mapping[str, object], weights: Weights, where: str) -> None:
+def _check_layers(config: ModelConfig, weights: Weights, where: str) -> None:
     """Before anything is built: a config of a million layers would be built layer by layer."""
-    layers = {key.split(".")[3] for key in weights if key.startswith(f"{name}.encoder.layer.")}
-    if fields["num_hidden_layers"] != len(layers):
-        raise UserError(f"{where}: {fields['num_hidden_layers']} layers, but the weights of {name} have {len(layers)}")
+    for name, fields in (("bert", config.bert), ("lm_backbone", config.lm_backbone)):
+        layers = {key.split(".")[3] for key in weights if key.startswith(f"{name}.encoder.layer.")}
+        if fields["num_hidden_layers"] != len(layers):
+            raise UserError(
+                f"{where}: {fields['num_hidden_layers']} layers, but the weights of {name} have {len(layers)}"
+            )
 
 
 def _check_vocabulary(text: TextEncoder, config: ModelConfig) -> None:

@@ -23,6 +23,15 @@ BERT_FIELDS = (
     "layer_norm_eps",
     "classifier_dropout",
 )
+#: Those that every shape follows from.
+SHAPES = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +91,16 @@ class ModelConfig:
         known = {key: values[key] for key in cls.__dataclass_fields__ if key in values}
         try:
             known["special_tokens"] = tuple(int(token) for token in known["special_tokens"])
-            return cls(**known, labels=id2label(values, where))
-        except (KeyError, TypeError, ValueError) as error:
+            known["bert"], known["lm_backbone"] = (bert_fields(known[key], where) for key in ("bert", "lm_backbone"))
+            config = cls(**known, labels=id2label(values, where))
+            places = config.text_length + config.graph_length
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"{where}: not the configuration of a model: {error}") from error
+        if places > config.bert["max_position_embeddings"]:
+            raise UserError(
+                f"{where}: {places} positions, but the joint BERT has {config.bert['max_position_embeddings']}"
+            )
+        return config
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -92,7 +108,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path.parent}: no {path.name}; a model is a folder with config.json and its weights") from None
+        raise UserError(
+            f"{path.parent}: no {path.name}; a model is a folder with config.json and its weights"
+        ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not readable as JSON: {error}") from error
     if not isinstance(values, dict):
@@ -101,10 +119,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def bert_fields(values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """BERT_FIELDS of a BertConfig; UserError where one is missing that decides a shape."""
+    """BERT_FIELDS of a BertConfig; UserError where one that decides a shape is missing or no number."""
     fields = {key: values[key] for key in BERT_FIELDS if key in values}
-    if missing := {"hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size"} - fields.keys():
-        raise UserError(f"{where}: not the configuration of a BERT: no {', '.join(sorted(missing))}")
+    for key in SHAPES:
+        if not isinstance(fields.get(key), int) or fields[key] < 1:
+            raise UserError(f"{where}: not the configuration of a BERT: {key} is {fields.get(key)!r}")
     return fields
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stonkgs.encode.text import TextEncoder
+from stonkgs.errors import UserError
 from stonkgs.model import checkpoint
 from stonkgs.model.bert import bert_modules, embed, encode, positions
 from stonkgs.model.config import ModelConfig
@@ -50,17 +51,18 @@ class STonKGs(nn.Module):
         self.register_buffer("specials", None, persistent=False)
 
     @classmethod
-    def from_pretrained(
-        cls, path: str, *, tokenizer: str | None = None, labels: list[str] | None = None
-    ) -> Self:
+    def from_pretrained(cls, path: str, *, tokenizer: str | None = None, labels: list[str] | None = None) -> Self:
         """Load a model folder, ours or as the first implementation left it, in eval mode.
 
         `tokenizer` is the folder of a published checkpoint's text backbone (vocab.txt, and its weights where the
         checkpoint lacks them). `labels` name the classes where the checkpoint does not. Raises UserError.
         """
         config, text, weights = checkpoint.read(Path(path), tokenizer, labels)
-        with torch.device("meta"):  # no time for random weights that are replaced at once
-            network = cls(config, text)
+        try:
+            with torch.device("meta"):  # no time for random weights that are replaced at once
+                network = cls(config, text)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{path}: config.json describes no BERT: {error}") from error
         checkpoint.assign(network, weights, path)
         return network.float().eval()
 

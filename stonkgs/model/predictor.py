@@ -41,7 +41,7 @@ class Predictor:
         return torch.softmax(self.model(self.inputs(batch)).float(), dim=-1)
 
     def inputs(self, batch: Batch) -> Inputs:
-        """The batch on the model's device; its distinct vectors are gathered from the store's map here, just in time."""
+        """The batch on the model's device; its distinct vectors are gathered from the store's map just in time."""
         device = self.model.bert.pooler.dense.weight.device
         return Inputs(
             **{
@@ -73,6 +73,6 @@ def _check_same(model: STonKGs, kge: KgeStore) -> None:
         )
     if config.kge_digest not in (None, kge.digest):
         raise UserError(
-            f"{kge.path}: digest {kge.digest[:12]}, but the model was trained with {config.kge_digest[:12]}. "  # type: ignore[index]
+            f"{kge.path}: digest {kge.digest[:12]}, but the model was trained with {config.kge_digest[:12]}. "
             "Give the store that belongs to it, or insist with any_kge=true"
         )

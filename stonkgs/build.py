@@ -1,0 +1,67 @@
+"""From a config's `_target_` to an object: the one place where a config names code."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.strategies import Strategy
+
+from stonkgs.encode.kge import KgeStore
+from stonkgs.errors import UserError
+from stonkgs.model.network import STonKGs
+from stonkgs.source.base import Source
+
+#: What a config may build: our stages, and what Lightning and torch.optim are made of. A prefix such as "torch."
+#: would admit torch.hub.load, which runs code from the network.
+BASES: tuple[type, ...] = (
+    Source,
+    KgeStore,
+    STonKGs,
+    pl.Trainer,
+    pl.Callback,
+    Logger,
+    Strategy,
+    torch.optim.Optimizer,
+    torch.optim.lr_scheduler.LRScheduler,
+)
+
+
+def build(config: DictConfig, *, trust: tuple[str, ...] = ()) -> Any:
+    """The object that a config describes. `trust` names further targets that the user admits on purpose.
+
+    Raises UserError where a target, at any depth, does not exist or is none of BASES.
+    """
+    for target in _targets(OmegaConf.to_container(config, resolve=True)):
+        if target not in trust:
+            _check(target)
+    return instantiate(config, _convert_="all")
+
+
+def _targets(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield str(node["_target_"])
+        for value in node.values():
+            yield from _targets(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _targets(value)
+
+
+def _check(target: str) -> None:
+    """Admit a class of BASES, or an alternative constructor of one."""
+    try:
+        found = get_object(target)
+    except Exception as error:
+        reason = str(error).split("\n")[0]
+        raise UserError(f"_target_ {target}: not found: {reason}") from error
+    owner = getattr(found, "__self__", found)
+    if not (isinstance(owner, type) and issubclass(owner, BASES)):
+        raise UserError(
+            f"_target_ {target}: a config may build sources, models, writers and Lightning's parts; "
+            f"if you trust this one, say so with trust=[{target}]"
+        )

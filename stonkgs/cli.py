@@ -1,0 +1,159 @@
+"""The command line: `stonkgs predict ...`, `stonkgs kge ...`.
+
+Hydra only configures. Nothing heavy is imported before a run really starts: `--help` answers at once.
+"""
+
+import os
+import re
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from stonkgs.errors import UserError
+
+_HERE = Path(__file__).resolve().parent
+#: A wheel carries its configs inside the package; a checkout has them beside it. Hydra's own ways of finding them each
+#: fail in a checkout, a wheel or an editable install.
+CONFIG_DIR = str(_HERE / "configs" if (_HERE / "configs").is_dir() else _HERE.parent / "configs")
+
+USAGE = """\
+stonkgs: rate text-mined biomedical statements
+
+  stonkgs predict KEY=VALUE ...    statements in, predictions on disk   (--help: the keys)
+  stonkgs kge build|info ...       make and look at a store of knowledge graph embeddings   (--help)
+"""
+
+
+class Interrupted(BaseException):
+    """SIGINT or SIGTERM: not an Exception, so that nothing on the way takes it for a failure to handle."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+
+def entry() -> NoReturn:
+    """The console script."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command; its exit status: 0, 1 for a user's error, 2 for a wrong call, 128 + n for signal n."""
+    command, rest = (argv[0], list(argv[1:])) if argv else ("", [])
+    commands: dict[str, Callable[[list[str]], int]] = {"predict": _predict, "kge": _kge}
+    if command in ("", "-h", "--help"):
+        print(USAGE, end="")
+        return 0 if command else 2
+    if command not in commands:
+        print(f"error: no command {command!r}; there are {', '.join(commands)}", file=sys.stderr)
+        return 2
+    try:
+        with _signals():
+            return commands[command](rest)
+    except Interrupted as interrupt:
+        name = signal.Signals(interrupt.signum).name
+        print(f"interrupted by {name}: no result was published; the same command starts again", file=sys.stderr)
+        return 128 + interrupt.signum
+    except Exception as error:
+        if any(argument.lower() == "debug=true" for argument in rest):
+            traceback.print_exc()
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 1
+
+
+def one_line(error: BaseException) -> str:
+    """What a person needs of an exception; a worker's comes wrapped in its traceback."""
+    text = str(error).strip()
+    if text.startswith("Caught "):
+        text = text.split("\n")[-1].removeprefix("stonkgs.errors.UserError: ")
+    text = " ".join(text.split())
+    expected = isinstance(error, UserError) or type(error).__module__.startswith(("hydra.", "omegaconf."))
+    return text if expected else f"{type(error).__name__}: {text} (unexpected: debug=true shows where)"
+
+
+def _predict(rest: list[str]) -> int:
+    return _hydra("predict", rest)
+
+
+def _kge(rest: list[str]) -> int:
+    from stonkgs.kge.cli import main as kge
+
+    return kge(rest)
+
+
+def _hydra(name: str, rest: list[str]) -> int:
+    """Run a hydra command over its config, with errors left to us."""
+    import hydra
+    from omegaconf import DictConfig, OmegaConf
+
+    failures: list[BaseException] = []
+
+    def job(cfg: DictConfig) -> None:
+        try:
+            if needed := sorted(OmegaConf.missing_keys(cfg)):
+                raise UserError(f"{name} needs {' '.join(f'{key}=' for key in needed)} (--help shows all keys)")
+            from stonkgs import run
+
+            print(getattr(run, name)(cfg))
+        except (Exception, Interrupted) as error:  # hydra would print the overrides before it lets go of it
+            failures.append(error)
+
+    before, sys.argv = sys.argv, [sys.argv[0], *quote_paths(rest)]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # for what fails before the job: hydra would print a traceback, and exit
+    try:
+        hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name=name)(job)()
+    finally:
+        sys.argv = before
+    if failures:
+        raise failures[0]
+    return 0
+
+
+_PATH = re.compile(r"^(\+{0,2}[\w./@]*(?:path|tokenizer|output_dir))=(.+)$", re.DOTALL)
+
+
+def quote_paths(arguments: Sequence[str]) -> list[str]:
+    """Paths as hydra's grammar takes them: `a,b.tsv`, `O'Brien.tsv` and `~/x` mean something else to it.
+
+    A list, a null and what is quoted already stay as they are; in a sweep, commas stay hydra's.
+    """
+    if {"-m", "--multirun"} & set(arguments):
+        return list(arguments)
+    return [_quote_path(argument) for argument in arguments]
+
+
+def _quote_path(argument: str) -> str:
+    match = _PATH.match(argument)
+    if not match or match[2] == "null" or match[2][0] in "[\"'":
+        return argument
+    path = os.path.expanduser(match[2])  # noqa: PTH111  # a glob is no Path
+    # In hydra's quotes a backslash counts only before a quote.
+    path = re.sub(r"(\\*)'", lambda quote: 2 * quote[1] + r"\'", path)
+    path = re.sub(r"(\\+)$", lambda end: 2 * end[1], path)
+    return f"{match[1]}='{path}'"
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Ctrl-C and SIGTERM raise Interrupted, once; what was set before comes back."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(signum: int, _: FrameType | None) -> None:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
+        raise Interrupted(signum)
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,68 @@
+"""Lightning around the Predictor: which process reads what, and which batch runs where."""
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from stonkgs.batch import Batch, Batches
+from stonkgs.model.predictor import Predictor
+from stonkgs.source.base import Source
+
+
+class StatementModule(pl.LightningModule):
+    """A thin module: a batch in, probabilities [B, classes] out."""
+
+    def __init__(self, predictor: Predictor, *, threads: int | None = None) -> None:
+        super().__init__()
+        self.predictor = predictor
+        # Registered, so that Lightning moves it to the device; the predictor calls this very object.
+        self.network = predictor.model
+        self.threads = threads
+
+    def on_predict_start(self) -> None:
+        """Lightning and torchrun set threads by the number of processes, which moves the last bits: set ours last."""
+        if self.threads:
+            torch.set_num_threads(self.threads)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return self.predictor(batch)
+
+
+class StatementData(pl.LightningDataModule):
+    """The DataLoader over a source's batches.
+
+    Rank and world are taken in `predict_dataloader`, when Lightning has made the process group: Lightning does not
+    shard an IterableDataset.
+    """
+
+    def __init__(
+        self, source: Source, batches: Callable[..., Batches], *, num_workers: int, start_method: str | None
+    ) -> None:
+        super().__init__()
+        self.source = source
+        self.batches = batches
+        self.num_workers = num_workers
+        self.start_method = start_method
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        assert self.trainer is not None
+        source = self.source.shard(rank=self.trainer.global_rank, world=self.trainer.world_size)
+        options: dict[str, Any] = {}
+        if self.num_workers:
+            options = {"multiprocessing_context": self.start_method, "worker_init_fn": _leave_signals_to_main}
+        return DataLoader(self.batches(source=source), batch_size=None, num_workers=self.num_workers, **options)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """The Predictor moves what the network needs, when it has gathered the vectors."""
+        return batch
+
+
+def _leave_signals_to_main(worker: int) -> None:
+    """Ctrl-C reaches every process of the terminal: the main one ends the workers, and says so once."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,0 +1,47 @@
+"""Rows, rows/s and time left, where somebody is looking."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+from tqdm import tqdm
+
+from stonkgs.batch import Batch
+from stonkgs.source.split import Plan
+
+
+class RowProgress(pl.Callback):
+    """A progress bar in rows; silent where the output is no terminal.
+
+    A format that is planned without reading it does not know its rows: then they are estimated from the splits that
+    are through.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.splits = 0
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.bar = tqdm(total=self.plan.rows, unit=" rows", disable=None, smoothing=0.05, leave=False)
+
+    def on_predict_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self.bar.update(len(batch))
+        if batch.end is not None:
+            self.splits += 1
+            self.bar.update(len(batch.end.rejected))
+            if self.plan.rows is None:
+                self.bar.total = round(self.bar.n * len(self.plan) / self.splits)
+
+    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.bar.close()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        if hasattr(self, "bar"):
+            self.bar.close()

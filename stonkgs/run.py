@@ -1,0 +1,149 @@
+"""The runs: each is the flow on one screen, a line a stage."""
+
+import logging
+import os
+import time
+import warnings
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pytorch_lightning as pl
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.accelerators import CPUAccelerator
+
+from stonkgs.batch import Batches
+from stonkgs.build import build
+from stonkgs.errors import UserError
+from stonkgs.model.module import StatementData, StatementModule
+from stonkgs.model.predictor import Predictor
+from stonkgs.progress import RowProgress
+from stonkgs.record import run_record
+from stonkgs.source.base import Source
+from stonkgs.source.file import line_at
+from stonkgs.statement import Rejection
+from stonkgs.writer.account import Account
+from stonkgs.writer.base import PredictionWriter, Task
+
+#: Rows of a split where nothing else is asked for: a part a few seconds on either kind of device.
+SPLIT_ROWS = {"cpu": 256, "gpu": 16_384}
+#: Counts that are chosen by the device where they are null.
+NULLABLE = ("split.rows", "threads", "num_workers")
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run has done."""
+
+    account: Account
+    seconds: float
+    output_dir: Path
+    extension: str
+
+    def __str__(self) -> str:
+        """A table for people."""
+        account, rejected = self.account, self.output_dir / "rejected.jsonl"
+        return (
+            f"rows read  {account.read:>12,}\n"
+            f"predicted  {account.predicted:>12,}   {self.output_dir / f'predictions.{self.extension}'}\n"
+            f"rejected   {account.rejected:>12,}   {rejected if account.rejected else ''}\n"
+            f"rows/s     {account.read / max(self.seconds, 1e-9):>12,.1f}   {self.seconds:,.1f} s"
+        )
+
+
+def predict(cfg: DictConfig) -> Summary:
+    """Statements in, predictions on disk: `configs/predict.yaml` says what each key means. Raises UserError."""
+    _quiet()
+    _check_numbers(cfg)
+    make = partial(build, trust=tuple(cfg.trust))
+    predictor = Predictor(make(cfg.model), make(cfg.kge), any_kge=cfg.any_kge)
+    _check_head(predictor, cfg)
+    source: Source = make(cfg.source)
+    writer: PredictionWriter = make(cfg.writer)
+    trainer = _one_device(make(cfg.trainer))
+    device = "cpu" if isinstance(trainer.accelerator, CPUAccelerator) else "gpu"
+
+    started = time.perf_counter()
+    plan = source.plan(cfg.split.rows or SPLIT_ROWS[device])
+    task = Task(
+        output_dir=Path(cfg.output_dir or Path("predictions") / _stem(plan.files[0])),
+        plan=plan,
+        labels=predictor.labels,
+        first_line=source.first_line,
+        record=run_record(cfg, plan, predictor, device),
+        on_rejected=_raise if cfg.on_error == "raise" else _keep,
+    )
+    writer.start(task, overwrite=cfg.overwrite)
+
+    batches = partial(Batches, encoder=predictor.encoder(), size=cfg.batch.size, window=cfg.batch.window)
+    data = StatementData(source, batches, num_workers=_workers(cfg, device), start_method=cfg.start_method)
+    module = StatementModule(predictor, threads=cfg.threads or cores())
+    trainer.callbacks += [writer, RowProgress(plan)]  # type: ignore[attr-defined]
+    trainer.predict(module, datamodule=data, return_predictions=False)
+
+    account = writer.finish()
+    summary = Summary(account, time.perf_counter() - started, task.output_dir, writer.extension)
+    if account.rejected and not account.predicted:
+        raise UserError(f"all {account.rejected:,} rows were rejected: see {task.output_dir / 'rejected.jsonl'}")
+    return summary
+
+
+def _check_numbers(cfg: DictConfig) -> None:
+    """Before anything is loaded: the counts are counts."""
+    for key, least in (("batch.size", 1), ("batch.window", 1), ("split.rows", 1), ("threads", 1), ("num_workers", 0)):
+        value = OmegaConf.select(cfg, key)
+        if not ((isinstance(value, int) and value >= least) or (value is None and key in NULLABLE)):
+            raise UserError(f"{key}={value}: must be a whole number of {least} or more")
+    if cfg.on_error not in ("reject", "raise"):
+        raise UserError(f"on_error={cfg.on_error}: must be reject or raise")
+
+
+def _check_head(predictor: Predictor, cfg: DictConfig) -> None:
+    if not predictor.labels:
+        raise UserError(f"{cfg.model.path}: a pre-trained model without a classifier; fine-tune it first")
+
+
+def _one_device(trainer: pl.Trainer) -> pl.Trainer:
+    if trainer.world_size > 1:
+        raise UserError(f"the trainer asks for {trainer.world_size} devices; a run has one: set trainer.devices=1")
+    return trainer
+
+
+def _stem(path: str) -> str:
+    """The input's name without its endings: what its results are called by default."""
+    name = Path(path).name
+    for ending in (".gz", ".tsv", ".csv", ".txt", ".jsonl", ".json", ".parquet"):
+        name = name.removesuffix(ending)
+    return name
+
+
+def _keep(rejection: Rejection) -> None:
+    """on_error=reject: a row that cannot be used is written to rejected.jsonl, and the rest is predicted."""
+
+
+def _raise(rejection: Rejection) -> None:
+    """on_error=raise: stop at the first row that cannot be used, and say where it is."""
+    place = f"row {rejection.row}"
+    if rejection.offset is not None:
+        place = f"line {line_at(rejection.file, rejection.offset)}, byte {rejection.offset}"
+    raise UserError(f"{rejection.file}, {place}: {rejection.reason}")
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _workers(cfg: DictConfig, device: str) -> int:
+    """On a CPU the network takes every core; beside a GPU the cores are free to read and encode."""
+    if cfg.num_workers is not None:
+        return int(cfg.num_workers)
+    return 0 if device == "cpu" else max(1, min(8, cores() - 1))
+
+
+def _quiet() -> None:
+    """Lightning's notices are for people who write loops; ours are the progress bar and the summary."""
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in ("does not have many workers", "infer the batch indices", "isinstance.treespec, LeafSpec"):
+        warnings.filterwarnings("ignore", f".*{message}.*")

@@ -1,0 +1,138 @@
+"""The command line: what it says at once, what it refuses, and in how many words."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from stonkgs.cli import main, one_line, quote_paths
+from stonkgs.errors import UserError
+
+
+def test_without_settings_it_says_what_it_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict"]) == 1
+    assert capsys.readouterr().err == (
+        "error: predict needs kge.path= model.path= source.path= (--help shows all keys)\n"
+    )
+
+
+@pytest.mark.parametrize("command", [["predict", "--help"], ["predict", "--cfg", "job"], ["--help"], ["kge", "--help"]])
+def test_answers_at_once(command: list[str]) -> None:
+    """No torch, Lightning, transformers or pyarrow on the way to an answer."""
+    code = (
+        "import sys, contextlib\nfrom stonkgs.cli import main\n"
+        f"with contextlib.suppress(SystemExit): main({command!r})\n"
+        "heavy = {'torch', 'pytorch_lightning', 'transformers', 'pyarrow', 'h5py', 'numpy'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "stonkgs" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["modle.path=x"], "Could not override 'modle.path'"),
+        (["writer=csv"], "Could not find 'writer/csv'"),
+        (["source.path=x", "batch.size="], "batch.size=: must be a whole number of 1 or more"),
+        (["source.path=x", "num_workers=-1"], "num_workers=-1: must be a whole number of 0 or more"),
+        (["source.path=x", "on_error=ignore"], "must be reject or raise"),
+        (["a b"], "a b"),
+    ],
+)
+def test_a_misspelt_override_is_one_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], model_path: Path, kge_path: Path
+) -> None:
+    assert main(["predict", f"model.path={model_path}", f"kge.path={kge_path}", *arguments]) != 0
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1, error
+    assert message in error
+
+
+def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predcit"]) == 2
+    assert "there are predict, kge" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "target", ["os.system", "torch.hub.load", "torch.utils.cpp_extension.load_inline", "no.such.thing", "builtins.eval"]
+)
+def test_a_config_cannot_name_any_code(
+    target: str, tmp_path: Path, small_run: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", *small_run, f"writer._target_={target}"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: _target_ {target}: ")
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["a,b.tsv", "O'Brien.tsv", "with space.tsv", "k=v.tsv", "back\\slash.tsv", "x\\'.tsv", "{}.tsv"]
+)
+def test_any_file_name_works(
+    name: str, tmp_path: Path, small_run: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / name
+    path.write_text("source\ttarget\tevidence\nNA\tNA\tx\n")
+    assert main(["predict", *small_run, f"source.path={path}"]) == 0, capsys.readouterr().err
+    assert (tmp_path / "out" / "_SUCCESS").exists()
+
+
+def test_quoting_leaves_lists_null_and_sweeps_alone() -> None:
+    given = ["source.path=[a.tsv,b.tsv]", "output_dir=null", "batch.size=3", "source.path='x'"]
+    assert quote_paths(given) == given
+    assert quote_paths(["-m", "model.path=a,b"]) == ["-m", "model.path=a,b"]
+    assert quote_paths(["model.path=~/x"]) == [f"model.path='{Path.home()}/x'"]
+
+
+def test_an_error_of_a_worker_is_one_line_too() -> None:
+    wrapped = UserError(
+        "Caught UserError in DataLoader worker process 0.\nOriginal Traceback:\nstonkgs.errors.UserError: no"
+    )
+    assert one_line(wrapped) == "no"
+
+
+def test_unexpected_errors_say_how_to_see_more() -> None:
+    assert one_line(ValueError("a\nb")) == "ValueError: a b (unexpected: debug=true shows where)"
+
+
+def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "debug=true"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 0), (signal.SIGINT, 2)])
+def test_a_signal_ends_in_one_line(number: signal.Signals, workers: int, tmp_path: Path, small_run: list[str]) -> None:
+    with open(tmp_path / "rows.tsv", "w") as file:
+        file.write("source\ttarget\tevidence\n" + "NA\tNA\tsome evidence\n" * 300_000)
+    command = [sys.executable, "predict.py", *small_run, f"num_workers={workers}", "batch.size=1"]
+    run = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    parts = tmp_path / "out" / "parts"
+    deadline = time.monotonic() + 120
+    while (
+        time.monotonic() < deadline and run.poll() is None and not (parts.exists() and len(list(parts.iterdir())) > 3)
+    ):
+        time.sleep(0.1)
+    run.send_signal(number)
+    error = run.communicate(timeout=60)[1]
+    assert run.returncode == 128 + number
+    assert error == f"interrupted by {number.name}: no result was published; the same command starts again\n"
+    assert not list((tmp_path / "out").glob("predictions.*"))
+
+
+def test_the_record_of_a_run(tmp_path: Path, small_run: list[str]) -> None:
+    assert main(["predict", *small_run]) == 0
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record["result"] == {"read": 3, "predicted": 3, "rejected": 0}
+    assert record["config"]["batch"]["size"] == 32
+    assert {"torch", "stonkgs"} <= record["versions"].keys()
+    assert len(record["kge"]["digest"]) == len(record["model"]["digest"]) == 64
+    assert record["input"][0]["size"] == (tmp_path / "rows.tsv").stat().st_size
