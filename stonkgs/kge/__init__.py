@@ -1,0 +1,1 @@
+"""The KGE store as a file: its format, and building one from text files."""

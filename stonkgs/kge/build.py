@@ -1,0 +1,199 @@
+"""Building a KGE store from two text files, at constant memory for any number of nodes.
+
+The vectors' file is read twice: first its names, which give the number of nodes and their numbers, then its values,
+straight to their place. What grows with the graph lies in files beside the output.
+"""
+
+import json
+import os
+import time
+from contextlib import suppress
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from stonkgs.encode.kge import KgeStore, NameIndex
+from stonkgs.errors import UserError
+from stonkgs.kge.create import Draft
+from stonkgs.kge.index import Names, Scratch, chunks, number_lines, write_names
+from stonkgs.kge.layout import name_hash, reason
+from stonkgs.kge.rows import Rows, check_rows, distinct, floats, is_utf8, read_rows, readable
+
+#: node numbers are int32
+MOST_NODES = 2**31 - 1
+#: names of walks kept with their numbers
+CACHED_NAMES = 1 << 17
+
+
+class Summary(NamedTuple):
+    """What was built."""
+
+    output: str
+    nodes: int
+    dimension: int
+    walk_length: int
+    without_walk: int
+    """Nodes that have no walk."""
+    repeated: int
+    """Lines of the vectors' file that repeat a name; the last one's values are kept."""
+    size: int
+    """Bytes of the store."""
+    seconds: float
+    digest: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.output}: {self.nodes:,} nodes of {self.dimension} floats, walks of {self.walk_length} nodes\n"
+            f"{self.without_walk:,} nodes without a walk, {self.repeated:,} repeated lines\n"
+            f"{self.size / 1e6:,.1f} MB in {self.seconds:.1f} s, digest {self.digest}"
+        )
+
+
+def build(*, vectors: str, walks: str, output: str, overwrite: bool = False) -> Summary:
+    """Build a store from `vectors` (a name and D floats a line) and `walks` (a name and L names a line).
+
+    The output appears whole or not at all. Raises UserError for any mistake in the files, with its line, and where
+    the output cannot be written.
+    """
+    started = time.perf_counter()
+    _check_output(output, [vectors, walks], overwrite)
+    folder = str(Path(output).absolute().parent)
+    temporary = f"{output}.tmp-{os.getpid()}"
+    try:
+        with Scratch(folder) as scratch:
+            repeated, without_walk = _write(vectors, walks, temporary, scratch)
+        written = KgeStore(path=temporary)
+        summary = Summary(
+            output, written.nodes, written.dimension, written.walk_length, without_walk, repeated,
+            written.header.size, time.perf_counter() - started, written.digest,
+        )  # fmt: skip
+        Path(temporary).replace(output)
+        _sync_folder(folder)
+    except OSError as error:
+        raise UserError(
+            f"{output}: cannot be written ({reason(error)}); name a folder that exists, "
+            "can be written to and has room for the vectors"
+        ) from error
+    finally:
+        with suppress(OSError):
+            Path(temporary).unlink()
+    return summary
+
+
+def _check_output(output: str, inputs: list[str], overwrite: bool) -> None:
+    path = Path(output)
+    if path.is_dir():
+        raise UserError(f"{output}: is a directory; name a file in it, for example '{path / 'kge.h5'}'")
+    if path.exists() and any(Path(file).exists() and path.samefile(file) for file in inputs):
+        raise UserError(f"{output}: is one of the inputs; name another output")
+    if path.exists() and not overwrite:
+        raise UserError(f"{output}: exists; name another output, or replace it with --overwrite")
+
+
+def _write(vectors: str, walks: str, temporary: str, scratch: Scratch) -> tuple[int, int]:
+    """Write and seal the store; returns the number of repeated lines, and of nodes without a walk."""
+    names, dimension = _read_names(vectors, scratch)
+    walk_length = _first_width(walks)
+    numbering = number_lines(names, scratch)
+    nodes = len(numbering.hashes)
+    if nodes > MOST_NODES:
+        raise UserError(f"{vectors}: {nodes:,} nodes, and a store holds at most {MOST_NODES:,}; split the graph")
+    lengths = sum(int((names.offsets[lines + 1] - names.offsets[lines]).sum()) for _, lines in chunks(numbering.lines))
+    draft = Draft(path=temporary, nodes=nodes, dimension=dimension, walk_length=walk_length, name_bytes=lengths)
+    write_names(names, numbering, draft.arrays)
+    _fill_vectors(vectors, draft, numbering.numbers, dimension)
+    without_walk = _fill_walks(walks, draft, walk_length)
+    draft.seal(_origin([vectors, walks]))
+    return len(numbering.numbers) - nodes, without_walk
+
+
+def _read_names(path: str, scratch: Scratch) -> tuple[Names, int]:
+    """The names of all lines, and the number of floats of each."""
+    text, offsets, hashes = scratch.column("|u1"), scratch.column("<i8"), scratch.column("<u8")
+    width, end = None, 0
+    offsets.append(np.zeros(1))
+    for rows in read_rows(path, "names"):
+        width = check_rows(rows, width, "floats")
+        ends = end + np.cumsum([len(name) for name in rows.names])
+        end = int(ends[-1])
+        text.append(b"".join(rows.names))
+        offsets.append(ends)
+        hashes.append(np.array([name_hash(name) for name in rows.names], np.uint64))
+    assert width is not None  # read_rows refuses a file without rows
+    return Names(text.array(), offsets.array(), hashes.array()), width
+
+
+def _first_width(path: str) -> int:
+    rows = next(read_rows(path, "walks"))
+    return check_rows(rows, None, "nodes of a walk")
+
+
+def _fill_vectors(path: str, draft: Draft, numbers: np.ndarray[tuple[int], np.dtype[np.int64]], width: int) -> None:
+    line = 0
+    for rows in read_rows(path, "vectors"):
+        check_rows(rows, width, "floats")  # the file may have changed since its names were read
+        nodes = numbers[line : line + len(rows.names)]
+        if len(nodes) < len(rows.names):
+            break
+        # Of repeated names within a block numpy keeps the last, which is what a later block does, too.
+        draft.arrays["vectors"][nodes] = floats(rows, width)
+        line += len(rows.names)
+        draft.release()
+    if line != len(numbers):
+        raise UserError(f"{path}: changed while it was read; build again when it is complete")
+
+
+def _fill_walks(path: str, draft: Draft, width: int) -> int:
+    """Number the walks; returns how many nodes have none."""
+    walks = draft.arrays["walks"]
+    for _, part in chunks(walks):
+        part.fill(-1)
+        draft.release()
+    index = NameIndex(path=draft.path, arrays=draft.arrays)
+    find = lru_cache(CACHED_NAMES)(index.find)
+    for rows in read_rows(path, "walks"):
+        check_rows(rows, width, "nodes of a walk")
+        starts = np.array([find(name) for name in rows.names])
+        if (unknown := np.flatnonzero(starts < 0)).size:
+            rows.fail(int(unknown[0]), _unknown(rows.names[unknown[0]], "the walk is of a node"))
+        names, positions = distinct(rows, width)
+        numbers = np.array([find(name) for name in names], np.int32)
+        if (numbers < 0).any():
+            _blame_walk(rows, numbers[positions] < 0)
+        walks[starts] = numbers[positions]
+        draft.release()
+    without_walk = 0
+    for _, part in chunks(walks):
+        without_walk += int((part[:, 0] < 0).sum())
+        draft.release()
+    return without_walk
+
+
+def _blame_walk(rows: Rows, unknown: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> None:
+    row, place = np.argwhere(unknown)[0]
+    rows.fail(row, _unknown(rows.values[row].split(b"\t")[place], "the walk visits a node"))
+
+
+def _unknown(name: bytes, what: str) -> str:
+    remedy = "add its vector or remove the line" if is_utf8(name) else "it is not UTF-8, convert the file"
+    return f"{what} without a vector, {readable(name)}; {remedy}"
+
+
+def _origin(files: list[str]) -> str:
+    try:
+        release = version("stonkgs")
+    except PackageNotFoundError:
+        release = "unknown"
+    sizes = [{"name": Path(file).name, "bytes": Path(file).stat().st_size} for file in files]
+    return json.dumps({"vectors": sizes[0], "walks": sizes[1], "stonkgs": release})
+
+
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

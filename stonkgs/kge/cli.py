@@ -1,0 +1,64 @@
+"""The commands `stonkgs kge build` and `stonkgs kge info`."""
+
+import argparse
+
+#: names that `info` shows
+SHOWN = 5
+
+
+def main(argv: list[str]) -> int:
+    """Run one command; UserError for mistakes."""
+    arguments = _parser().parse_args(argv)
+    if arguments.command == "build":
+        _build(arguments)
+    else:
+        _info(arguments.store)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="stonkgs kge", description="The store of a knowledge graph's embeddings.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    build = commands.add_parser("build", help="make a store from vectors and walks")
+    build.add_argument("--vectors", required=True, metavar="TSV", help="a node's name and its floats, tabs between")
+    build.add_argument("--walks", required=True, metavar="TSV", help="a node's name and the names of its random walk")
+    build.add_argument("--output", required=True, metavar="H5", help="the store to write")
+    build.add_argument("--overwrite", action="store_true", help="replace the output where it exists")
+    info = commands.add_parser("info", help="show what a store holds")
+    info.add_argument("store", metavar="H5")
+    return parser
+
+
+# h5py and pyarrow are imported where a command runs, so that --help is instant.
+def _build(arguments: argparse.Namespace) -> None:
+    from stonkgs.kge.build import build
+
+    print(
+        build(vectors=arguments.vectors, walks=arguments.walks, output=arguments.output, overwrite=arguments.overwrite)
+    )
+
+
+def _info(path: str) -> None:
+    from stonkgs.encode.kge import KgeStore
+
+    store = KgeStore(path=path)
+    facts = {
+        "store": path,
+        "version": store.header.version,
+        "nodes": f"{store.nodes:,}",
+        "dimension": store.dimension,
+        "walk length": store.walk_length,
+        "size": f"{store.header.size / 1e6:,.1f} MB",
+        "digest": store.digest,
+        "origin": store.header.origin,
+        "first names": "",
+    }
+    for label, value in facts.items():
+        print(_printable(f"{label:12} {value}").rstrip())
+    for number in range(min(SHOWN, store.nodes)):
+        print(_printable(f"  {store.name(number)}"))
+
+
+def _printable(text: str) -> str:
+    # A store comes from anywhere, and its texts could drive the terminal.
+    return "".join(character if character.isprintable() else "?" for character in text)

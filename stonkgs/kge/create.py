@@ -1,0 +1,91 @@
+"""Creating the HDF5 file of a KGE store, and filling it through a map."""
+
+import mmap
+import os
+from hashlib import sha256
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from stonkgs.kge.layout import DTYPES, FORMAT, VERSION, shapes
+
+PAGE = 4096
+#: bytes or rows handled at a time
+CHUNK = 1 << 20
+
+#: what a store's digest covers; the index follows from the names
+DIGESTED = ("names", "name_offsets", "vectors", "walks")
+
+
+class Draft:
+    """A store in the making: `arrays` are writable maps of its datasets. It counts once it is sealed and renamed."""
+
+    def __init__(self, *, path: str, nodes: int, dimension: int, walk_length: int, name_bytes: int) -> None:
+        self.path = path
+        self._sizes = {"nodes": nodes, "dimension": dimension, "walk_length": walk_length}
+        expected = shapes(**self._sizes, name_bytes=name_bytes)
+        offsets = _allocate(path, expected)
+        with open(path, "r+b") as file:
+            _reserve(file.fileno())
+            self._map = mmap.mmap(file.fileno(), 0)
+        self.arrays: dict[str, NDArray[Any]] = {
+            name: np.ndarray(shape, DTYPES[name], buffer=self._map, offset=offsets[name])
+            for name, shape in expected.items()
+        }
+
+    def release(self) -> None:
+        """Let go of the pages touched so far: the page cache keeps them, and this process stays small."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+
+    def seal(self, origin: str) -> str:
+        """Write the attributes, `origin` being JSON, and bring everything to the disk; returns the digest."""
+        digest = self._digest()
+        self._map.flush()
+        with h5py.File(self.path, "r+", locking=False) as file:
+            # Texts of fixed length, which are read without following pointers.
+            texts = {"format": FORMAT, "digest": digest, "origin": origin}
+            file.attrs.update({name: np.bytes_(text.encode()) for name, text in texts.items()})
+            file.attrs.update({"version": VERSION, **self._sizes})
+        with open(self.path, "rb") as written:
+            os.fsync(written.fileno())
+        return digest
+
+    def _digest(self) -> str:
+        digest = sha256()
+        for name in DIGESTED:
+            array = self.arrays[name]
+            digest.update(f"{name} {DTYPES[name]} {array.shape}\n".encode())
+            flat = array.reshape(-1).view(np.uint8)
+            for start in range(0, len(flat), CHUNK):
+                digest.update(flat[start : start + CHUNK].data)
+            self.release()
+        return digest.hexdigest()
+
+
+def _allocate(path: str, expected: dict[str, tuple[int, ...]]) -> dict[str, int]:
+    """Create all datasets, contiguous and on page borders; returns where each begins."""
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_layout(h5py.h5d.CONTIGUOUS)
+    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    with h5py.File(path, "w", locking=False, alignment_threshold=1, alignment_interval=PAGE) as file:
+        datasets = {
+            name: h5py.h5d.create(
+                file.id,
+                name.encode(),
+                h5py.h5t.py_create(np.dtype(DTYPES[name])),
+                h5py.h5s.create_simple(shape),
+                dcpl=properties,
+            )
+            for name, shape in expected.items()
+        }
+        return {name: dataset.get_offset() or 0 for name, dataset in datasets.items()}
+
+
+def _reserve(descriptor: int) -> None:
+    # A write into a map of a sparse file on a full disk kills the process; asked for now, it is an OSError.
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, os.fstat(descriptor).st_size)

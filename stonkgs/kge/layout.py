@@ -1,0 +1,206 @@
+"""The file format of the KGE store: what lies in its HDF5 file, and the checks before any of it is believed."""
+
+import mmap
+import os
+import re
+import shlex
+from collections.abc import Mapping
+from hashlib import blake2b
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from stonkgs.errors import UserError
+
+FORMAT = "stonkgs-kge"
+VERSION = 1
+
+#: dataset -> dtype, for N nodes of D floats with walks of L nodes and names of B bytes in all
+DTYPES = {
+    "vectors": "<f4",  # [N, D]
+    "walks": "<i4",  # [N, L], node numbers; -1 where a node has no walk
+    "names": "|u1",  # [B], UTF-8, one after the other
+    "name_offsets": "<i8",  # [N + 1], where in `names` each begins
+    "hashes": "<u8",  # [N], sorted
+    "hash_order": "<i4",  # [N], the node of each hash
+}
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def shapes(*, nodes: int, dimension: int, walk_length: int, name_bytes: int) -> dict[str, tuple[int, ...]]:
+    """The shape of every dataset of a store."""
+    return {
+        "vectors": (nodes, dimension),
+        "walks": (nodes, walk_length),
+        "names": (name_bytes,),
+        "name_offsets": (nodes + 1,),
+        "hashes": (nodes,),
+        "hash_order": (nodes,),
+    }
+
+
+def name_hash(name: bytes) -> int:
+    """The 64-bit hash that the index is sorted by."""
+    return int.from_bytes(blake2b(name, digest_size=8).digest(), "little")
+
+
+class Header(NamedTuple):
+    """What a store says of itself; `origin` is JSON."""
+
+    version: int
+    digest: str
+    origin: str
+    size: int
+
+
+def damaged(path: str, what: str) -> UserError:
+    """The error for a file that contradicts itself."""
+    return UserError(f"{path}: the KGE store is damaged: {what}; copy it again, or rebuild it with 'stonkgs kge build'")
+
+
+def reason(error: Exception) -> str:
+    """What an exception says, in one line: HDF5 reports its inner state in several."""
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return (str(error).strip("'\"").splitlines() or [type(error).__name__])[0]
+
+
+def open_store(path: str) -> tuple[Header, Arrays]:
+    """Check a store and map its arrays, read-only; UserError for everything that is not a sound store.
+
+    HDF5 reads where the data lie and is closed again: its handles give wrong data after a fork. Both look through one
+    file descriptor, so that a store replaced meanwhile cannot mix with this one.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file; a KGE store is made by 'stonkgs kge build'")
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            with _open_hdf5(path, file) as store:
+                header, places = Inspection(path, store, size).result()
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise UserError(f"{path}: {reason(error)}") from error
+    except (RuntimeError, ValueError, KeyError, TypeError, MemoryError, OverflowError) as error:  # from inside HDF5
+        raise damaged(path, reason(error)) from error
+    return header, {
+        name: np.ndarray(shape, DTYPES[name], buffer=mapped, offset=offset) for name, (offset, shape) in places.items()
+    }
+
+
+def _open_hdf5(path: str, file: Any) -> Any:
+    try:
+        return h5py.File(file, "r")
+    except OSError as error:
+        if h5py.is_hdf5(path):
+            raise damaged(path, f"it is truncated or unreadable ({reason(error)})") from error
+        raise UserError(f"{path}: not an HDF5 file; a KGE store is made by 'stonkgs kge build'") from error
+
+
+class Inspection:
+    """The checks of one open file. It comes from anywhere, so nothing in it is followed, read or believed unchecked."""
+
+    def __init__(self, path: str, file: Any, size: int) -> None:
+        self.path, self.file, self.size = path, file, size
+
+    def result(self) -> tuple[Header, dict[str, tuple[int, tuple[int, ...]]]]:
+        """The header, and offset and shape of each dataset."""
+        header = self.header()
+        datasets = {name: self.dataset(name) for name in DTYPES}
+        found = {name: tuple(dataset.shape) for name, dataset in datasets.items()}
+        self.check_shapes(found)
+        return header, {name: (self.offset(name, dataset), found[name]) for name, dataset in datasets.items()}
+
+    def header(self) -> Header:
+        if self.attribute("format") != FORMAT:
+            raise UserError(f"{self.path}: an HDF5 file, but not a KGE store; one is made by 'stonkgs kge build'")
+        if (version := self.attribute("version")) != VERSION:
+            raise UserError(
+                f"{self.path}: version {version} of the KGE store, and this stonkgs reads version {VERSION}: "
+                "rebuild it with 'stonkgs kge build', or use the stonkgs that wrote it"
+            )
+        digest, origin = self.attribute("digest"), self.attribute("origin")
+        if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
+            raise damaged(self.path, "its attribute 'digest' is not a SHA-256")
+        return Header(VERSION, digest, origin if isinstance(origin, str) else "{}", self.size)
+
+    def attribute(self, name: str) -> str | int | None:
+        """A scalar attribute, or None. Texts of variable length do not count: damaged ones crash HDF5."""
+        if name not in self.file.attrs:
+            return None
+        attribute = self.file.attrs.get_id(name)
+        kind = attribute.get_type()
+        text = isinstance(kind, h5py.h5t.TypeStringID) and not kind.is_variable_str()
+        if attribute.shape != () or not (text or isinstance(kind, h5py.h5t.TypeIntegerID)):
+            return None
+        value = self.file.attrs[name]
+        return value.decode(errors="replace") if text else int(value)
+
+    def dataset(self, name: str) -> Any:
+        """A dataset that lies in this file in one piece, in the format's dtype."""
+        key = name.encode()
+        if not self.file.id.links.exists(key):
+            raise UserError(f"{self.path}: the KGE store lacks the dataset '{name}'; rebuild it")
+        if self.file.id.links.get_info(key).type != h5py.h5l.TYPE_HARD:
+            raise UserError(
+                f"{self.path}: '{name}' is a link to another place, and links are not followed; "
+                "copy the dataset itself into the file"
+            )
+        dataset = h5py.h5o.open(self.file.id, key)
+        if not isinstance(dataset, h5py.h5d.DatasetID):
+            raise UserError(f"{self.path}: '{name}' is not a dataset; rebuild the KGE store")
+        # The layout comes before all else: asking a virtual dataset for its shape may open other files.
+        if problem := _layout_problem(dataset.get_create_plist()):
+            raise UserError(f"{self.path}: dataset '{name}' {problem}; {self.repack()}")
+        if not dataset.get_type().equal(h5py.h5t.py_create(np.dtype(DTYPES[name]))):
+            raise UserError(
+                f"{self.path}: dataset '{name}' is {dataset.dtype.str}, not plain {DTYPES[name]}; rebuild the KGE store"
+            )
+        return dataset
+
+    def check_shapes(self, found: dict[str, tuple[int, ...]]) -> None:
+        """All shapes follow from N, D, L and B; UserError where they do not."""
+        for name, rank in (("vectors", 2), ("walks", 2), ("names", 1)):
+            if len(found[name]) != rank:
+                raise damaged(self.path, f"'{name}' has {len(found[name])} dimensions, not {rank}")
+        (nodes, dimension), walk_length, (name_bytes,) = found["vectors"], found["walks"][1], found["names"]
+        if not (nodes and dimension and walk_length):
+            raise UserError(f"{self.path}: the KGE store is empty; rebuild it from a graph that has nodes")
+        expected = shapes(nodes=nodes, dimension=dimension, walk_length=walk_length, name_bytes=name_bytes)
+        for name, shape in expected.items():
+            if found[name] != shape:
+                raise damaged(self.path, f"'{name}' is {list(found[name])}, where 'vectors' asks for {list(shape)}")
+        for name, size in (("nodes", nodes), ("dimension", dimension), ("walk_length", walk_length)):
+            if self.attribute(name) != size:
+                raise damaged(self.path, f"its attribute '{name}' is {self.attribute(name)}, its data say {size}")
+
+    def offset(self, name: str, dataset: Any) -> int:
+        """Where in the file a dataset begins; UserError where it does not lie in the file as a whole."""
+        needed = prod(dataset.shape) * np.dtype(DTYPES[name]).itemsize
+        offset = dataset.get_offset()
+        if offset is None and needed:
+            raise UserError(f"{self.path}: dataset '{name}' was never written; rebuild the KGE store")
+        if (offset or 0) + needed > self.size:
+            raise damaged(self.path, f"'{name}' should have {needed} bytes, and the file ends before")
+        return offset or 0
+
+    def repack(self) -> str:
+        return f"it must lie in the file in one piece: h5repack -l CONTI -f NONE {shlex.quote(self.path)} new.h5"
+
+
+def _layout_problem(properties: Any) -> str | None:
+    layout = properties.get_layout()
+    if layout == h5py.h5d.CHUNKED:
+        return "is compressed" if properties.get_nfilters() else "is chunked"
+    if layout == h5py.h5d.COMPACT:
+        return "is compact, kept in its header"
+    if layout == h5py.h5d.VIRTUAL:
+        return "is virtual, its data are in other datasets"
+    if layout != h5py.h5d.CONTIGUOUS:
+        return "has an unknown layout"
+    return "keeps its data in external files" if properties.get_external_count() else None

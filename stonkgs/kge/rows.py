@@ -1,0 +1,144 @@
+"""The text files that a store is built from: a name and its values per line, between tabs, without quotes or header."""
+
+import codecs
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, NoReturn
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from stonkgs.errors import UserError
+from stonkgs.source.file import is_gzip, open_bytes
+
+#: bytes of text in memory at a time; a longer line is read whole
+BLOCK = 4 << 20
+
+
+class Rows(NamedTuple):
+    """Some lines of a file, blank ones left out."""
+
+    file: str
+    lines: list[int]
+    """Their numbers in the file, from 1."""
+    names: list[bytes]
+    values: list[bytes]
+    """What follows the name's tab."""
+    widths: list[int]
+    """How many values each has."""
+
+    def fail(self, row: int, what: str) -> NoReturn:
+        """Raise the error of one of these rows."""
+        raise UserError(f"{self.file}, line {self.lines[row]}: {what}")
+
+
+def read_rows(path: str, label: str) -> Iterator[Rows]:
+    """A file's rows, a block at a time; UserError where it cannot be read or has none."""
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file (a pipe does not do, files are read twice)")
+    total = None if is_gzip(path) else Path(path).stat().st_size
+    line, any_rows = 1, False
+    with (
+        open_bytes(path) as file,
+        tqdm(total=total, desc=label, unit="B", unit_scale=True, leave=False, disable=None) as bar,
+    ):
+        while data := _block(path, file):
+            bar.update(len(data))
+            if line == 1:
+                data = data.removeprefix(codecs.BOM_UTF8)
+            rows = _split(path, line, data)
+            line += data.count(b"\n")
+            if rows.lines:
+                any_rows = True
+                yield rows
+    if not any_rows:
+        raise UserError(f"{path}: no rows; each line is a name and its values, between tabs")
+
+
+def _block(path: str, file: BinaryIO) -> bytes:
+    try:
+        return file.read(BLOCK) + file.readline()
+    except (EOFError, zlib.error) as error:
+        raise UserError(f"{path}: the gzip data are cut off or damaged; copy the file again") from error
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from error
+
+
+def _split(path: str, first: int, data: bytes) -> Rows:
+    rows = Rows(path, [], [], [], [])
+    for number, line in enumerate(data.replace(b"\r\n", b"\n").split(b"\n"), first):
+        if line:
+            name, _, values = line.partition(b"\t")
+            rows.lines.append(number)
+            rows.names.append(name)
+            rows.values.append(values)
+            rows.widths.append(line.count(b"\t"))
+    return rows
+
+
+def check_rows(rows: Rows, width: int | None, what: str) -> int:
+    """Names are UTF-8, and all rows have `width` values, None for the first row's; returns the width."""
+    width = width or rows.widths[0]
+    for row, (name, found) in enumerate(zip(rows.names, rows.widths, strict=True)):
+        if not found:
+            rows.fail(row, f"a name without {what}; separate them with tabs")
+        if found != width:
+            rows.fail(row, f"{found} {what}, where the lines before have {width}; mend or remove the line")
+        if not is_utf8(name):
+            rows.fail(row, f"the name {readable(name)} is not UTF-8; convert the file: iconv -f LATIN1 -t UTF-8")
+    return width
+
+
+def floats(rows: Rows, width: int) -> NDArray[np.float32]:
+    """The values of checked rows as numbers, [rows, width]; UserError unless all are finite float32."""
+    try:
+        values = _cells(rows).cast(pa.string()).cast(pa.float32()).to_numpy()
+    except pa.ArrowInvalid:
+        return _blame(rows)
+    if not np.isfinite(values).all():
+        return _blame(rows)
+    matrix: NDArray[np.float32] = values.reshape(-1, width)
+    return matrix
+
+
+def distinct(rows: Rows, width: int) -> tuple[list[bytes], NDArray[np.int32]]:
+    """The values of checked rows as names: the distinct ones, and for each place [rows, width] its position there."""
+    encoded = _cells(rows).dictionary_encode()
+    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy().reshape(-1, width)
+
+
+def _cells(rows: Rows) -> Any:
+    # One string for the whole block: pyarrow then splits all rows in one call.
+    return pc.split_pattern(pa.array([b"\t".join(rows.values)], pa.binary()), b"\t").values
+
+
+def _blame(rows: Rows) -> NoReturn:
+    """Raise the error of the first value that is not a finite number, read as the whole block is."""
+    for row, values in enumerate(rows.values):
+        for cell in values.split(b"\t"):
+            try:
+                value = pa.array([cell], pa.binary()).cast(pa.string()).cast(pa.float32())[0].as_py()
+            except pa.ArrowInvalid:
+                rows.fail(row, f"{readable(cell)} is not a number; there is no header line, and no quotes or blanks")
+            if not np.isfinite(value):
+                rows.fail(row, f"{readable(cell)} is not a finite float32; mend or remove the line")
+    raise AssertionError("a block was refused, and none of its values is")
+
+
+def is_utf8(name: bytes) -> bool:
+    """Whether the bytes are text."""
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def readable(name: bytes) -> str:
+    """A name or value for an error message."""
+    text = name.decode(errors="backslashreplace")
+    return repr(text if len(text) <= 100 else text[:100] + "...")

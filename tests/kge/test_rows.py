@@ -1,0 +1,133 @@
+"""What the text files may look like, and the line that every mistake is named with."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stonkgs.encode.kge import KgeStore
+from stonkgs.errors import UserError
+from stonkgs.kge.build import Summary, build
+
+V = b"A\t1\t2\nB\t3\t4\nC\t5\t6\n"
+W = b"B\tA\tB\tC\nA\tA\tA\tA\n"
+
+
+def make(folder: Path, vectors: bytes = V, walks: bytes = W, *, overwrite: bool = False) -> Summary:
+    (folder / "v.tsv").write_bytes(vectors)
+    (folder / "w.tsv").write_bytes(walks)
+    return build(
+        vectors=str(folder / "v.tsv"), walks=str(folder / "w.tsv"), output=str(folder / "k.h5"), overwrite=overwrite
+    )
+
+
+def opened(folder: Path) -> KgeStore:
+    return KgeStore(path=str(folder / "k.h5"))
+
+
+@pytest.mark.parametrize(
+    ("vectors", "walks"),
+    [
+        (V.replace(b"\n", b"\r\n"), W.replace(b"\n", b"\r\n")),
+        (V.rstrip(), W.rstrip()),
+        (b"\n\n" + V.replace(b"\n", b"\n\n\r\n"), b"\n" + W + b"\n\n"),
+        (gzip.compress(V), gzip.compress(W)),
+        (gzip.compress(V[:9]) + gzip.compress(V[9:]), W),
+        (b"\xef\xbb\xbf" + V, b"\xef\xbb\xbf" + W),
+        (V.replace(b"1", b"+1.0e0"), W),
+    ],
+    ids=["CRLF", "no final newline", "blank lines", "gzip", "gzip members", "byte order mark", "exponent"],
+)
+def test_spellings_of_the_same_graph(tmp_path: Path, vectors: bytes, walks: bytes) -> None:
+    digest = make(tmp_path).digest
+    assert make(tmp_path, vectors, walks, overwrite=True).digest == digest
+
+
+def test_names_are_taken_as_they_stand(tmp_path: Path) -> None:
+    names = [
+        '"A',
+        'B"',
+        'p(X ! "Y Z")',
+        "NA",
+        "nan",
+        "null",
+        "",
+        " ",
+        "trailing ",
+        "µ蛋白",
+        "1",
+        "#",
+        "\\t",
+        "a,b",
+        "N/A",
+    ]
+    vectors = "".join(f"{name}\t{number}\n" for number, name in enumerate(names))
+    walks = "".join("\t".join([name, *names]) + "\n" for name in names)
+    make(tmp_path, vectors.encode(), walks.encode())
+    store = opened(tmp_path)
+    assert [store.name(number) for number in range(len(names))] == names
+    assert [store.number(name) for name in names] == list(range(len(names)))
+    assert (store.walks == np.arange(len(names))).all()
+
+
+def test_a_single_node_with_an_empty_name(tmp_path: Path) -> None:
+    make(tmp_path, b"\t1\n", b"\t\t\n")
+    assert opened(tmp_path).number("") == 0
+    assert opened(tmp_path).number("A") == -1
+    assert opened(tmp_path).walks.tolist() == [[0, 0]]
+
+
+def test_floats_are_the_nearest_to_their_text(tmp_path: Path) -> None:
+    texts = ["0.1", "1e-50", "1e-40", "-3.4028234e38", "16777217", "-0.0", ".5", "5.", "1.17549435e-38"]
+    make(tmp_path, "\t".join(["A", *texts]).encode(), b"A\tA")
+    expected = np.array([float(text) for text in texts]).astype(np.float32)
+    assert opened(tmp_path).vectors[0].tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("vectors", "walks", "message"),
+    [
+        (V + b"D\t7\n", W, r"v\.tsv, line 4: 1 floats, where the lines before have 2"),
+        (V + b"\n\nD\t7\t8\t9\n", W, r"v\.tsv, line 6: 3 floats, where the lines before have 2"),
+        (b"name\n" + V, W, r"v\.tsv, line 1: a name without floats; separate them with tabs"),
+        (b"name\tx\ty\n" + V, W, r"v\.tsv, line 1: 'x' is not a number; there is no header"),
+        (V.replace(b"4", b'"4"'), W, r"v\.tsv, line 2: '\"4\"' is not a number"),
+        (V.replace(b"4", b""), W, r"v\.tsv, line 2: '' is not a number"),
+        (V.replace(b"4", b"\xff"), W, r"v\.tsv, line 2: '\\\\xff' is not a number"),
+        (V.replace(b"5", b"NA"), W, r"v\.tsv, line 3: 'NA' is not a number"),
+        (V.replace(b"5", b"nan"), W, r"v\.tsv, line 3: 'nan' is not a finite"),
+        (V.replace(b"5", b"-inf"), W, r"v\.tsv, line 3: '-inf' is not a finite"),
+        (V.replace(b"5", b"1e39"), W, r"v\.tsv, line 3: '1e39' is not a finite float32"),
+        (V.replace(b"B", b"\xe4"), W, r"v\.tsv, line 2: the name '\\\\xe4' is not UTF-8; .*iconv"),
+        (b"", W, r"v\.tsv: no rows"),
+        (b"\n\r\n", W, r"v\.tsv: no rows"),
+        (gzip.compress(b""), W, r"v\.tsv: no rows"),
+        (gzip.compress(V)[:-9], W, r"v\.tsv: .*gzip"),
+        (V, gzip.compress(W)[:12], r"w\.tsv: .*gzip"),
+        (V, b"", r"w\.tsv: no rows"),
+        (V, W + b"C\tA\tB\n", r"w\.tsv, line 3: 2 nodes of a walk, where the lines before have 3"),
+        (V, b"A\n", r"w\.tsv, line 1: a name without nodes of a walk"),
+        (V, b"\n" + W + b"C\tA\tX\tY\n", r"w\.tsv, line 4: the walk visits a node without a vector, 'X'; add its"),
+        (V, W + b"D\tA\tB\tC\n", r"w\.tsv, line 3: the walk is of a node without a vector, 'D'; add its vector"),
+        (V, W + b"C\tA\tB\t\n", r"w\.tsv, line 3: the walk visits a node without a vector, ''"),
+        (V, W + b"C\tA\tB\t\xff\n", r"w\.tsv, line 3: .*'\\\\xff'; it is not UTF-8"),
+        (V, W + b"\xff\tA\tB\tC\n", r"w\.tsv, line 3: the name '\\\\xff' is not UTF-8"),
+    ],
+)
+@pytest.mark.parametrize("block", [1, 1 << 20])
+def test_mistakes_name_their_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vectors: bytes, walks: bytes, message: str, block: int
+) -> None:
+    monkeypatch.setattr("stonkgs.kge.rows.BLOCK", block)
+    with pytest.raises(UserError, match=message) as refused:
+        make(tmp_path, vectors, walks)
+    assert "\n" not in str(refused.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["v.tsv", "w.tsv"], "nothing is left behind"
+
+
+def test_inputs_that_are_no_files(tmp_path: Path) -> None:
+    (tmp_path / "w.tsv").write_bytes(W)
+    for name in ("missing.tsv", "."):
+        with pytest.raises(UserError, match="no such file"):
+            build(vectors=str(tmp_path / name), walks=str(tmp_path / "w.tsv"), output=str(tmp_path / "k.h5"))
