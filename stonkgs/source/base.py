@@ -2,10 +2,13 @@
 
 import copy
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from torch.utils.data import IterableDataset, get_worker_info
 
@@ -37,8 +40,8 @@ class Source(IterableDataset[Statement | Rejection], ABC):
         """Columns and types of the files, which are all alike; UserError where they are not."""
 
     @abstractmethod
-    def cuts(self, file: str, rows: int) -> Iterable[tuple[int, int]]:
-        """The [start, stop) of each split of a file, of about `rows` records each."""
+    def cuts(self, file: str, rows: int) -> npt.NDArray[np.int64]:
+        """The [start, stop) of each split of a file, of about `rows` records each: [splits, 2], at least one."""
 
     @abstractmethod
     def read(self, split: Split) -> Generator[Statement | Rejection, None, int | None]:
@@ -50,20 +53,33 @@ class Source(IterableDataset[Statement | Rejection], ABC):
             raise UserError(f"source.columns: no such role {sorted(unknown)}; there are {list(ROLES)}")
         files = tuple(expand(self.path))
         schema = self.schema(files)
+        self._check(files[0], schema.names)
+        cuts = [self.cuts(file, rows) for file in files]  # an array a file: 100 GB are over a million splits
+        file = np.repeat(np.arange(len(files)), [len(cut) for cut in cuts])
+        start, stop = np.concatenate(cuts).T.copy()
+        self.planned = Plan(files, schema, file, start, stop, rows=self.total(files))
+        return self.planned
+
+    def _check(self, file: str, names: Sequence[str]) -> None:
+        """UserError where two columns share a name, or where a role's column is missing or taken by two."""
+        if twice := [name for name, count in Counter(names).items() if count > 1]:
+            raise UserError(f"{file}: more than one column is called {', '.join(map(repr, twice))}; rename them")
         for name in self.columns.values():
-            if name not in schema.names:
+            if name not in names:
                 raise UserError(
-                    f"{files[0]}: no column {name!r}; there are {schema.names}. "
+                    f"{file}: no column {name!r}; there are {list(names)}. "
                     "Name yours with source.columns.source=, .target= and .evidence="
                 )
-        cuts = [(number, *cut) for number, file in enumerate(files) for cut in self.cuts(file, rows)]
-        table = np.array(cuts, np.int64).reshape(-1, 3).T.copy()
-        self.planned = Plan(files, schema, *table, rows=self.total(files))
-        return self.planned
+        if len(set(self.columns.values())) < len(ROLES):
+            raise UserError(f"source.columns: each role needs its own column, but they are {self.columns}")
 
     def total(self, files: Sequence[str]) -> int | None:
         """Records in all, where the format knows without reading them."""
         return None
+
+    def first_line(self, file: str) -> int:
+        """Number, from 1, of the file's first line that belongs to a split: what is above it is a header."""
+        return 1
 
     def shard(self, *, rank: int, world: int) -> Self:
         """This source as one process of several reads it."""
@@ -87,3 +103,21 @@ class Source(IterableDataset[Statement | Rejection], ABC):
     def __iter__(self) -> Iterator[Statement | Rejection]:
         for split in self.splits():
             yield from self.read(split)
+
+
+def alike(files: Sequence[str], schemas: Iterable[pa.Schema]) -> pa.Schema:
+    """The one schema of all files: the same names and types in the same order, else a UserError with the difference."""
+    first: pa.Schema | None = None
+    for file, schema in zip(files, schemas, strict=True):
+        first = schema if first is None else first
+        for number, (here, there) in enumerate(zip_longest(schema, first), start=1):
+            if here is None or there is None or (here.name, here.type) != (there.name, there.type):
+                raise UserError(
+                    f"{file}: column {number} is {_described(here)}, but in {files[0]} it is {_described(there)}; "
+                    "the files of one source have the same columns in the same order"
+                )
+    return first
+
+
+def _described(field: pa.Field | None) -> str:
+    return "missing" if field is None else f"{field.name!r} ({field.type})"

@@ -2,13 +2,18 @@
 
 import glob
 import gzip
-from collections.abc import Sequence
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Generic, Protocol, TypeVar, cast
 
 from stonkgs.errors import UserError
 
 GZIP_MAGIC = b"\x1f\x8b"
+#: Files are read by this many bytes.
+BLOCK = 256 * 1024
 
 
 def expand(path: str | Sequence[str]) -> list[str]:
@@ -39,12 +44,80 @@ def is_gzip(path: str) -> bool:
 
 def open_plain(path: str) -> BinaryIO:
     """Open a file for reading; UserError instead of OSError."""
-    try:
+    with naming(path):
         return open(path, "rb")
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
 
 
 def open_bytes(path: str) -> BinaryIO:
     """Open a plain or gzip file as a stream of its (decompressed) bytes."""
     return cast(BinaryIO, gzip.open(path)) if is_gzip(path) else open_plain(path)
+
+
+def line_at(path: str, offset: int) -> int:
+    """The number, from 1, of the line that starts at a byte of the (decompressed) file. Reads all before it."""
+    lines, left = 1, offset
+    with open_bytes(path) as file:
+        while left and (block := file.read(min(left, 1 << 20))):
+            lines += block.count(b"\n")
+            left -= len(block)
+    return lines
+
+
+def content_size(path: str) -> int:
+    """Bytes of the (decompressed) content. Nothing but decompressing tells a gzip file's; a plain one's is at hand."""
+    if not is_gzip(path):
+        return Path(path).stat().st_size
+    with open_bytes(path) as stream, naming(path):
+        return sum(len(block) for block in iter(lambda: stream.read(BLOCK), b""))
+
+
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Turn what goes wrong in opening or reading a file into a UserError of one line that names it."""
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{path}: its gzip data is cut short or damaged ({error}); fetch it again") from error
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from error
+
+
+class Closable(Protocol):
+    """What can be kept open."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+
+
+T = TypeVar("T", bound=Closable)
+
+
+class Kept(Generic[T]):
+    """What stays open from one split to the next: one reader, where it stopped, in the process that opened it.
+
+    It is taken and given back, so that two loops over one source never share a position; a pickle of it is empty.
+    """
+
+    def __init__(self) -> None:
+        self._kept: tuple[int, str, T] | None = None
+
+    def take(self, file: str) -> T | None:
+        """The reader of this file, if one was given back here; it is the caller's now."""
+        kept, self._kept = self._kept, None
+        if kept is None:
+            return None
+        process, name, reader = kept
+        # A forked child shares the parent's position in the file: each would move the other's.
+        if (process, name) == (os.getpid(), file):
+            return reader
+        reader.close()
+        return None
+
+    def give(self, file: str, reader: T) -> None:
+        """Keep a reader for the next split of its file; another one is closed."""
+        if self._kept is not None:
+            self._kept[2].close()
+        self._kept = (os.getpid(), file, reader)
+
+    def __reduce__(self) -> "tuple[type[Kept[T]], tuple[()]]":
+        return (Kept, ())

@@ -56,3 +56,9 @@ def deal(count: int, *, rank: int, world: int, worker: int, workers: int) -> Ite
     input's order, and each worker passes once through a file that cannot be seeked.
     """
     return iter(range(rank * workers + worker, count, world * workers))
+
+
+def ranges(start: int, stop: int, step: int) -> npt.NDArray[np.int64]:
+    """Ranges [splits, 2] that cut [start, stop) into pieces of `step`; an empty one is one empty piece."""
+    starts = np.arange(start, max(stop, start + 1), step, dtype=np.int64)
+    return np.stack([starts, np.append(starts[1:], stop)], axis=1)

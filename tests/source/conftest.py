@@ -1,0 +1,34 @@
+"""What the sources' tests share."""
+
+from collections.abc import Callable
+
+import pytest
+
+from stonkgs.source.base import Source
+from stonkgs.statement import Rejection, Statement
+
+Read = Callable[[Source, int], list[Statement | Rejection]]
+
+
+@pytest.fixture(scope="session")
+def read() -> Read:
+    """Plan a source with splits of so many rows, and read all of it; rejections get their line in the file."""
+    return _read
+
+
+def _read(source: Source, rows: int) -> list[Statement | Rejection]:
+    records: list[Statement | Rejection] = []
+    lines: dict[str, int] = {}
+    for split in source.plan(rows):
+        before = lines.setdefault(split.file, source.first_line(split.file))
+        reading = source.read(split)
+        while True:
+            try:
+                record = next(reading)
+            except StopIteration as end:
+                lines[split.file] += end.value or 0
+                break
+            if isinstance(record, Rejection) and record.line is not None:
+                record.line += before
+            records.append(record)
+    return records

@@ -1,0 +1,225 @@
+"""The law of every source: each record is read once, by one worker of one process, in order within its split."""
+
+import csv
+import gzip
+import importlib
+import inspect
+import io
+import pickle
+import pkgutil
+from collections.abc import Callable, Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from omegaconf import OmegaConf
+from torch.utils.data import DataLoader
+from torch.utils.data._utils.worker import WorkerInfo
+
+import stonkgs.source
+from stonkgs.source.base import ROLES, Source
+from stonkgs.source.split import Plan
+from stonkgs.statement import Rejection, Statement
+
+Rows = list[tuple[str, str, str, str]]
+NAMES = ["source", "target", "evidence", "note"]
+LENGTHS = (0, 1, 3, 40, 700, 2)
+
+
+def rows(first: int, count: int) -> Rows:
+    """Records of a few bytes and of several splits, with characters of one to four bytes."""
+    return [
+        (f"p(HGNC:{row})", "é" * (row % 4), "a😀ü" * LENGTHS[row % len(LENGTHS)], f"note {row}")
+        for row in range(first, first + count)
+    ]
+
+
+def spread(first: int, count: int) -> Rows:
+    """The same with tabs, newlines and quotes in them."""
+    return [(a, f"{b}\n{b}\t", f'"{c}"', d) for a, b, c, d in rows(first, count)]
+
+
+def tsv(content: Rows, *, bom: str = "", end: str = "\n", last: str = "\n") -> bytes:
+    return (bom + end.join("\t".join(row) for row in [tuple(NAMES), *content]) + last).encode()
+
+
+def quoted(content: Rows) -> bytes:
+    out = io.StringIO(newline="")
+    csv.writer(out, csv.excel_tab).writerows([NAMES, *content])
+    return out.getvalue().encode()
+
+
+def jsonl(content: Rows, *, bom: str = "", end: str = "\n", last: str = "\n") -> bytes:
+    texts = [
+        "{" + ", ".join(f'"{name}": "{value}"' for name, value in zip(NAMES, row, strict=True)) + "}" for row in content
+    ]
+    return (bom + end.join(texts) + last).encode()
+
+
+def parquet(content: Rows) -> bytes:
+    sink = pa.BufferOutputStream()
+    table = pa.table(dict(zip(NAMES, map(list, zip(*content, strict=True)), strict=True)))
+    pq.write_table(table, sink, row_group_size=7)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def dialects(write: Callable[..., bytes]) -> dict[str, Callable[[Rows], bytes]]:
+    return {
+        "lf": write,
+        "crlf": lambda content: write(content, end="\r\n", last="\r\n"),
+        "bom": lambda content: write(content, bom="\ufeff"),
+        "open": lambda content: write(content, last=""),
+        "gzip": lambda content: gzip.compress(write(content)),
+        "members": lambda content: gzip.compress(write(content)[:99]) + gzip.compress(write(content)[99:]),
+    }
+
+
+class Sample(NamedTuple):
+    """How a source is set, its rows, and each way in which its files may be written."""
+
+    settings: dict[str, Any]
+    rows: Callable[[int, int], Rows]
+    ways: dict[str, Callable[[Rows], bytes]]
+
+
+#: By class.
+SAMPLES = {
+    "TsvSource": [
+        Sample({}, rows, dialects(tsv)),
+        Sample({}, spread, {"quoted": quoted, "quoted-gzip": lambda content: gzip.compress(quoted(content))}),
+        Sample({"quoting": "none"}, rows, dialects(tsv)),
+    ],
+    "JsonlSource": [Sample({}, rows, dialects(jsonl))],
+    "ParquetSource": [Sample({}, spread, {"groups": parquet})],
+}
+
+
+def sources() -> dict[str, type[Source]]:
+    """Every source of the package that can be made, by name."""
+    modules = [
+        importlib.import_module(f"stonkgs.source.{item.name}") for item in pkgutil.iter_modules(stonkgs.source.__path__)
+    ]
+    classes = [kind for module in modules for _, kind in inspect.getmembers(module, inspect.isclass)]
+    return {kind.__name__: kind for kind in classes if issubclass(kind, Source) and not inspect.isabstract(kind)}
+
+
+CASES = [
+    pytest.param(kind, sample, way, files, id="-".join([kind, *sample.settings.values(), way, str(files)]))
+    for kind, samples in SAMPLES.items()
+    for sample in samples
+    for way in sample.ways
+    for files in (1, 3)
+]
+
+
+def made(folder: Path, kind: str, sample: Sample, way: str, files: int) -> tuple[Source, Rows]:
+    """A source over some files, and what it is to read."""
+    contents = [sample.rows(number * 100, 25 - 5 * number) for number in range(files)]
+    paths = [folder / f"{number}.data" for number in range(files)]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(sample.ways[way](content))
+    source = sources()[kind](path=[str(path) for path in paths], **sample.settings)
+    return source, [row for content in contents for row in content]
+
+
+def told(record: Statement | Rejection) -> tuple[str, str, str, str]:
+    assert isinstance(record, Statement), record
+    return record.source, record.target, record.evidence, record.extra["note"]
+
+
+def dealt(source: Source, world: int, workers: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, Rows]]:
+    """(split, its rows) as every worker of every process reads it; 0 workers is the process itself."""
+    for rank, worker in product(range(world), range(max(workers, 1))):
+        mine = pickle.loads(pickle.dumps(source.shard(rank=rank, world=world)))
+        info = WorkerInfo(id=worker, num_workers=workers, seed=0, dataset=mine) if workers else None
+        monkeypatch.setattr("stonkgs.source.base.get_worker_info", lambda info=info: info)
+        splits = list(mine.splits())
+        read = [[told(record) for record in mine.read(split)] for split in splits]
+        assert [told(record) for record in mine] == [row for part in read for row in part]
+        yield from zip((split.number for split in splits), read, strict=True)
+
+
+def test_every_source_has_a_sample() -> None:
+    assert sources()
+    assert set(sources()) == set(SAMPLES)
+
+
+def test_every_source_has_a_yaml_that_gives_its_defaults() -> None:
+    found = {}
+    for path in (Path(__file__).parents[2] / "configs" / "source").glob("*.yaml"):
+        settings: Any = OmegaConf.to_container(OmegaConf.load(path))
+        kind = sources()[settings.pop("_target_").rpartition(".")[2]]
+        assert kind.__module__ == f"stonkgs.source.{path.stem}"
+        found[kind.__name__] = kind
+        parameters = inspect.signature(kind).parameters
+        assert list(settings) == list(parameters)
+        defaults = {name: parameter.default for name, parameter in parameters.items()}
+        roles = {role: role for role in ROLES}
+        assert settings == {**defaults, "path": "???", "columns": roles}
+    assert found == sources()
+
+
+@pytest.mark.parametrize(("kind", "sample", "way", "files"), CASES)
+def test_the_union_over_all_workers_is_the_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, sample: Sample, way: str, files: int
+) -> None:
+    source, expected = made(tmp_path, kind, sample, way, files)
+    plan = source.plan(2)
+    for world, workers in product(range(1, 5), range(4)):
+        found = sorted(dealt(source, world, workers, monkeypatch))
+        assert [number for number, _ in found] == list(range(len(plan)))
+        assert [row for _, read in found for row in read] == expected
+
+
+@pytest.mark.parametrize(("kind", "sample", "way", "files"), CASES)
+@pytest.mark.parametrize("size", [1, 3, 50, 1 << 20])
+def test_splits_of_any_size_hold_each_record_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, sample: Sample, way: str, files: int, size: int
+) -> None:
+    for module in ("text", "parquet"):
+        monkeypatch.setattr(f"stonkgs.source.{module}.SPLIT_BYTES", size)
+    source, expected = made(tmp_path, kind, sample, way, files)
+    assert [told(record) for split in source.plan(1000) for record in source.read(split)] == expected
+
+
+@pytest.mark.parametrize(("kind", "sample", "way", "files"), CASES)
+def test_a_source_pickles_and_its_plan_depends_on_the_input_alone(
+    tmp_path: Path, kind: str, sample: Sample, way: str, files: int
+) -> None:
+    source, expected = made(tmp_path, kind, sample, way, files)
+    again = pickle.loads(pickle.dumps(source))
+    plan = source.plan(3)
+    assert same(plan, again.plan(3))
+    assert same(plan, source.shard(rank=1, world=3).plan(3))
+    next(iter(source))
+    assert [told(record) for record in pickle.loads(pickle.dumps(source))] == expected
+    assert [told(record) for record in source] == [told(record) for record in source] == expected
+    assert source.planned is not None
+    assert same(source.planned, plan)
+
+
+def same(one: Plan, other: Plan) -> bool:
+    return list(one) == list(other) and one.schema.equals(other.schema, check_metadata=True) and one.rows == other.rows
+
+
+@pytest.mark.parametrize("kind", SAMPLES)
+def test_making_a_source_opens_nothing(tmp_path: Path, kind: str) -> None:
+    source = sources()[kind](path=str(tmp_path / "none"), columns={"source": "subject"})
+    pickle.loads(pickle.dumps(source))
+    with pytest.raises(RuntimeError, match="planned before it is read"):
+        next(iter(source))
+
+
+@pytest.mark.parametrize("context", ["fork", "forkserver"])
+def test_two_real_workers_read_the_input_once(tmp_path: Path, context: str) -> None:
+    for kind, (sample, *_) in SAMPLES.items():
+        folder = tmp_path / kind
+        folder.mkdir()
+        source, expected = made(folder, kind, sample, next(iter(sample.ways)), 2)
+        source.plan(2)
+        next(iter(source))  # leaves its file open, which no worker may share
+        loader: DataLoader[Any] = DataLoader(source, batch_size=None, num_workers=2, multiprocessing_context=context)
+        assert sorted(map(told, loader)) == sorted(expected)
