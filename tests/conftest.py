@@ -54,32 +54,10 @@ def kge_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder of ours with random weights: two layers, 16 wide, 24 tokens of text."""
-    import torch
+    from synthetic import write_model
 
-    from stonkgs.encode.text import TextEncoder
-    from stonkgs.model.config import ModelConfig
-    from stonkgs.model.network import STonKGs
-
-    folder = tmp_path_factory.mktemp("model")
-    letters = [chr(code) for code in range(33, 127)]
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *[f"##{letter}" for letter in letters]]
-    (folder / "vocab.txt").write_text("\n".join(words) + "\n", "utf-8")
-    bert = {"hidden_size": HIDDEN, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-    bert |= {"max_position_embeddings": 64, "vocab_size": len(words), "type_vocab_size": 2}
-    torch.manual_seed(0)
-    config = ModelConfig(
-        lm_backbone=bert,
-        bert=bert,
-        labels=LABELS,
-        text_length=24,
-        walk_length=WALK_LENGTH,
-        special_tokens=(1, 3, 4),
-    )
-    network = STonKGs(config, TextEncoder(path=str(folder / "vocab.txt"), length=24))
-    for parameter in network.parameters():  # as they come, all rows are rated alike
-        torch.nn.init.normal_(parameter, std=0.3)
-    network.save_pretrained(folder / "model")
-    return folder / "model"
+    folder = tmp_path_factory.mktemp("model") / "model"
+    return write_model(folder, hidden=HIDDEN, layers=2, text_length=24, walk_length=WALK_LENGTH)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ The modules, and so the names of the weights, are transformers'. Running them is
 of its positions, and the joint BERT is fed with vectors at positions that leave gaps.
 """
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BertConfig, BertModel
+
+# On a CPU, oneDNN keeps a compiled primitive of every shape that it has seen, 1024 by default. Texts come in all
+# lengths, so that memory grew with the input by tens of MB; the shapes of one batch are fewer than 64. It is read at
+# the first use, which is after this import.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 
 def bert_modules(fields: Mapping[str, Any], *, words: bool, pooler: bool) -> nn.Module:

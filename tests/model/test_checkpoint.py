@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from synthetic import VOCABULARY
 
 from stonkgs.encode.kge import KgeStore
 from stonkgs.errors import UserError
@@ -29,7 +30,7 @@ def published(model_path: Path, tmp_path: Path) -> Path:
     network = STonKGs.from_pretrained(str(model_path))
     weights = dict(network.state_dict())
     weights["bert.embeddings.word_embeddings.weight"] = torch.zeros(3, 16)
-    weights["bert.embeddings.position_ids"] = torch.arange(64)[None]
+    weights["bert.embeddings.position_ids"] = torch.arange(48)[None]
     weights["cls.predictions.bias"] = torch.zeros(3)
     values = dict(network.config.bert) | {
         "architectures": ["STonKGsForSequenceClassification"],
@@ -43,6 +44,14 @@ def published(model_path: Path, tmp_path: Path) -> Path:
     torch.save(weights, path / "pytorch_model.bin")
     (path / "training_args.bin").write_bytes(b"never read")
     return path
+
+
+@pytest.fixture
+def vocabulary(tmp_path: Path) -> Path:
+    """A folder with the small model's vocabulary as published ones come."""
+    (tmp_path / "vocabulary").mkdir()
+    (tmp_path / "vocabulary" / "vocab.txt").write_text("\n".join(VOCABULARY), "utf-8")
+    return tmp_path / "vocabulary"
 
 
 def load(path: Path, **options: Any) -> STonKGs:
@@ -65,21 +74,21 @@ def test_a_published_folder_needs_its_vocabulary(published: Path) -> None:
         load(published)
 
 
-def test_a_published_folder(published: Path, model_path: Path) -> None:
-    network = load(published, tokenizer=str(model_path.parent))
+def test_a_published_folder(published: Path, vocabulary: Path) -> None:
+    network = load(published, tokenizer=str(vocabulary))
     config = network.config
     assert config.labels == ("LABEL_0", "LABEL_1")
-    assert (config.text_length, config.walk_length, config.kge_nodes) == (32, 15, 119)
+    assert (config.text_length, config.walk_length, config.kge_nodes) == (24, 11, 119)
     assert config.legacy_node_shift
     assert config.legacy_text_padding
-    assert load(published, tokenizer=str(model_path.parent), labels=["no", "yes"]).config.labels == ("no", "yes")
+    assert load(published, tokenizer=str(vocabulary), labels=["no", "yes"]).config.labels == ("no", "yes")
 
 
-def test_a_checkpoint_without_its_backbone_takes_the_backbones_own(published: Path, model_path: Path) -> None:
+def test_a_checkpoint_without_its_backbone_takes_the_backbones_own(published: Path, vocabulary: Path) -> None:
     weights = torch.load(published / "pytorch_model.bin", weights_only=True)
     backbone = published.parent / "backbone"
     backbone.mkdir()
-    shutil.copy(model_path.parent / "vocab.txt", backbone)
+    shutil.copy(vocabulary / "vocab.txt", backbone)
     own = {k.replace("lm_backbone.", "bert."): w for k, w in weights.items() if k.startswith("lm_backbone.")}
     own["bert.pooler.dense.weight"] = own["cls.predictions.bias"] = torch.zeros(1)
     torch.save(own, backbone / "pytorch_model.bin")
@@ -170,11 +179,11 @@ def test_damage_is_named(folder: Path, damage: Callable[[Path], Any], message: s
     ],
 )
 def test_a_published_folder_that_does_not_fit(
-    published: Path, model_path: Path, changes: dict[str, Any], message: str
+    published: Path, vocabulary: Path, changes: dict[str, Any], message: str
 ) -> None:
     edit(published, **changes)
     with pytest.raises(UserError, match=message):
-        load(published, tokenizer=str(model_path.parent))
+        load(published, tokenizer=str(vocabulary))
 
 
 def test_labels_must_be_as_many_as_classes(model_path: Path) -> None:

@@ -1,0 +1,102 @@
+"""Memory after few and after many rows: the proportional set size (PSS) of a prediction run, its workers alive.
+
+python benchmarks/memory.py --rows 5000 200000 --workers 0 2
+
+Each run is the real command in a process of its own; a callback that the command line adds reads /proc when the given
+numbers of rows are written. The store is warm: all its pages were touched before the first reading.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytorch_lightning as pl
+from synthetic import write_model, write_statements, write_store
+
+from stonkgs.batch import Batch
+from stonkgs.model.module import StatementModule
+
+NODES = 20_000
+
+
+class ReadMemory(pl.Callback):
+    """Writes the PSS of this process and its children, in MB, as JSON when each number of rows is reached."""
+
+    def __init__(self, *, rows: list[int], output: str) -> None:
+        self.pending = sorted(rows)
+        self.output = output
+        self.readings: dict[int, dict[str, float]] = {}
+        self.seen = 0
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Warm the store."""
+        assert isinstance(pl_module, StatementModule)
+        kge = pl_module.predictor.kge
+        kge.vectors.sum()
+        kge.walks.sum()
+
+    def on_predict_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Read when a number of rows is through."""
+        self.seen += len(batch)
+        if self.pending and self.seen >= self.pending[0]:
+            self.readings[self.pending.pop(0)] = proportional_set_size()
+            Path(self.output).write_text(json.dumps(self.readings))
+
+
+def proportional_set_size() -> dict[str, float]:
+    """MB of this process and of its children, shared pages divided among those that share them."""
+    own = psutil.Process()
+    return {
+        "main": own.memory_full_info().pss / 1e6,
+        "workers": sum(child.memory_full_info().pss for child in own.children(recursive=True)) / 1e6,
+    }
+
+
+def measure(folder: Path, rows: list[int], workers: int) -> dict[str, dict[str, float]]:
+    """One run; MB by number of rows."""
+    output = folder / f"memory-{workers}.json"
+    callback = f"{{_target_: memory.ReadMemory, rows: {rows}, output: {output}}}"
+    command = [
+        *[sys.executable, "-m", "stonkgs", "predict", f"+trainer.callbacks=[{callback}]", f"num_workers={workers}"],
+        *[f"model.path={folder / 'model'}", f"kge.path={folder / 'kge.h5'}", f"source.path={folder / 'rows.tsv'}"],
+        *[f"output_dir={folder / f'out-{workers}'}", "batch.size=64", "split.rows=2048"],
+    ]
+    search = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": search})
+    readings: dict[str, dict[str, float]] = json.loads(output.read_text())
+    return readings
+
+
+def main() -> None:
+    """Make a model, a store and statements in a temporary folder, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, nargs="+", default=[5_000, 200_000])
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_store(folder / "kge.h5", nodes=NODES, dimension=32, walk_length=16)
+        write_model(folder / "model", hidden=32, layers=2, text_length=64, walk_length=16)
+        write_statements(folder / "rows.tsv", rows=max(arguments.rows) + 5_000, nodes=NODES)
+        print("| workers | rows | main MB | workers MB | PSS MB |\n|---|---|---|---|---|")
+        for workers in arguments.workers:
+            for rows, mb in measure(folder, arguments.rows, workers).items():
+                print(f"| {workers} | {int(rows):,} | {mb['main']:.1f} | {mb['workers']:.1f} | {sum(mb.values()):.1f} |")
+
+
+if __name__ == "__main__":
+    main()

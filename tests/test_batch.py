@@ -1,0 +1,102 @@
+"""Windows, batches, and what they carry."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import NODES
+
+from stonkgs.batch import SPECIALS, Batch, Batches
+from stonkgs.encode.encoder import Encoder
+from stonkgs.encode.kge import KgeStore
+from stonkgs.encode.text import TextEncoder
+from stonkgs.encode.walks import SEPARATOR, UNKNOWN
+from stonkgs.source.tsv import TsvSource
+from stonkgs.statement import Statement
+
+
+@pytest.fixture
+def batches(tmp_path: Path, kge_path: Path, model_path: Path) -> Batches:
+    """40 statements in splits of about ten, rows 7 and 8 of them unusable."""
+    texts = ["x" * (1 + number * 7 % 13) for number in range(40)]
+    lines = [f"{NODES[n % 9]}\t{'nobody' if n % 5 else NODES[n % 7]}\t{text}\t{n}" for n, text in enumerate(texts)]
+    lines[7], lines[8] = "too\tfew", "too\tmany\tof\tthese\there"
+    path = tmp_path / "rows.tsv"
+    path.write_text("source\ttarget\tevidence\tn\n" + "\n".join(lines))
+    source = TsvSource(path=str(path), quoting="none")
+    source.plan(10)
+    text = TextEncoder(path=str(model_path / "tokenizer.json"), length=24)
+    encoder = Encoder(text=text, kge=KgeStore(path=str(kge_path)), legacy_node_shift=False)
+    return Batches(source=source, encoder=encoder, size=4, window=100)
+
+
+def test_every_row_once_and_accounted_for(batches: Batches) -> None:
+    seen: list[str] = []
+    rejected = lines = 0
+    for batch in batches:
+        seen += batch.columns["n"].to_pylist()
+        if batch.end:
+            rejected += len(batch.end.rejected)
+            lines += batch.end.lines or 0
+    assert sorted(map(int, seen)) == [n for n in range(40) if n not in {7, 8}]
+    assert (rejected, lines) == (2, 40)
+
+
+def test_positions_are_the_order_of_the_split(batches: Batches) -> None:
+    for split in batches.source.splits():
+        parts = list(batches.split(split))
+        positions = np.concatenate([batch.positions for batch in parts])
+        rows = np.concatenate([batch.columns["n"].to_pylist() for batch in parts]).astype(int)
+        assert sorted(positions) == list(range(len(positions)))
+        assert (np.diff(rows[np.argsort(positions)]) > 0).all()
+        assert [batch.end is not None for batch in parts] == [False] * (len(parts) - 1) + [True]
+
+
+def test_sorted_by_length_inside_a_split(batches: Batches) -> None:
+    for split in batches.source.splits():
+        lengths = np.concatenate([batch.lengths[batch.text] for batch in batches.split(split)])
+        assert (np.diff(lengths) >= 0).all()
+
+
+def test_a_batch_says_what_the_examples_said(batches: Batches) -> None:
+    statements = first_statements(batches)
+    by_row = {example.statement.extra["n"]: example for example in batches.encoder(statements)}
+    for batch in batches.split(next(batches.source.splits())):
+        assert len(batch.nodes) == len(set(batch.nodes.tolist()))
+        for place, row in enumerate(batch.columns["n"].to_pylist()):
+            example = by_row[row]
+            text = batch.text[place]
+            assert batch.tokens[text, : batch.lengths[text]].tolist() == example.tokens.tolist()
+            assert not batch.tokens[text, batch.lengths[text] :].any()
+            codes = {0: UNKNOWN, 1: SEPARATOR} | {SPECIALS + k: node for k, node in enumerate(batch.nodes)}
+            assert [codes[k] for k in batch.graph[place]] == example.rows.tolist()
+            assert batch.flags["target_known"][place] == example.target_known == (int(row) % 5 == 0)
+
+
+def first_statements(batches: Batches) -> list[Statement]:
+    """The usable records of the first split."""
+    records = batches.source.read(next(batches.source.splits()))
+    return [record for record in records if isinstance(record, Statement)]
+
+
+def test_equal_texts_are_sent_once(batches: Batches) -> None:
+    for batch in batches:
+        texts = {row.tobytes() for row in batch.tokens}
+        assert len(texts) == len(batch.tokens)
+
+
+def test_examples_have_their_vectors_on_demand(batches: Batches) -> None:
+    kge = batches.encoder.kge
+    statements = first_statements(batches)
+    for example in batches.encoder(statements[:3]):
+        assert example.vectors.shape == (2 * kge.walk_length + 2, kge.dimension)
+        for row, vector in zip(example.rows, example.vectors, strict=True):
+            assert vector.tolist() == (kge.vectors[row].tolist() if row >= 0 else [0.0] * kge.dimension)
+
+
+def test_pickles_small(batches: Batches) -> None:
+    list(batches)
+    assert len(pickle.dumps(batches)) < 5000
+    again: Batch = next(iter(pickle.loads(pickle.dumps(batches))))
+    assert again.positions.tolist() == next(iter(batches)).positions.tolist()
