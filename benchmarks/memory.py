@@ -95,7 +95,9 @@ def main() -> None:
         print("| workers | rows | main MB | workers MB | PSS MB |\n|---|---|---|---|---|")
         for workers in arguments.workers:
             for rows, mb in measure(folder, arguments.rows, workers).items():
-                print(f"| {workers} | {int(rows):,} | {mb['main']:.1f} | {mb['workers']:.1f} | {sum(mb.values()):.1f} |")
+                print(
+                    f"| {workers} | {int(rows):,} | {mb['main']:.1f} | {mb['workers']:.1f} | {sum(mb.values()):.1f} |"
+                )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Models, stores and statements of any size, for benchmarks and tests: random, and quick to make."""
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,32 @@ def write_model(
         torch.nn.init.normal_(parameter, std=0.3 if hidden < 64 else 0.05)
     network.save_pretrained(folder)
     vocabulary.unlink()
+    return folder
+
+
+def as_published(model: Path, folder: Path, *, nodes: int) -> Path:
+    """A model folder as the first implementation would have left it: one config, one torch file, no vocabulary.
+
+    Beside it, in `vocabulary`, what comes with its text backbone.
+    """
+    network = STonKGs.from_pretrained(str(model))
+    config = network.config
+    weights = dict(network.state_dict())
+    weights["bert.embeddings.word_embeddings.weight"] = torch.zeros(3, config.dimension)
+    weights["bert.embeddings.position_ids"] = torch.arange(config.bert["max_position_embeddings"])[None]
+    weights["cls.predictions.bias"] = torch.zeros(3)
+    values = dict(config.bert) | {
+        "architectures": ["STonKGsForSequenceClassification"],
+        "model_type": "bert",
+        "kg_vocab_size": nodes,
+        "id2label": {str(number): f"LABEL_{number}" for number in range(len(config.labels))},
+    }
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(values))
+    torch.save(weights, folder / "pytorch_model.bin")
+    (folder / "training_args.bin").write_bytes(b"never read")
+    (folder.parent / "vocabulary").mkdir(exist_ok=True)
+    (folder.parent / "vocabulary" / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n", "utf-8")
     return folder
 
 

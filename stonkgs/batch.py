@@ -9,7 +9,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from torch.utils.data import IterableDataset
 
+from stonkgs.columns import as_columns
 from stonkgs.encode.encoder import Encoder, Example
+from stonkgs.memory import give_back
 from stonkgs.source.base import Source
 from stonkgs.source.split import Split
 from stonkgs.statement import Rejection, Statement
@@ -79,7 +81,7 @@ def collate(
         text=text,
         nodes=nodes,
         graph=np.where(rows < 0, -1 - rows, np.searchsorted(nodes, rows) + SPECIALS).astype(np.int32),
-        columns=_columns([example.statement for example in examples], schema, roles),
+        columns=as_columns([example.statement for example in examples], schema, roles),
         flags={flag: np.array([getattr(example, flag) for example in examples], np.bool_) for flag in FLAGS},
     )
 
@@ -93,17 +95,6 @@ def _distinct_texts(tokens: Sequence[Int32]) -> tuple[Int32, Int32, Int32]:
     for row, key in zip(padded, numbers, strict=True):
         row[: len(key) // 4] = np.frombuffer(key, np.int32)
     return padded, lengths, text
-
-
-def _columns(statements: Sequence[Statement], schema: pa.Schema, roles: Mapping[str, str]) -> pa.RecordBatch:
-    """The statements as the input's columns, with the input's types and in its order."""
-    role_of = {name: role for role, name in roles.items()}
-    arrays = []
-    for column in schema:
-        role = role_of.get(column.name)
-        values = [getattr(s, role) if role else s.extra[column.name] for s in statements]
-        arrays.append(pa.array(values, column.type))
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 class Batches(IterableDataset[Batch]):
@@ -122,6 +113,7 @@ class Batches(IterableDataset[Batch]):
     def __iter__(self) -> Iterator[Batch]:
         for split in self.source.splits():
             yield from self.split(split)
+            give_back()
 
     def split(self, split: Split) -> Iterator[Batch]:
         """One split's batches; the last one, which may have no rows, carries the SplitEnd."""

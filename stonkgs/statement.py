@@ -7,9 +7,6 @@ from typing import Any
 #: A rejected row keeps this many bytes of its raw text: enough to find it again, whatever its size.
 RAW_LIMIT = 64 * 1024
 
-#: Metadata of a string column that holds JSON text: nested or mixed values of an input that has no other type for them.
-JSON_COLUMN = {b"stonkgs": b"json"}
-
 
 @dataclass(slots=True)
 class Statement:

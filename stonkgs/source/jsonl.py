@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from stonkgs.columns import is_json, json_field
 from stonkgs.errors import UserError
 from stonkgs.source.base import ROLES
 from stonkgs.source.text import END, Record, TextSource, UnusableError
@@ -53,13 +54,13 @@ class JsonlSource(TextSource):
             for name, value in record.items():
                 kinds.setdefault(name, set()).add(kind(value))
         kinds.pop(EXTRA, None)
-        return pa.schema([*(self._field(name, seen - {"null"}) for name, seen in kinds.items()), _json_field(EXTRA)])
+        return pa.schema([*(self._field(name, seen - {"null"}) for name, seen in kinds.items()), json_field(EXTRA)])
 
     def _field(self, name: str, kinds: set[str]) -> pa.Field:
         if name in self.columns.values():
             return pa.field(name, pa.string())
         fitting = [type_ for type_, fits in FITS.items() if kinds and kinds <= fits]
-        return pa.field(name, fitting[0]) if fitting else _json_field(name)
+        return pa.field(name, fitting[0]) if fitting else json_field(name)
 
     def _first(self, files: Sequence[str]) -> list[dict[str, Any]]:
         """The objects among the first records of the files; UserError where there is none."""
@@ -115,15 +116,6 @@ def kind(value: Any) -> str:
     if type(value) is int:
         return "int" if -EXACT <= value <= EXACT else "long" if -(2**63) <= value < 2**63 else "big"
     return KINDS[type(value)]
-
-
-def is_json(field: pa.Field) -> bool:
-    """Whether a text column holds JSON."""
-    return (field.metadata or {}).get(b"stonkgs") == b"json"
-
-
-def _json_field(name: str) -> pa.Field:
-    return pa.field(name, pa.string(), metadata={b"stonkgs": b"json"})
 
 
 def _decoded(record: Record) -> str:

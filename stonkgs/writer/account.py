@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from stonkgs.statement import RAW_LIMIT, Rejection
+from stonkgs.statement import Rejection
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ class Account:
 def as_json(rejection: Rejection) -> dict[str, Any]:
     """A rejected row as rejected.jsonl holds it; bytes that are no text as backslash escapes."""
     values = asdict(rejection)
-    values["raw"] = rejection.raw[:RAW_LIMIT].decode("utf-8", "backslashreplace")
+    values["raw"] = rejection.raw.decode("utf-8", "backslashreplace")
     return values
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from stonkgs.batch import FLAGS, Batch
 from stonkgs.errors import UserError
+from stonkgs.memory import give_back
 from stonkgs.source.split import Plan
 from stonkgs.statement import Rejection
 from stonkgs.writer.account import Account
@@ -105,6 +106,7 @@ class PredictionWriter(BasePredictionWriter, ABC):
         self._open.setdefault(batch.split, []).append((batch, probabilities))
         if batch.end is not None:
             self._commit(batch.split, self._open.pop(batch.split))
+            give_back()
 
     def finish(self) -> Account:
         """Join the parts and what was rejected, in the input's order; the whole run's account.

@@ -5,8 +5,9 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
+from stonkgs.columns import is_json
 from stonkgs.writer.base import PredictionWriter
-from stonkgs.writer.values import dumps, is_json, plain
+from stonkgs.writer.values import dumps, plain
 
 
 class JsonlWriter(PredictionWriter):

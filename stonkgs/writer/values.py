@@ -6,12 +6,8 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import types
 
-from stonkgs.statement import JSON_COLUMN
-
-
-def is_json(column: pa.Field) -> bool:
-    """Whether a string column holds JSON text."""
-    return bool(column.metadata and JSON_COLUMN.items() <= column.metadata.items())
+#: What JSON has a type for.
+PLAIN = (bool, int, float, str, list, dict)
 
 
 def plain(column: pa.ChunkedArray) -> list[Any]:
@@ -22,7 +18,7 @@ def plain(column: pa.ChunkedArray) -> list[Any]:
     kind = column.type
     if types.is_temporal(kind) or types.is_decimal(kind):
         return list(column.cast(pa.string()).to_pylist())
-    return [_text(value) if isinstance(value, bytes) else value for value in column.to_pylist()]
+    return [value if value is None or isinstance(value, PLAIN) else _text(value) for value in column.to_pylist()]
 
 
 def dumps(value: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from synthetic import VOCABULARY
+from synthetic import as_published
 
 from stonkgs.encode.kge import KgeStore
 from stonkgs.errors import UserError
@@ -26,32 +26,14 @@ def folder(model_path: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def published(model_path: Path, tmp_path: Path) -> Path:
-    """The small model as the first implementation would have left it: one config, one torch file, no vocabulary."""
-    network = STonKGs.from_pretrained(str(model_path))
-    weights = dict(network.state_dict())
-    weights["bert.embeddings.word_embeddings.weight"] = torch.zeros(3, 16)
-    weights["bert.embeddings.position_ids"] = torch.arange(48)[None]
-    weights["cls.predictions.bias"] = torch.zeros(3)
-    values = dict(network.config.bert) | {
-        "architectures": ["STonKGsForSequenceClassification"],
-        "model_type": "bert",
-        "kg_vocab_size": 119,
-        "id2label": {"0": "LABEL_0", "1": "LABEL_1"},
-    }
-    path = tmp_path / "published"
-    path.mkdir()
-    (path / "config.json").write_text(json.dumps(values))
-    torch.save(weights, path / "pytorch_model.bin")
-    (path / "training_args.bin").write_bytes(b"never read")
-    return path
+    """The small model as the first implementation would have left it."""
+    return as_published(model_path, tmp_path / "published", nodes=119)
 
 
 @pytest.fixture
-def vocabulary(tmp_path: Path) -> Path:
-    """A folder with the small model's vocabulary as published ones come."""
-    (tmp_path / "vocabulary").mkdir()
-    (tmp_path / "vocabulary" / "vocab.txt").write_text("\n".join(VOCABULARY), "utf-8")
-    return tmp_path / "vocabulary"
+def vocabulary(published: Path) -> Path:
+    """The folder of its vocabulary."""
+    return published.parent / "vocabulary"
 
 
 def load(path: Path, **options: Any) -> STonKGs:

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from stonkgs.columns import is_json
 from stonkgs.errors import UserError
 from stonkgs.source.base import Source
-from stonkgs.source.jsonl import JsonlSource, is_json, parsed
+from stonkgs.source.jsonl import JsonlSource, parsed
 from stonkgs.statement import Rejection, Statement
 
 Read = Callable[[Source, int], list[Statement | Rejection]]

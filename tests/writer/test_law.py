@@ -18,9 +18,10 @@ import pytest
 
 import stonkgs.writer
 from stonkgs.batch import FLAGS, Batch, SplitEnd
+from stonkgs.columns import json_field
 from stonkgs.errors import UserError
 from stonkgs.source.split import Plan
-from stonkgs.statement import JSON_COLUMN, Rejection
+from stonkgs.statement import Rejection
 from stonkgs.writer.base import PredictionWriter, Task
 
 TEXTS = ["plain", "", 'a "quoted" one', "tab\tinside", "line\nbreak", "lone \r return", " spaces ", "β-catenin", "'"]
@@ -32,7 +33,7 @@ SCHEMA = pa.schema(
         pa.field("seen", pa.timestamp("ns")),
         pa.field("dose", pa.decimal128(10, 3)),
         pa.field("tags", pa.list_(pa.string())),
-        pa.field("annotations", pa.string(), metadata=JSON_COLUMN),
+        json_field("annotations"),
     ]
 )
 
@@ -159,7 +160,7 @@ def same(extension: str, name: str, given: Any, written: Any) -> bool:
     if extension == "parquet":
         return bool(written == given)
     if given is None:
-        return written == ("" if extension == "tsv" else None)
+        return bool(written == ("" if extension == "tsv" else None))
     if name in {"seen", "dose"}:
         return bool(Decimal(written) == given) if name == "dose" else bool(written.startswith(str(given)))
     if extension == "tsv":
