@@ -2,8 +2,9 @@
 
 python benchmarks/memory.py --rows 5000 200000 --workers 0 2
 
-Each run is the real command in a process of its own; a callback that the command line adds reads /proc when the given
-numbers of rows are written. The store is warm: all its pages were touched before the first reading.
+Each run is the real command in a process of its own. A callback that the command line adds reads /proc after each batch
+of the last 2,048 rows (a split) before each number of rows: within a split, memory rises and falls with its batches, so
+that a single reading says little. The store is warm: all its pages were touched before the first reading.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import psutil
@@ -25,13 +27,16 @@ from stonkgs.model.module import StatementModule
 NODES = 20_000
 
 
+SPLIT = 2_048
+
+
 class ReadMemory(pl.Callback):
-    """Writes the PSS of this process and its children, in MB, as JSON when each number of rows is reached."""
+    """Writes the PSS of this process and its children, in MB, over the last split's rows before each number of rows."""
 
     def __init__(self, *, rows: list[int], output: str) -> None:
         self.pending = sorted(rows)
         self.output = output
-        self.readings: dict[int, dict[str, float]] = {}
+        self.readings: dict[int, list[dict[str, float]]] = {row: [] for row in rows}
         self.seen = 0
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -50,10 +55,12 @@ class ReadMemory(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Read when a number of rows is through."""
+        """Read, if one of the numbers is near."""
         self.seen += len(batch)
+        if self.pending and self.seen > self.pending[0] - SPLIT:
+            self.readings[self.pending[0]].append(proportional_set_size())
         if self.pending and self.seen >= self.pending[0]:
-            self.readings[self.pending.pop(0)] = proportional_set_size()
+            self.pending.pop(0)
             Path(self.output).write_text(json.dumps(self.readings))
 
 
@@ -66,18 +73,18 @@ def proportional_set_size() -> dict[str, float]:
     }
 
 
-def measure(folder: Path, rows: list[int], workers: int) -> dict[str, dict[str, float]]:
-    """One run; MB by number of rows."""
+def measure(folder: Path, rows: list[int], workers: int) -> dict[str, list[dict[str, float]]]:
+    """One run; readings in MB by number of rows."""
     output = folder / f"memory-{workers}.json"
     callback = f"{{_target_: memory.ReadMemory, rows: {rows}, output: {output}}}"
     command = [
         *[sys.executable, "-m", "stonkgs", "predict", f"+trainer.callbacks=[{callback}]", f"num_workers={workers}"],
         *[f"model.path={folder / 'model'}", f"kge.path={folder / 'kge.h5'}", f"source.path={folder / 'rows.tsv'}"],
-        *[f"output_dir={folder / f'out-{workers}'}", "batch.size=64", "split.rows=2048"],
+        *[f"output_dir={folder / f'out-{workers}'}", "batch.size=64", f"split.rows={SPLIT}"],
     ]
     search = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": search})
-    readings: dict[str, dict[str, float]] = json.loads(output.read_text())
+    readings: dict[str, list[dict[str, float]]] = json.loads(output.read_text())
     return readings
 
 
@@ -92,12 +99,13 @@ def main() -> None:
         write_store(folder / "kge.h5", nodes=NODES, dimension=32, walk_length=16)
         write_model(folder / "model", hidden=32, layers=2, text_length=64, walk_length=16)
         write_statements(folder / "rows.tsv", rows=max(arguments.rows) + 5_000, nodes=NODES)
-        print("| workers | rows | main MB | workers MB | PSS MB |\n|---|---|---|---|---|")
+        print("| workers | rows | main MB | workers MB | PSS MB: median | max |\n|---|---|---|---|---|---|")
         for workers in arguments.workers:
-            for rows, mb in measure(folder, arguments.rows, workers).items():
-                print(
-                    f"| {workers} | {int(rows):,} | {mb['main']:.1f} | {mb['workers']:.1f} | {sum(mb.values()):.1f} |"
-                )
+            for rows, readings in measure(folder, arguments.rows, workers).items():
+                parts = [median(reading[part] for reading in readings) for part in ("main", "workers")]
+                whole = [sum(reading.values()) for reading in readings]
+                figures = " | ".join(f"{mb:.1f}" for mb in (*parts, median(whole), max(whole)))
+                print(f"| {workers} | {int(rows):,} | {figures} |", flush=True)
 
 
 if __name__ == "__main__":

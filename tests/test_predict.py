@@ -174,6 +174,18 @@ def test_an_own_probability_for_every_row(small: dict[str, Path], tmp_path: Path
         assert np.abs(probabilities(small["output_dir"])[0] - together[number]).max() < 1e-6
 
 
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_half_precision(small: dict[str, Path], tmp_path: Path, precision: str) -> None:
+    rows = statements(25)
+    path = write_lines(tmp_path / "rows.tsv", [list(rows[0]), *[list(map(str, row.values())) for row in rows]])
+    predict("writer=parquet", **{"source.path": path}, **small)
+    exact = probabilities(small["output_dir"])
+    small["output_dir"] = tmp_path / precision
+    predict("writer=parquet", f"trainer.precision={precision}", **{"source.path": path}, **small)
+    difference = np.abs(probabilities(small["output_dir"]) - exact).max()
+    assert 1e-6 < difference < 0.1
+
+
 def test_header_alone_is_a_night_without_news(small: dict[str, Path], tmp_path: Path) -> None:
     path = write_lines(tmp_path / "rows.tsv", [["source", "target", "evidence", "pmid"]])
     predict(**{"source.path": path}, **small)

@@ -14,9 +14,9 @@ from torch.nn import functional
 from transformers import BertConfig, BertModel
 
 # On a CPU, oneDNN keeps a compiled primitive of every shape that it has seen, 1024 by default. Texts come in all
-# lengths, so that memory grew with the input by tens of MB; the shapes of one batch are fewer than 64. It is read at
+# lengths, so that memory grew with the input by tens of MB; the shapes of one layer are fewer than 16. It is read at
 # the first use, which is after this import.
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
 
 
 def bert_modules(fields: Mapping[str, Any], *, words: bool, pooler: bool) -> nn.Module:

@@ -1,5 +1,6 @@
 """Lightning around the Predictor: which process reads what, and which batch runs where."""
 
+import gc
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -54,8 +55,15 @@ class StatementData(pl.LightningDataModule):
         source = self.source.shard(rank=self.trainer.global_rank, world=self.trainer.world_size)
         options: dict[str, Any] = {}
         if self.num_workers:
+            # Forked workers share this process's memory until somebody writes to it, and the garbage collector writes
+            # to every object that it looks at: what exists by now is kept out of its sight.
+            gc.freeze()
             options = {"multiprocessing_context": self.start_method, "worker_init_fn": _leave_signals_to_main}
         return DataLoader(self.batches(source=source), batch_size=None, num_workers=self.num_workers, **options)
+
+    def teardown(self, stage: str) -> None:
+        """Let the garbage collector see everything again."""
+        gc.unfreeze()
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """The Predictor moves what the network needs, when it has gathered the vectors."""

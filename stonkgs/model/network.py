@@ -77,7 +77,7 @@ class STonKGs(nn.Module):
 
     def pooled(self, inputs: Inputs) -> Tensor:
         """The joint BERT's pooled output, [B, H]."""
-        text = self._read_text(inputs.tokens, inputs.lengths)
+        text = self._read_text(inputs.tokens, inputs.lengths, padded=self.config.legacy_text_padding)
         vectors = torch.cat([self.special_vectors(), inputs.vectors])
         both = torch.cat([text[inputs.text], functional.embedding(inputs.graph, vectors)], dim=1)
         hidden = embed(self.bert.embeddings, both, *self._places(text.shape[1], both.device))
@@ -94,10 +94,10 @@ class STonKGs(nn.Module):
         place = torch.cat([positions(0, tokens, device), positions(start, stop, device)])
         return place, (place >= start).long()
 
-    def _read_text(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """The backbone's last hidden state of [U, T] tokens: [U, T, H]."""
+    def _read_text(self, tokens: Tensor, lengths: Tensor, *, padded: bool) -> Tensor:
+        """The backbone's last hidden state of [U, T] tokens: [U, T, H]. `padded` to text_length, padding is read."""
         longest = tokens.shape[1]
-        if self.config.legacy_text_padding:
+        if padded:
             tokens, mask = functional.pad(tokens, (0, self.config.text_length - longest)), None
         else:
             mask = positions(0, longest, tokens.device) < lengths[:, None]
@@ -106,16 +106,15 @@ class STonKGs(nn.Module):
         hidden = embed(embeddings, embeddings.word_embeddings(tokens), place, torch.zeros_like(place))  # type: ignore[operator, union-attr]
         return encode(self.lm_backbone, hidden, mask, keep=longest)
 
-    @torch.no_grad()
     def special_vectors(self) -> Tensor:
-        """float32 [3, H]: the backbone's last hidden state of [UNK], [SEP], [MASK], each a sequence of its own."""
+        """[3, H]: the backbone's last hidden state of [UNK], [SEP], [MASK], each alone and in eval mode."""
         if self.specials is None:
             tokens = torch.tensor(self.config.special_tokens, device=self.bert.pooler.dense.weight.device)[:, None]
             training = self.lm_backbone.training
             self.lm_backbone.eval()
-            embeddings: Any = self.lm_backbone.embeddings
-            place = torch.zeros(1, dtype=torch.long, device=tokens.device)
-            hidden = embed(embeddings, embeddings.word_embeddings(tokens), place, place)
-            self.specials = encode(self.lm_backbone, hidden, None, keep=1)[:, 0]
+            # Kept beyond this call, also where it is first made in a prediction: a tensor of inference mode could not
+            # be trained with.
+            with torch.inference_mode(False), torch.no_grad():
+                self.specials = self._read_text(tokens, torch.ones_like(tokens[:, 0]), padded=False)[:, 0]
             self.lm_backbone.train(training)
         return self.specials

@@ -42,13 +42,13 @@ class Predictor:
 
     def inputs(self, batch: Batch) -> Inputs:
         """The batch on the model's device; its distinct vectors are gathered from the store's map just in time."""
-        device = self.model.bert.pooler.dense.weight.device
+        weight = self.model.bert.pooler.dense.weight
         return Inputs(
             **{
-                name: torch.from_numpy(getattr(batch, name).astype(np.int64)).to(device)
+                name: torch.from_numpy(getattr(batch, name).astype(np.int64)).to(weight.device)
                 for name in ("tokens", "lengths", "text", "graph")
             },
-            vectors=torch.from_numpy(self.kge.gather(batch.nodes)).to(device),
+            vectors=torch.from_numpy(self.kge.gather(batch.nodes)).to(weight),
         )
 
 

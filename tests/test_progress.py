@@ -1,0 +1,54 @@
+"""What somebody at a terminal sees."""
+
+import io
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from stonkgs.batch import Batch, SplitEnd
+from stonkgs.progress import RowProgress
+from stonkgs.source.split import Plan
+from stonkgs.statement import Rejection
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def batch(rows: int, end: SplitEnd | None = None) -> Batch:
+    empty = np.zeros(0, np.int32)
+    columns = pa.RecordBatch.from_pylist([])
+    return Batch(0, np.arange(rows), empty, empty, empty, empty, empty, columns, {}, end)
+
+
+def shown(screen: io.StringIO, rows: int | None, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The last state of a bar over four splits, of which two of 30 rows are through, one row of them rejected."""
+    monkeypatch.setattr("sys.stderr", screen)
+    four = np.zeros(4, np.int64)
+    progress = RowProgress(Plan(("in.tsv",), pa.schema([]), four, four, four, rows=rows))
+    progress.on_predict_start(None, None)  # type: ignore[arg-type]
+    progress.bar.mininterval = 0
+    rejection = Rejection("in.tsv", "two fields", b"x")
+    for given in (batch(20), batch(10, SplitEnd([], 30)), batch(20), batch(9, SplitEnd([rejection], 30))):
+        progress.on_predict_batch_end(None, None, None, given, 0)  # type: ignore[arg-type]
+    progress.bar.refresh()
+    state = screen.getvalue().split("\r")[-1]
+    progress.on_predict_end(None, None)  # type: ignore[arg-type]
+    return state
+
+
+def test_rows_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = shown(Terminal(), 200, monkeypatch)
+    assert "60/200" in state
+    assert " rows/s" in state
+    assert "<" in state, "time left"
+
+
+def test_an_unknown_total_is_estimated_from_the_splits(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "60/120" in shown(Terminal(), None, monkeypatch)
+
+
+def test_quiet_where_nobody_is_looking(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shown(io.StringIO(), 200, monkeypatch) == ""
