@@ -1,10 +1,9 @@
 """The text files that a store is built from: a name and its values per line, between tabs, without quotes or header."""
 
 import codecs
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from stonkgs.errors import UserError
-from stonkgs.source.file import is_gzip, open_bytes
+from stonkgs.source.file import is_gzip, naming, open_bytes
 
 #: bytes of text in memory at a time; a longer line is read whole
 BLOCK = 4 << 20
@@ -43,10 +42,11 @@ def read_rows(path: str, label: str) -> Iterator[Rows]:
     total = None if is_gzip(path) else Path(path).stat().st_size
     line, any_rows = 1, False
     with (
+        naming(path),
         open_bytes(path) as file,
         tqdm(total=total, desc=label, unit="B", unit_scale=True, leave=False, disable=None) as bar,
     ):
-        while data := _block(path, file):
+        while data := file.read(BLOCK) + file.readline():
             bar.update(len(data))
             if line == 1:
                 data = data.removeprefix(codecs.BOM_UTF8)
@@ -57,15 +57,6 @@ def read_rows(path: str, label: str) -> Iterator[Rows]:
                 yield rows
     if not any_rows:
         raise UserError(f"{path}: no rows; each line is a name and its values, between tabs")
-
-
-def _block(path: str, file: BinaryIO) -> bytes:
-    try:
-        return file.read(BLOCK) + file.readline()
-    except (EOFError, zlib.error) as error:
-        raise UserError(f"{path}: the gzip data are cut off or damaged; copy the file again") from error
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from error
 
 
 def _split(path: str, first: int, data: bytes) -> Rows:
