@@ -1,10 +1,12 @@
 """From a config's `_target_` to an object: the one place where a config names code."""
 
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
@@ -38,7 +40,13 @@ def build(config: DictConfig, *, trust: tuple[str, ...] = ()) -> Any:
     for target in _targets(OmegaConf.to_container(config, resolve=True)):
         if target not in trust:
             _check(target)
-    return instantiate(config, _convert_="all")
+    try:
+        return instantiate(config, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, UserError):
+            raise cause from None
+        raise UserError(f"{config._target_}: {cause}") from error
 
 
 def _targets(node: Any) -> Iterator[str]:
@@ -57,9 +65,9 @@ def _check(target: str) -> None:
     try:
         found = get_object(target)
     except Exception as error:
-        reason = str(error).split("\n")[0]
-        raise UserError(f"_target_ {target}: not found: {reason}") from error
-    owner = getattr(found, "__self__", found)
+        raise UserError(f"_target_ {target}: not found: {error}") from error
+    # A class method written in Python, such as from_pretrained; not what every class has built in.
+    owner = found.__self__ if inspect.ismethod(found) else found
     if not (isinstance(owner, type) and issubclass(owner, BASES)):
         raise UserError(
             f"_target_ {target}: a config may build sources, models, writers and Lightning's parts; "

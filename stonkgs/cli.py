@@ -13,9 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from stonkgs.errors import UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 _HERE = Path(__file__).resolve().parent
 #: A wheel carries its configs inside the package; a checkout has them beside it. Hydra's own ways of finding them each
@@ -60,6 +63,9 @@ def main(argv: Sequence[str]) -> int:
         name = signal.Signals(interrupt.signum).name
         print(f"interrupted by {name}: no result was published; the same command starts again", file=sys.stderr)
         return 128 + interrupt.signum
+    except BrokenPipeError:  # `stonkgs predict --help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except Exception as error:
         if any(argument.lower() == "debug=true" for argument in rest):
             traceback.print_exc()
@@ -90,12 +96,13 @@ def _kge(rest: list[str]) -> int:
 def _hydra(name: str, rest: list[str]) -> int:
     """Run a hydra command over its config, with errors left to us."""
     import hydra
-    from omegaconf import DictConfig, OmegaConf
+    from omegaconf import OmegaConf
 
     failures: list[BaseException] = []
 
-    def job(cfg: DictConfig) -> None:
+    def job(cfg: "DictConfig") -> None:
         try:
+            _separate_jobs(cfg)
             if needed := sorted(OmegaConf.missing_keys(cfg)):
                 raise UserError(f"{name} needs {' '.join(f'{key}=' for key in needed)} (--help shows all keys)")
             from stonkgs import run
@@ -115,6 +122,16 @@ def _hydra(name: str, rest: list[str]) -> int:
     return 0
 
 
+def _separate_jobs(cfg: "DictConfig") -> None:
+    """Give each job of a sweep (--multirun) a folder of its own."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    hydra = HydraConfig.get()
+    if hydra.mode == RunMode.MULTIRUN:
+        cfg.output_dir = str(Path(cfg.output_dir or "predictions") / str(hydra.job.num))
+
+
 _PATH = re.compile(r"^(\+{0,2}[\w./@]*(?:path|tokenizer|output_dir))=(.+)$", re.DOTALL)
 
 
@@ -130,7 +147,7 @@ def quote_paths(arguments: Sequence[str]) -> list[str]:
 
 def _quote_path(argument: str) -> str:
     match = _PATH.match(argument)
-    if not match or match[2] == "null" or match[2][0] in "[\"'":
+    if not match or match[2] == "null" or (match[2][0] in "[\"'" and not Path(match[2]).exists()):
         return argument
     path = os.path.expanduser(match[2])  # noqa: PTH111  # a glob is no Path
     # In hydra's quotes a backslash counts only before a quote.

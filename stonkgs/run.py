@@ -6,10 +6,11 @@ import time
 import warnings
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_all_start_methods
 from pathlib import Path
 
 import pytorch_lightning as pl
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from pytorch_lightning.accelerators import CPUAccelerator
 
 from stonkgs.batch import Batches
@@ -29,6 +30,8 @@ from stonkgs.writer.base import PredictionWriter, Task
 SPLIT_ROWS = {"cpu": 256, "gpu": 16_384}
 #: Counts that are chosen by the device where they are null.
 NULLABLE = ("split.rows", "threads", "num_workers")
+#: Beyond any sensible count, and within what C's integers hold.
+MOST = 2**31
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class Summary:
 def predict(cfg: DictConfig) -> Summary:
     """Statements in, predictions on disk: `configs/predict.yaml` says what each key means. Raises UserError."""
     _quiet()
-    _check_numbers(cfg)
+    _check_settings(cfg)
     make = partial(build, trust=tuple(cfg.trust))
     predictor = Predictor(make(cfg.model), make(cfg.kge), any_kge=cfg.any_kge)
     _check_head(predictor, cfg)
@@ -88,14 +91,20 @@ def predict(cfg: DictConfig) -> Summary:
     return summary
 
 
-def _check_numbers(cfg: DictConfig) -> None:
-    """Before anything is loaded: the counts are counts."""
+def _check_settings(cfg: DictConfig) -> None:
+    """Before anything is loaded: counts are counts, and only true is true (to hydra, `no` and `flase` are words)."""
     for key, least in (("batch.size", 1), ("batch.window", 1), ("split.rows", 1), ("threads", 1), ("num_workers", 0)):
         value = OmegaConf.select(cfg, key)
-        if not ((isinstance(value, int) and value >= least) or (value is None and key in NULLABLE)):
+        if not ((type(value) is int and least <= value < MOST) or (value is None and key in NULLABLE)):
             raise UserError(f"{key}={value}: must be a whole number of {least} or more")
-    if cfg.on_error not in ("reject", "raise"):
-        raise UserError(f"on_error={cfg.on_error}: must be reject or raise")
+    for key in ("overwrite", "any_kge", "debug"):
+        if type(cfg[key]) is not bool:
+            raise UserError(f"{key}={cfg[key]}: must be true or false")
+    for key, choices in (("on_error", ["reject", "raise"]), ("start_method", [None, *get_all_start_methods()])):
+        if cfg[key] not in choices:
+            raise UserError(f"{key}={cfg[key]}: must be one of {', '.join(filter(None, choices))}")
+    if not isinstance(cfg.trust, ListConfig):
+        raise UserError(f"trust={cfg.trust}: must be a list, [{cfg.trust}]")
 
 
 def _check_head(predictor: Predictor, cfg: DictConfig) -> None:
@@ -104,8 +113,10 @@ def _check_head(predictor: Predictor, cfg: DictConfig) -> None:
 
 
 def _one_device(trainer: pl.Trainer) -> pl.Trainer:
-    if trainer.world_size > 1:
-        raise UserError(f"the trainer asks for {trainer.world_size} devices; a run has one: set trainer.devices=1")
+    """Several processes would each write the whole result; torchrun's are told by its variable."""
+    processes = max(trainer.world_size, int(os.environ.get("WORLD_SIZE", "1")))
+    if processes > 1:
+        raise UserError(f"{processes} processes or devices were asked for; a run has one for now: trainer.devices=1")
     return trainer
 
 
@@ -145,5 +156,10 @@ def _quiet() -> None:
     """Lightning's notices are for people who write loops; ours are the progress bar and the summary."""
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for message in ("does not have many workers", "infer the batch indices", "isinstance.treespec, LeafSpec"):
+    for message in (
+        "does not have many workers",
+        "infer the batch indices",
+        "isinstance.treespec, LeafSpec",
+        "persistent_workers",
+    ):
         warnings.filterwarnings("ignore", f".*{message}.*")

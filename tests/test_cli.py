@@ -42,7 +42,18 @@ def test_answers_at_once(command: list[str]) -> None:
         (["writer=csv"], "Could not find 'writer/csv'"),
         (["source.path=x", "batch.size="], "batch.size=: must be a whole number of 1 or more"),
         (["source.path=x", "num_workers=-1"], "num_workers=-1: must be a whole number of 0 or more"),
-        (["source.path=x", "on_error=ignore"], "must be reject or raise"),
+        (["source.path=x", "on_error=ignore"], "on_error=ignore: must be one of reject, raise"),
+        (["source.path=x", "batch.size=true"], "batch.size=True: must be a whole number"),
+        (["source.path=x", "overwrite=no"], "overwrite=no: must be true or false"),
+        (["source.path=x", "any_kge=flase"], "any_kge=flase: must be true or false"),
+        (["source.path=x", "start_method=bogus"], "start_method=bogus: must be one of fork"),
+        (["source.path=x", "trust=os.system"], "trust=os.system: must be a list, [os.system]"),
+        (["source.path=x", "kge.match=fuzzy"], "kge.match=fuzzy: nodes are found by their exact name"),
+        (["source.path=x", "model.path=nope"], "nope: no config.json; a model is a folder"),
+        (["source.path=x", "model.labels=[a]"], "model.labels names 1 classes"),
+        (["source.path=x", "trainer.accelerator=xyz"], "pytorch_lightning.Trainer: "),
+        (["source.path=x", "writer.prefix=1"], "writer.prefix is 1; it is a text"),
+        (["source.path=x", "source.max_record=abc"], "x: no such file"),
         (["a b"], "a b"),
     ],
 )
@@ -74,7 +85,7 @@ def test_a_config_cannot_name_any_code(
 
 
 @pytest.mark.parametrize(
-    "name", ["a,b.tsv", "O'Brien.tsv", "with space.tsv", "k=v.tsv", "back\\slash.tsv", "x\\'.tsv", "{}.tsv"]
+    "name", ["a,b.tsv", "O'Brien.tsv", "with space.tsv", "k=v.tsv", "back\\slash.tsv", "x\\'.tsv", "{}.tsv", "[1].tsv"]
 )
 def test_any_file_name_works(
     name: str, tmp_path: Path, small_run: list[str], capsys: pytest.CaptureFixture[str]
@@ -83,6 +94,23 @@ def test_any_file_name_works(
     path.write_text("source\ttarget\tevidence\nNA\tNA\tx\n")
     assert main(["predict", *small_run, f"source.path={path}"]) == 0, capsys.readouterr().err
     assert (tmp_path / "out" / "_SUCCESS").exists()
+
+
+def test_a_sweep_gives_each_job_a_folder(
+    tmp_path: Path, small_run: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["predict", "--multirun", "batch.size=1,2", *small_run]) == 0, capsys.readouterr().err
+    assert all((tmp_path / "out" / str(job) / "_SUCCESS").exists() for job in (0, 1))
+
+
+def test_one_of_several_processes_is_refused(
+    small_run: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["predict", *small_run]) == 1
+    assert "2 processes or devices were asked for" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_quoting_leaves_lists_null_and_sweeps_alone() -> None:

@@ -55,7 +55,7 @@ def test_the_readme_shows_something() -> None:
 def test_a_command(command: str, user: Path, capsys: pytest.CaptureFixture[str]) -> None:
     program, *arguments = shlex.split(command)
     assert program == "stonkgs"
-    if arguments[:2] == ["kge", "build"]:
+    if arguments[:2] == ["kge", "build"]:  # the others need what it makes
         (user / "kge.h5").unlink()
     assert main(arguments) == 0, capsys.readouterr().err
     if arguments[0] == "predict":

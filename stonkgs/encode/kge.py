@@ -5,6 +5,7 @@ for any number of nodes. The price is that a store must be contiguous and uncomp
 """
 
 import bisect
+import os
 from collections.abc import Callable
 from functools import cached_property, lru_cache
 from typing import Any
@@ -65,10 +66,10 @@ class KgeStore:
     see without reading everything (names, walks) is checked where it is used.
     """
 
-    def __init__(self, *, path: str, match: str = "exact") -> None:
+    def __init__(self, *, path: str | os.PathLike[str], match: str = "exact") -> None:
         if match != "exact":
             raise UserError(f"kge.match={match}: nodes are found by their exact name; there is only exact")
-        self.path = path
+        self.path = os.fspath(path)
         self.match = match
 
     def __getstate__(self) -> dict[str, str]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from torch.utils.data import IterableDataset, get_worker_info
 
 from stonkgs.errors import UserError
-from stonkgs.source.file import expand
+from stonkgs.source.file import Paths, expand
 from stonkgs.source.split import Plan, Split, deal
 from stonkgs.statement import Rejection, Statement
 
@@ -28,7 +28,7 @@ class Source(IterableDataset[Statement | Rejection], ABC):
     its plan, which travels to the workers.
     """
 
-    def __init__(self, *, path: str | Sequence[str], columns: Mapping[str, str] | None = None) -> None:
+    def __init__(self, *, path: Paths, columns: Mapping[str, str] | None = None) -> None:
         self.path = path
         #: role -> the input's name for it
         self.columns = {**{role: role for role in ROLES}, **(columns or {})}

@@ -4,6 +4,7 @@ import glob
 import gzip
 import os
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,24 +17,39 @@ GZIP_MAGIC = b"\x1f\x8b"
 BLOCK = 256 * 1024
 
 
-def expand(path: str | Sequence[str]) -> list[str]:
+#: A path, a glob, or a list of either.
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+def expand(path: Paths) -> list[str]:
     """The files behind a path, a glob or a list of either, in the order given; a glob's in sorted order.
 
-    Raises UserError where nothing is found, or where a file is a directory.
+    Raises UserError where nothing is found, where one is no regular file, or where one is found twice.
     """
     files: list[str] = []
-    for item in [path] if isinstance(path, str) else path:
+    for item in [path] if isinstance(path, (str, os.PathLike)) else path:
+        if not isinstance(item, (str, os.PathLike)) or not os.fspath(item):
+            raise UserError(f"source.path: {item!r} is no path")
+        name = os.path.expanduser(item)  # noqa: PTH111  # a glob is no Path
         # A file may really be called "a[1].tsv": what exists is taken by its name.
-        found = [item] if Path(item).exists() else sorted(glob.glob(item, recursive=True))
+        found = [name] if Path(name).exists() else sorted(glob.glob(name, recursive=True))
         if not found:
-            raise UserError(f"{item}: no such file")
+            raise UserError(f"{name}: no such file")
         files += found
     for file in files:
-        if Path(file).is_dir():
-            raise UserError(f"{file}: is a directory; name its files, for example '{Path(file) / '*.tsv'}'")
+        _check_regular(file)
+    if twice := [file for file, count in Counter(map(os.path.realpath, files)).items() if count > 1]:
+        raise UserError(f"{twice[0]}: is named twice by source.path; its rows would be too")
     if not files:
         raise UserError("source.path is an empty list: name at least one file")
     return files
+
+
+def _check_regular(file: str) -> None:
+    if Path(file).is_dir():
+        raise UserError(f"{file}: is a directory; name its files, for example '{Path(file) / '*.tsv'}'")
+    if not Path(file).is_file():
+        raise UserError(f"{file}: is no regular file; save it to one first, because splits are read more than once")
 
 
 def is_gzip(path: str) -> bool:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 #: No split is larger than this many bytes, whatever split.rows asks for: a split is held in memory by the writer.
-SPLIT_BYTES = 64 << 20
+SPLIT_BYTES = 16 << 20
 
 
 class Split(NamedTuple):
@@ -24,7 +24,7 @@ class Split(NamedTuple):
     stop: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan(Sequence[Split]):
     """The full list of splits and the columns of every file: a function of the input and split.rows alone.
 

@@ -2,7 +2,7 @@
 
 import sys
 from abc import abstractmethod
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from stonkgs.errors import UserError
 from stonkgs.source.base import Source
-from stonkgs.source.file import BLOCK, Kept, content_size, naming, open_bytes
+from stonkgs.source.file import BLOCK, Kept, Paths, content_size, naming, open_bytes
 from stonkgs.source.split import SPLIT_BYTES, Split, ranges
 from stonkgs.statement import RAW_LIMIT, Rejection, Statement
 
@@ -104,8 +104,8 @@ class Lines:
     """Finds the records of a file of which each line is one."""
 
     def __init__(self, file: str, max_record: int) -> None:
-        if max_record < 1:
-            raise UserError(f"source.max_record is {max_record}; it is a number of bytes, at least 1")
+        if type(max_record) is not int or max_record < 1:
+            raise UserError(f"source.max_record is {max_record!r}; it is a number of bytes, at least 1")
         self.cursor, self.max_record = Cursor(file), max_record
         #: Lines that the records of the last stretch took.
         self.lines = 0
@@ -187,7 +187,7 @@ def _without_newline(raw: bytes) -> bytes:
 class TextSource(Source):
     """A format whose splits are byte ranges. A subclass tells where the records start and how one is understood."""
 
-    def __init__(self, *, path: str | Sequence[str], columns: Mapping[str, str] | None, max_record: int) -> None:
+    def __init__(self, *, path: Paths, columns: Mapping[str, str] | None, max_record: int) -> None:
         super().__init__(path=path, columns=columns)
         #: Bytes; a longer record is rejected, and memory stays in proportion to this.
         self.max_record = max_record

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from stonkgs.errors import UserError
 from stonkgs.source.base import alike
-from stonkgs.source.file import BLOCK
+from stonkgs.source.file import BLOCK, Paths
 from stonkgs.source.text import END, Lines, TextSource, UnusableError
 from stonkgs.statement import Statement
 
@@ -160,7 +160,7 @@ class TsvSource(TextSource):
     def __init__(
         self,
         *,
-        path: str | Sequence[str],
+        path: Paths,
         columns: Mapping[str, str] | None = None,
         quoting: Literal["csv", "none"] = "csv",
         max_record: int = 1 << 20,
@@ -219,8 +219,14 @@ class TsvSource(TextSource):
         def parse(text: str) -> Statement:
             values = fields(text)
             if len(values) != width:
-                raise UnusableError(f"{len(values)} field{'s' * (len(values) != 1)}, the header has {width}")
+                raise UnusableError(_wrong_width(text, len(values), width))
             row = dict(zip(names, values, strict=True))
             return Statement(row.pop(source), row.pop(target), row.pop(evidence), row)
 
         return parse
+
+
+def _wrong_width(text: str, found: int, width: int) -> str:
+    reason = f"{found} field{'s' * (found != 1)}, the header has {width}"
+    lines = text.count("\n") + 1
+    return reason if lines == 1 else f"{reason}; quotes join {lines} lines here: if they are plain, source.quoting=none"

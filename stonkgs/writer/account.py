@@ -1,7 +1,7 @@
 """The account of a split or a run: every record read was predicted or rejected, and says why and where."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -29,12 +29,12 @@ class Account:
             file.write(_line(values))
 
     @classmethod
-    def join(cls, accounts: Iterable[tuple[str, Path]], first_line: Callable[[str], int], file: BinaryIO) -> Self:
-        """Write all rejected rows of (file, account) pairs in order, line numbers counted through each file."""
+    def join(cls, accounts: Iterable[tuple[int, Path]], first_lines: Sequence[int], file: BinaryIO) -> Self:
+        """Write all rejected rows of (input file's number, account) pairs in order, lines counted through each file."""
         total, before, current = cls(), 0, None
-        for name, path in accounts:
-            if name != current:
-                current, before = name, first_line(name)
+        for number, path in accounts:
+            if number != current:
+                current, before = number, first_lines[number]
             with open(path, "rb") as part:
                 counts = json.loads(part.readline())
                 for row in map(json.loads, part):

@@ -1,12 +1,11 @@
 """What every writer is: a callback that makes a part of each split, and joins the parts at the end."""
 
-import json
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,17 +14,16 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import BasePredictionWriter
 from torch import Tensor
 
-from stonkgs.batch import FLAGS, Batch
+from stonkgs.batch import FLAGS, Batch, SplitEnd
 from stonkgs.errors import UserError
 from stonkgs.memory import give_back
 from stonkgs.source.split import Plan
 from stonkgs.statement import Rejection
 from stonkgs.writer.account import Account
-from stonkgs.writer.disk import make_folder, publish
+from stonkgs.writer.disk import publish
+from stonkgs.writer.folder import RunFolder
 
 PREDICTION = "prediction"
-#: The last file of a run: it is there when everything else is.
-SUCCESS = "_SUCCESS"
 
 
 @dataclass(slots=True)
@@ -36,12 +34,22 @@ class Task:
     plan: Plan
     #: class names in the order of the probabilities
     labels: Sequence[str]
-    #: number of lines of a file before its first record's: `Source.first_line`
+    #: number, from 1, of a file's first line below its header: `Source.first_line`
     first_line: Callable[[str], int]
     #: what run.json says of the run: configuration, versions, fingerprints
     record: dict[str, Any] = field(default_factory=dict)
     #: called with each rejected row as soon as its split is through; may raise
     on_rejected: Callable[[Rejection], None] = field(default=lambda _: None)
+
+
+class Held(NamedTuple):
+    """What is kept of a batch until its split is through."""
+
+    positions: npt.NDArray[np.int64]
+    columns: pa.RecordBatch
+    flags: dict[str, npt.NDArray[np.bool_]]
+    #: float32 [B, classes]
+    probabilities: npt.NDArray[np.float32]
 
 
 class PredictionWriter(BasePredictionWriter, ABC):
@@ -54,9 +62,11 @@ class PredictionWriter(BasePredictionWriter, ABC):
     extension: ClassVar[str]
 
     def __init__(self, *, prefix: str = "") -> None:
+        if not isinstance(prefix, str):
+            raise UserError(f"writer.prefix is {prefix!r}; it is a text, for example stonkgs_")
         super().__init__(write_interval="batch")
         self.prefix = prefix
-        self._open: dict[int, list[tuple[Batch, npt.NDArray[np.float32]]]] = {}
+        self._open: dict[int, list[Held]] = {}
 
     @abstractmethod
     def write(self, table: pa.Table, file: BinaryIO) -> None:
@@ -74,20 +84,15 @@ class PredictionWriter(BasePredictionWriter, ABC):
                 shutil.copyfileobj(rows, file)
 
     def start(self, task: Task, *, overwrite: bool = False) -> None:
-        """Begin a run in a new folder, or in one where none was finished.
+        """Begin a run.
 
-        Raises UserError, and touches nothing, where a finished run lies there (unless `overwrite`), or where an output
-        column would hide one of the input's.
+        Raises UserError, and touches nothing, where an output column would hide one of the input's, or where the folder
+        holds something that this run would destroy (a finished run may be, with `overwrite`).
         """
         self.task = task
         self.schema = self._output_schema(task)
-        if (task.output_dir / SUCCESS).exists() and not overwrite:
-            raise UserError(
-                f"{task.output_dir}: holds a finished run; choose another output_dir=, or replace it: overwrite=true"
-            )
-        self.parts = make_folder(task.output_dir / "parts")
-        self._remove_earlier()
-        self._write_record({})
+        self.folder = RunFolder(task.output_dir, self.extension)
+        self.folder.claim(task.plan, task.record, overwrite=overwrite)
 
     def write_on_batch_end(  # Lightning's hook
         self,
@@ -103,9 +108,10 @@ class PredictionWriter(BasePredictionWriter, ABC):
 
     def add(self, batch: Batch, probabilities: npt.NDArray[np.float32]) -> None:
         """Take one batch with its probabilities [B, classes]; a split's last batch writes the split's part."""
-        self._open.setdefault(batch.split, []).append((batch, probabilities))
+        held = Held(batch.positions, batch.columns, batch.flags, probabilities)
+        self._open.setdefault(batch.split, []).append(held)
         if batch.end is not None:
-            self._commit(batch.split, self._open.pop(batch.split))
+            self._commit(batch.split, self._open.pop(batch.split), batch.end)
             give_back()
 
     def finish(self) -> Account:
@@ -113,45 +119,46 @@ class PredictionWriter(BasePredictionWriter, ABC):
 
         Where every row was rejected there are no predictions, and no `_SUCCESS`.
         """
-        plan, folder = self.task.plan, self.task.output_dir
+        plan, folder = self.task.plan, self.folder
         for split in plan:
-            if not self._part(split.number).exists():
+            if not folder.part(split.number).exists():
                 raise RuntimeError(f"{split.file}: split {split.number} of {len(plan)} was not predicted")
-        accounts = ((plan[split].file, self._account(split)) for split in range(len(plan)))
-        with publish(folder / "rejected.jsonl") as file:
-            total = Account.join(accounts, self.task.first_line, file)
-        useless = total.rejected and not total.predicted
-        if not useless:
-            with publish(folder / f"predictions.{self.extension}") as file:
-                self.join((self._part(split) for split in range(len(plan))), self.schema, file)
-        self._write_record({"read": total.read, "predicted": total.predicted, "rejected": total.rejected})
-        shutil.rmtree(self.parts)
-        if not useless:
-            with publish(folder / SUCCESS):
+        folder.retract()
+        with publish(folder.rejected) as file:
+            accounts = ((int(plan.file[split]), folder.account(split)) for split in range(len(plan)))
+            total = Account.join(accounts, [self.task.first_line(name) for name in plan.files], file)
+        useful = total.predicted or not total.rejected
+        if useful:
+            with publish(folder.predictions) as file:
+                self.join((folder.part(split) for split in range(len(plan))), self.schema, file)
+        result = {"read": total.read, "predicted": total.predicted, "rejected": total.rejected}
+        name = folder.predictions.name if useful else None
+        folder.write_record(folder.record, self.task.record | {"result": result, "predictions": name})
+        folder.close()
+        if useful:
+            with publish(folder.success):
                 pass
         return total
 
-    def _commit(self, split: int, batches: Sequence[tuple[Batch, npt.NDArray[np.float32]]]) -> None:
-        end = batches[-1][0].end
-        assert end is not None
+    def _commit(self, split: int, held: Sequence[Held], end: SplitEnd) -> None:
         for rejection in end.rejected:
             self.task.on_rejected(rejection)
-        table = self._table(batches)
-        with publish(self._account(split)) as file:
+        table = self._table(held)
+        with publish(self.folder.account(split)) as file:
             Account(predicted=len(table), rejected=len(end.rejected), lines=end.lines).write(end.rejected, file)
         # The part's rename is what makes the split count: all else is on disk before it.
-        with publish(self._part(split)) as file:
+        with publish(self.folder.part(split)) as file:
             self.write(table, file)
 
-    def _table(self, batches: Sequence[tuple[Batch, npt.NDArray[np.float32]]]) -> pa.Table:
+    def _table(self, held: Sequence[Held]) -> pa.Table:
         """One split's rows in the input's order: its columns, probabilities, prediction and flags."""
-        probabilities = np.concatenate([values for _, values in batches])
+        probabilities = np.concatenate([batch.probabilities for batch in held])
         best = pa.array(probabilities.argmax(axis=1) if len(probabilities) else [], pa.int32())
-        columns = pa.Table.from_batches([batch.columns for batch, _ in batches]).columns
+        columns = pa.Table.from_batches([batch.columns for batch in held]).columns
         columns += [pa.array(values, pa.float32()) for values in probabilities.T]
         columns += [pa.array(self.task.labels, pa.string()).take(best)]
-        columns += [pa.array(np.concatenate([batch.flags[flag] for batch, _ in batches])) for flag in FLAGS]
-        order = np.argsort(np.concatenate([batch.positions for batch, _ in batches]))
+        columns += [pa.array(np.concatenate([batch.flags[flag] for batch in held])) for flag in FLAGS]
+        order = np.argsort(np.concatenate([batch.positions for batch in held]))
         return pa.Table.from_arrays(columns, schema=self.schema).take(pa.array(order))
 
     def _output_schema(self, task: Task) -> pa.Schema:
@@ -166,20 +173,3 @@ class PredictionWriter(BasePredictionWriter, ABC):
                 f"the input has columns {taken}, which are output columns too: set writer.prefix=, for example stonkgs_"
             )
         return pa.schema([*task.plan.schema, *fields])
-
-    def _part(self, split: int) -> Path:
-        return self.parts / f"{split:08d}.{self.extension}"
-
-    def _account(self, split: int) -> Path:
-        return self.parts / f"{split:08d}.account.jsonl"
-
-    def _write_record(self, result: dict[str, int]) -> None:
-        text = json.dumps(self.task.record | {"result": result or None}, indent=2, ensure_ascii=False, default=str)
-        with publish(self.task.output_dir / "run.json") as file:
-            file.write(text.encode() + b"\n")
-
-    def _remove_earlier(self) -> None:
-        """What a run in the same folder has left: all of a finished one, the parts of one that died."""
-        folder = self.task.output_dir
-        for path in (folder / SUCCESS, *folder.glob("predictions.*"), folder / "rejected.jsonl", *self.parts.iterdir()):
-            path.unlink(missing_ok=True)

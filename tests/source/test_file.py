@@ -31,6 +31,32 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         is_gzip(str(tmp_path / "none.tsv"))
 
 
+def test_a_file_named_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").touch()
+    for paths in ([tmp_path / "a.tsv"] * 2, [str(tmp_path / "*.tsv"), tmp_path / "x" / ".." / "a.tsv"]):
+        (tmp_path / "x").mkdir(exist_ok=True)
+        with pytest.raises(UserError, match=r"a\.tsv: is named twice"):
+            expand(paths)
+
+
+def test_a_pipe_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="no regular file; save it to one first"):
+        expand(tmp_path / "pipe")
+
+
+def test_paths_may_be_paths_and_start_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.tsv").touch()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert expand(tmp_path / "a.tsv") == expand("~/a.tsv") == expand(["~/a.tsv"]) == [str(tmp_path / "a.tsv")]
+
+
+@pytest.mark.parametrize("path", ["", [None], [3], [["a"]]])
+def test_what_is_no_path(path: object) -> None:
+    with pytest.raises(UserError, match="is no path"):
+        expand(path)  # type: ignore[arg-type]
+
+
 def test_gzip_is_told_by_content_and_may_have_members(tmp_path: Path) -> None:
     path = tmp_path / "rows.tsv"
     path.write_bytes(gzip.compress(b"abc") + gzip.compress(b"defg"))

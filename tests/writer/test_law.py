@@ -4,6 +4,7 @@ import csv
 import importlib
 import json
 import pkgutil
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -179,7 +180,7 @@ def test_complete_or_not_at_all(writer: PredictionWriter, tmp_path: Path) -> Non
     first, *_ = batches(rows(3), 3)
     first.end = SplitEnd([], 3)
     writer.add(first, probabilities(first))
-    assert {path.name for path in tmp_path.iterdir()} == {"parts", "run.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"parts"}
     with pytest.raises(RuntimeError, match="split 1 of 2 was not predicted"):
         writer.finish()
     assert not list(tmp_path.glob("predictions.*"))
@@ -220,14 +221,80 @@ def test_all_rejected_gives_no_predictions(writer: PredictionWriter, tmp_path: P
     assert {path.name for path in tmp_path.iterdir()} == {"rejected.jsonl", "run.json"}
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_a_finished_run_is_not_overwritten_by_accident(writer: PredictionWriter, tmp_path: Path) -> None:
     run(writer, tmp_path, rows(5), 2)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    before = contents(tmp_path)
     with pytest.raises(UserError, match=r"holds a finished run.*overwrite=true"):
         type(writer)().start(task(tmp_path, 1))
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-    type(writer)().start(task(tmp_path, 1), overwrite=True)
-    assert {path.name for path in tmp_path.iterdir()} == {"parts", "run.json"}
+    assert contents(tmp_path) == before
+
+
+def test_a_result_stays_until_the_one_that_replaces_it_is_there(writer: PredictionWriter, tmp_path: Path) -> None:
+    run(writer, tmp_path, rows(5), 2)
+    before = contents(tmp_path)
+    again = type(writer)()
+    again.start(task(tmp_path, 1), overwrite=True)
+    assert before.items() <= contents(tmp_path).items()
+    again.add(batch(0, [0], rows(1), SplitEnd([], 1)), np.ones((1, 2), np.float32))
+    again.finish()
+    assert len(READERS[writer.extension](tmp_path / f"predictions.{writer.extension}")) == 1
+    assert contents(tmp_path).keys() == before.keys()
+
+
+def test_another_format_replaces_it_too(writer: PredictionWriter, tmp_path: Path) -> None:
+    run(writer, tmp_path, rows(5), 2)
+    other = next(kind for kind in writers() if kind is not type(writer))()
+    other.start(task(tmp_path, 1), overwrite=True)
+    other.add(batch(0, [0], rows(1), SplitEnd([], 1)), np.ones((1, 2), np.float32))
+    other.finish()
+    assert [path.name for path in tmp_path.glob("predictions.*")] == [f"predictions.{other.extension}"]
+
+
+@pytest.mark.parametrize("name", ["predictions.{}", "rejected.jsonl", "run.json", "parts/notes.txt"])
+def test_what_no_run_wrote_is_never_touched(writer: PredictionWriter, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name.format(writer.extension)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("{}")
+    with pytest.raises(UserError, match="which no run wrote; choose another"):
+        writer.start(task(tmp_path, 1), overwrite=True)
+    assert contents(tmp_path) == {str(path.relative_to(tmp_path)): b"{}"}
+
+
+def test_other_files_in_the_folder_stay(writer: PredictionWriter, tmp_path: Path) -> None:
+    (tmp_path / "predictions.xlsx").write_text("mine")
+    run(writer, tmp_path, rows(5), 2)
+    (tmp_path / "notes.txt").write_text("mine too")
+    again = type(writer)()
+    again.start(task(tmp_path, 1), overwrite=True)
+    (tmp_path / "parts" / "notes.txt").write_text("here?")
+    again.add(batch(0, [], [], SplitEnd([], 0)), np.zeros((0, 2), np.float32))
+    again.finish()
+    assert {"predictions.xlsx", "notes.txt", "parts/notes.txt", "_SUCCESS"} <= contents(tmp_path).keys()
+
+
+def test_a_link_to_another_folder_is_not_followed(writer: PredictionWriter, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "00000001.tsv").write_text("mine")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "parts").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="no folder of ours"):
+        writer.start(task(tmp_path / "out", 1))
+    assert (tmp_path / "elsewhere" / "00000001.tsv").exists()
+
+
+@pytest.mark.parametrize("name", ["predictions.{}", "rejected.jsonl"])
+def test_a_run_does_not_replace_its_own_input(writer: PredictionWriter, tmp_path: Path, name: str) -> None:
+    run(writer, tmp_path, rows(5), 2)
+    before = contents(tmp_path)
+    second = task(tmp_path, 1)
+    second.plan = replace(second.plan, files=(str(tmp_path / name.format(writer.extension)),))
+    with pytest.raises(UserError, match="would replace its own input"):
+        type(writer)().start(second, overwrite=True)
+    assert contents(tmp_path) == before
 
 
 def test_what_a_dead_run_left_does_not_count(writer: PredictionWriter, tmp_path: Path) -> None:
@@ -236,6 +303,18 @@ def test_what_a_dead_run_left_does_not_count(writer: PredictionWriter, tmp_path:
         writer.add(part, probabilities(part))
     (tmp_path / "parts" / "00000001.tsv.tmp-99").touch()
     assert len(run(type(writer)(), tmp_path, rows(6), 3)) == 6
+    assert not (tmp_path / "parts").exists()
+
+
+def test_memory_held_of_a_batch_is_its_columns(writer: PredictionWriter, tmp_path: Path) -> None:
+    """The numbers that the network reads are a hundred times the text."""
+    writer.start(task(tmp_path, 1))
+    wide = batch(0, [0], rows(1), None)
+    wide.graph = np.zeros((1, 10_000), np.int32)
+    kept = weakref.ref(wide.graph)
+    writer.add(wide, np.ones((1, 2), np.float32))
+    del wide
+    assert kept() is None
 
 
 @pytest.mark.parametrize("column", ["yes", "prediction", "text_truncated"])
