@@ -112,11 +112,13 @@ def _hydra(name: str, rest: list[str]) -> int:
             failures.append(error)
 
     before, sys.argv = sys.argv, [sys.argv[0], *quote_paths(rest)]
+    full = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # for what fails before the job: hydra would print a traceback, and exit
     try:
         hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name=name)(job)()
     finally:
         sys.argv = before
+        os.environ.pop("HYDRA_FULL_ERROR") if full is None else os.environ.update(HYDRA_FULL_ERROR=full)
     if failures:
         raise failures[0]
     return 0

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stonkgs.disk import sync_folder
 from stonkgs.encode.kge import KgeStore, NameIndex
 from stonkgs.errors import UserError
 from stonkgs.kge.create import Draft
@@ -71,7 +72,7 @@ def build(*, vectors: str, walks: str, output: str, overwrite: bool = False) -> 
             written.header.size, time.perf_counter() - started, written.digest,
         )  # fmt: skip
         Path(temporary).replace(output)
-        _sync_folder(folder)
+        sync_folder(Path(folder))
     except OSError as error:
         raise UserError(
             f"{output}: cannot be written ({reason(error)}); name a folder that exists, "
@@ -189,11 +190,3 @@ def _origin(files: list[str]) -> str:
         release = "unknown"
     sizes = [{"name": Path(file).name, "bytes": Path(file).stat().st_size} for file in files]
     return json.dumps({"vectors": sizes[0], "walks": sizes[1], "stonkgs": release})
-
-
-def _sync_folder(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -34,6 +34,7 @@ class Rows:
     def __init__(self, file: str) -> None:
         self.file = file
         self.parquet = opened(file)
+        self.schema = _as_read(self.parquet.schema_arrow)
         footer = self.parquet.metadata
         groups = [footer.row_group(number).num_rows for number in range(footer.num_row_groups)]
         #: Number of each row group's first row, counted from 0.
@@ -69,10 +70,11 @@ class Rows:
 
     def _advance(self) -> None:
         with naming_damage(self.file):
-            self._batch = next(self._batches, None)
-        if self._batch is None:
+            batch = next(self._batches, None)
+        if batch is None:
             raise UserError(f"{self.file}: ends after {self._next} rows, its footer tells of {self.firsts[-1]}")
-        self._next += self._batch.num_rows
+        self._batch = batch.cast(self.schema)
+        self._next += batch.num_rows
 
     def close(self) -> None:
         """Close the file."""
@@ -88,8 +90,14 @@ class ParquetSource(Source):
         self.kept: Kept[Rows] = Kept()
 
     def schema(self, files: Sequence[str]) -> pa.Schema:
-        """The files' Arrow schema, without what pandas notes in it about an index."""
+        """The files' Arrow schema, without views and what pandas notes in it about an index."""
         schema = alike(files, map(_schema, files))
+        for field in schema:
+            if reason := _obstacle(field.type):
+                raise UserError(
+                    f"{files[0]}: column {field.name!r} is {field.type}, which is not supported ({reason}); "
+                    "convert it to another type, or leave it out"
+                )
         for role in ROLES:
             for field in schema:
                 if field.name == self.columns[role] and not _is_text(field.type):
@@ -121,7 +129,7 @@ class ParquetSource(Source):
     def _statements(self, file: str, first: int, batch: pa.RecordBatch) -> Iterator[Statement | Rejection]:
         roles = [self.columns[role] for role in ROLES]
         names = batch.schema.names
-        columns = [_without_index(column) for column in batch.columns]
+        columns = [_stored(column) for column in batch.columns]
         suspects = [name for name, column in zip(names, columns, strict=True) if not _is_sound(column)]
         cells = [
             _cells(column) if name in suspects else values(column) for name, column in zip(names, columns, strict=True)
@@ -187,13 +195,18 @@ def _is_binary(type_: pa.DataType) -> bool:
     return any(test(type_) for test in tests)
 
 
-def _without_index(column: pa.Array) -> pa.Array:
-    """The column without a dictionary: one bad entry there would make every row suspect."""
+def _stored(column: pa.Array) -> pa.Array:
+    """The column without an extension, whose type makes it again from what is stored, and without a dictionary: one
+    bad entry there would make every row suspect.
+    """
+    column = column.storage if isinstance(column, pa.ExtensionArray) else column
     return column.dictionary_decode() if types.is_dictionary(column.type) else column
 
 
 def _is_sound(column: pa.Array) -> bool:
     """Whether the texts are UTF-8. Parquet promises it, and no reader checks."""
+    if not _is_text(column.type) and not types.is_nested(column.type):
+        return True  # Arrow would also find times that no day has, which are passed on as they are
     try:
         column.validate(full=True)
     except pa.ArrowInvalid:
@@ -240,6 +253,49 @@ def row_bytes(footer: pq.FileMetaData) -> int:
 
 def _schema(file: str) -> pa.Schema:
     with opened(file) as parquet:
-        schema = parquet.schema_arrow
+        schema = _as_read(parquet.schema_arrow)
     metadata = {key: value for key, value in (schema.metadata or {}).items() if key != b"pandas"}
     return schema.with_metadata(metadata or None)
+
+
+def _as_read(schema: pa.Schema) -> pa.Schema:
+    """The schema without views, of which Arrow cannot take single rows."""
+    return pa.schema([_without_views(field) for field in schema], schema.metadata)
+
+
+def _without_views(field: pa.Field) -> pa.Field:
+    type_ = field.type
+    if types.is_string_view(type_):
+        type_ = pa.large_string()
+    elif types.is_binary_view(type_):
+        type_ = pa.large_binary()
+    elif types.is_struct(type_):
+        type_ = pa.struct([_without_views(child) for child in type_])
+    elif types.is_map(type_):
+        type_ = pa.map_(_without_views(type_.key_field), _without_views(type_.item_field), type_.keys_sorted)
+    elif types.is_list(type_):
+        type_ = pa.list_(_without_views(type_.value_field))
+    elif types.is_large_list(type_):
+        type_ = pa.large_list(_without_views(type_.value_field))
+    elif types.is_fixed_size_list(type_):
+        type_ = pa.list_(_without_views(type_.value_field), type_.list_size)
+    return field.with_type(type_)
+
+
+def _obstacle(type_: pa.DataType, depth: int = 0) -> str | None:
+    """Why a column cannot pass through, None where it can. Most of it Arrow finds out only when it meets a row."""
+    if types.is_dictionary(type_) and depth:
+        return "Arrow does not read a nested dictionary from several row groups"
+    if types.is_string_view(type_) or types.is_binary_view(type_):
+        return "Arrow cannot take rows of it"
+    children = [type_.field(number) for number in range(type_.num_fields)]
+    if len({child.name for child in children}) < len(children):
+        return "several fields have one name"
+    for child in children:
+        if reason := _obstacle(child.type, depth + 1):
+            return reason
+    try:
+        pa.array(values(pa.nulls(1, type_)), type_).take(pa.array([0]))
+    except (pa.ArrowException, TypeError) as error:
+        return str(error).splitlines()[0]
+    return None

@@ -15,12 +15,12 @@ from pytorch_lightning.callbacks import BasePredictionWriter
 from torch import Tensor
 
 from stonkgs.batch import FLAGS, Batch, SplitEnd
+from stonkgs.disk import publish
 from stonkgs.errors import UserError
 from stonkgs.memory import give_back
 from stonkgs.source.split import Plan
 from stonkgs.statement import Rejection
 from stonkgs.writer.account import Account
-from stonkgs.writer.disk import publish
 from stonkgs.writer.folder import RunFolder
 
 PREDICTION = "prediction"
@@ -76,6 +76,10 @@ class PredictionWriter(BasePredictionWriter, ABC):
         """What comes before the first part's rows."""
         return b""
 
+    def check(self, schema: pa.Schema) -> None:
+        """UserError where the format cannot hold a column: said before the work, not after it."""
+        return
+
     def join(self, parts: Iterator[Path], schema: pa.Schema, file: BinaryIO) -> None:
         """One file of all parts, in order, at constant memory. Enough for formats whose parts can be concatenated."""
         file.write(self.header(schema))
@@ -91,6 +95,7 @@ class PredictionWriter(BasePredictionWriter, ABC):
         """
         self.task = task
         self.schema = self._output_schema(task)
+        self.check(self.schema)
         self.folder = RunFolder(task.output_dir, self.extension)
         self.folder.claim(task.plan, task.record, overwrite=overwrite)
 

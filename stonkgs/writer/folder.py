@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from stonkgs.disk import make_folder, publish
 from stonkgs.errors import UserError
 from stonkgs.source.split import Plan
-from stonkgs.writer.disk import make_folder, publish
 
 #: The last file of a run: it is there when everything else is.
 SUCCESS: Final = "_SUCCESS"

@@ -7,13 +7,16 @@ import pyarrow as pa
 
 from stonkgs.columns import is_json
 from stonkgs.writer.base import PredictionWriter
-from stonkgs.writer.values import dumps, plain
+from stonkgs.writer.values import check_writable, dumps, plain
 
 
 class JsonlWriter(PredictionWriter):
     """`predictions.jsonl`: an object a row; columns that hold JSON are objects again, not text."""
 
     extension = "jsonl"
+
+    def check(self, schema: pa.Schema) -> None:
+        check_writable(schema)
 
     def write(self, table: pa.Table, file: BinaryIO) -> None:
         columns = [_values(column, table[column.name]) for column in table.schema]

@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 
 from stonkgs.writer.base import PredictionWriter
 
-#: Parts are gathered up to this many bytes: readers are slow on row groups of a few hundred rows.
+#: Parts are gathered up to this many bytes or rows: readers are slow on row groups of a few hundred rows.
 ROW_GROUP_BYTES = 64 << 20
+ROW_GROUP_ROWS = 128 << 10
 
 
 class ParquetWriter(PredictionWriter):
@@ -23,11 +24,21 @@ class ParquetWriter(PredictionWriter):
 
     def join(self, parts: Iterator[Path], schema: pa.Schema, file: BinaryIO) -> None:
         with pq.ParquetWriter(file, schema, compression="zstd") as joined:
-            gathered: list[pa.Table] = []
-            for part in parts:
-                gathered.append(pq.read_table(part, schema=schema))
-                if sum(table.nbytes for table in gathered) >= ROW_GROUP_BYTES:
-                    joined.write_table(pa.concat_tables(gathered))
-                    gathered = []
-            if gathered:
-                joined.write_table(pa.concat_tables(gathered))
+            for tables in _gathered(parts):
+                # The parts' own types differ where Parquet has no such type: seconds are read as milliseconds.
+                joined.write_table(pa.concat_tables(tables).cast(schema), row_group_size=ROW_GROUP_ROWS)
+
+
+def _gathered(parts: Iterator[Path]) -> Iterator[list[pa.Table]]:
+    """The parts' tables, in lists of a row group's size."""
+    tables: list[pa.Table] = []
+    size = rows = 0
+    for part in parts:
+        with pq.ParquetFile(part) as file:  # not read_table: that takes a folder's name `a=b` for a column
+            tables.append(file.read(use_threads=False))
+        size, rows = size + tables[-1].nbytes, rows + len(tables[-1])
+        if size >= ROW_GROUP_BYTES or rows >= ROW_GROUP_ROWS:
+            yield tables
+            tables, size, rows = [], 0, 0
+    if tables:
+        yield tables

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from stonkgs.writer.base import PredictionWriter
-from stonkgs.writer.values import dumps, plain
+from stonkgs.writer.values import check_writable, dumps, plain
 
 #: A lone carriage return ends a line for most readers; Python's csv writer leaves it bare before 3.13.
 _QUOTED = re.compile(r'["\t\n\r]')
@@ -17,6 +17,9 @@ class TsvWriter(PredictionWriter):
     """`predictions.tsv`: null is an empty field, floats have the digits that read back exactly."""
 
     extension = "tsv"
+
+    def check(self, schema: pa.Schema) -> None:
+        check_writable(schema)
 
     def header(self, schema: pa.Schema) -> bytes:
         return _line(schema.names)

@@ -33,8 +33,9 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_a_file_named_twice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").touch()
-    for paths in ([tmp_path / "a.tsv"] * 2, [str(tmp_path / "*.tsv"), tmp_path / "x" / ".." / "a.tsv"]):
-        (tmp_path / "x").mkdir(exist_ok=True)
+    (tmp_path / "x").mkdir()
+    glob, detour = str(tmp_path / "*.tsv"), str(tmp_path / "x" / ".." / "a.tsv")
+    for paths in ([glob, glob], [glob, detour]):
         with pytest.raises(UserError, match=r"a\.tsv: is named twice"):
             expand(paths)
 

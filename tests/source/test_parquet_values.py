@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from stonkgs.columns import as_columns
+from stonkgs.errors import UserError
 from stonkgs.source.base import ROLES, Source
 from stonkgs.source.parquet import ParquetSource, values
 from stonkgs.statement import Rejection, Statement
@@ -46,6 +48,16 @@ COLUMNS = {
     ),
     "map": pa.array([[("a", 1)], None, []], pa.map_(pa.string(), pa.int64())),
     "map_time": pa.array([[("a", TIME)], None, []], pa.map_(pa.string(), pa.timestamp("ns"))),
+    "binary_view": pa.array([b"a", None, b"b" * 40], pa.binary_view()),
+    "views": pa.array(
+        [[{"m": [("a", [b"x"])]}, None], None, []],
+        pa.large_list(pa.struct([("m", pa.map_(pa.string_view(), pa.list_(pa.binary_view(), 1)))])),
+    ),
+    "list_view": pa.array([["a", None], None, []], pa.list_view(pa.string())),
+    "tensor": pa.ExtensionArray.from_storage(
+        pa.fixed_shape_tensor(pa.int32(), [2]), pa.array([[1, 2], None, [3, 4]], pa.list_(pa.int32(), 2))
+    ),
+    "bool8": pa.ExtensionArray.from_storage(pa.bool8(), pa.array([1, None, 0], pa.int8())),
     "uuid": pa.array([b"a" * 16, None, b"b" * 16], pa.uuid()),
 }
 
@@ -59,8 +71,46 @@ def test_values_make_the_column_again(tmp_path: Path, read: Read, name: str) -> 
     assert source.planned is not None
     field = source.planned.schema.field("x")
     found = [record.extra["x"] for record in records if isinstance(record, Statement)]
-    assert pa.array(found, type=field.type).equals(pq.read_table(path)["x"].combine_chunks())
+    assert pa.array(found, type=field.type).equals(pq.read_table(path)["x"].combine_chunks().cast(field.type))
     assert all(item.is_valid for item in found if isinstance(item, pa.Scalar))
+
+
+@pytest.mark.parametrize("text", [pa.string_view(), pa.list_(pa.string_view())], ids=str)
+def test_views_are_taken_and_need_not_be_utf8(tmp_path: Path, read: Read, text: pa.DataType) -> None:
+    path = tmp_path / "rows.parquet"
+    given = ["good", "bad!", "long" * 9]
+    column = pa.array(given if text == pa.string_view() else [[item] for item in given], text)
+    content = pa.table({**{role: ["a", "b", "c"] for role in ROLES}, "x": column})
+    pq.write_table(content, path, compression="none", use_dictionary=False)
+    path.write_bytes(path.read_bytes().replace(b"bad!", b"\xffad!"))
+    source = ParquetSource(path=str(path))
+    kept, rejected, long = read(source, 9)
+    assert isinstance(rejected, Rejection)
+    assert rejected.reason == "not UTF-8: 'x'"
+    assert source.planned is not None
+    rows = as_columns([kept, long], source.planned.schema, source.columns)  # type: ignore[list-item]
+    assert rows.take(pa.array([1]))["x"].to_pylist() == [column[2].as_py()]
+
+
+REFUSED = {
+    "list of dictionaries": pa.ListArray.from_arrays([0, 1], pa.array(["a"]).dictionary_encode()),
+    "struct of dictionaries": pa.StructArray.from_arrays([pa.array(["a"]).dictionary_encode()], ["d"]),
+    "list_view of views": pa.array([["a"]], pa.list_view(pa.string_view())),
+    "list of extensions": pa.ListArray.from_arrays([0, 1], pa.array([b"a" * 16], pa.uuid())),
+    "names twice": pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], ["a", "a"]),
+    "names twice, within": pa.ListArray.from_arrays(
+        [0, 1], pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], ["a", "a"])
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_pass_is_refused_at_planning(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({**{role: ["a"] for role in ROLES}, "odd": REFUSED[name]}), path)
+    with pytest.raises(UserError, match=r"rows\.parquet: column 'odd' is .*not supported \(.+\); convert it") as error:
+        ParquetSource(path=str(path)).plan(1)
+    assert "\n" not in str(error.value)
 
 
 def test_plain_types_give_plain_values() -> None:
