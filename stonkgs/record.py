@@ -8,8 +8,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 
+from stonkgs.model.network import STonKGs
 from stonkgs.model.predictor import Predictor
 from stonkgs.source.split import Plan
 
@@ -23,7 +25,7 @@ def run_record(cfg: DictConfig, plan: Plan, predictor: Predictor, device: str) -
         "config": OmegaConf.to_container(cfg, resolve=True),
         "input": [fingerprint(file) for file in plan.files],
         "splits": len(plan),
-        "model": {"labels": list(predictor.labels), "digest": model_digest(Path(cfg.model.path))},
+        "model": {"labels": list(predictor.labels), "digest": model_digest(predictor.model)},
         "kge": {"nodes": predictor.kge.nodes, "digest": predictor.kge.digest},
         "device": device,
         "host": platform.node(),
@@ -32,13 +34,14 @@ def run_record(cfg: DictConfig, plan: Plan, predictor: Predictor, device: str) -
     }
 
 
-def model_digest(folder: Path) -> str:
-    """sha256 of a model folder's configuration and weights."""
-    digest = hashlib.sha256()
-    for name in ("config.json", "model.safetensors", "pytorch_model.bin"):
-        if (folder / name).is_file():
-            with open(folder / name, "rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+def model_digest(model: STonKGs) -> str:
+    """sha256 of what decides a model's results, wherever it was read from: configuration, tokenizer and weights."""
+    digest = hashlib.sha256(model.config.to_json().encode())
+    digest.update(model.text.tokenizer.to_str().encode())
+    for name, weight in sorted(model.state_dict().items()):
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+        # As bytes, because numpy has no bfloat16; a tensor at a time, and no copy on a CPU.
+        digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 
 

@@ -48,6 +48,25 @@ class TextEncoder:
         """Number of entries, special tokens among them."""
         return int(self.tokenizer.get_vocab_size())
 
+    def check(self, entries: int) -> None:
+        """UserError where this is no BERT tokenizer, or not that of a model with so many word embeddings."""
+        if self.vocabulary_size != entries:
+            raise UserError(
+                f"{self.path}: {self.vocabulary_size:,} entries, but the model's text backbone has {entries:,}: "
+                "this is another model's vocabulary"
+            )
+        try:
+            ends = self.tokenizer.encode("").ids
+        except Exception as error:  # the library raises bare Exceptions
+            raise UserError(f"{self.path}: not a tokenizer: {error}") from error
+        if len(ends) != 2 or ends[0] == ends[1]:
+            raise UserError(f"{self.path}: an empty text gives {ends}, not [CLS] [SEP]: this is no BERT tokenizer")
+        if (last := max(*ends, *self.tokenizer.get_vocab().values())) >= entries:
+            raise UserError(
+                f"{self.path}: numbers an entry {last:,}, but the text backbone's end at {entries - 1:,}: "
+                "fetch the model's own tokenizer"
+            )
+
     def __call__(self, texts: Sequence[str]) -> list[tuple[npt.NDArray[np.int32], bool]]:
         """Each text's `[CLS] pieces [SEP]` (int32, at most `length`), and whether it had to be cut to fit."""
         return [self._cut(encoding.ids) for encoding in self.tokenizer.encode_batch_fast(list(texts))]

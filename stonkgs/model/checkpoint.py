@@ -1,5 +1,6 @@
 """Model folders on disk: ours, and those of the first implementation."""
 
+import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -24,7 +25,7 @@ BUFFERS = (".position_ids", ".token_type_ids")
 PUBLISHED = ("STonKGsForSequenceClassification", "STonKGsForPreTraining")
 
 
-def read(folder: Path, tokenizer: str | None, labels: list[str] | None) -> tuple[ModelConfig, TextEncoder, Weights]:
+def read(folder: Path, tokenizer: str | None, labels: Any) -> tuple[ModelConfig, TextEncoder, Weights]:
     """What a model folder holds, without building anything of it; UserError where something does not fit."""
     where = str(folder / "config.json")
     values = read_json(folder / "config.json")
@@ -40,7 +41,7 @@ def read(folder: Path, tokenizer: str | None, labels: list[str] | None) -> tuple
         config = _published_config(values, where, backbone, weights)
         _check_layers(config, weights, where)
         text = TextEncoder(path=str(backbone / "vocab.txt"), length=config.text_length)
-    _check_vocabulary(text, config)
+    text.check(config.lm_backbone["vocab_size"])
     return _rename(config, labels, folder), text, weights
 
 
@@ -81,6 +82,8 @@ def assign(network: nn.Module, weights: Weights, path: str) -> None:
     if unknown := given.keys() - wanted.keys():
         raise UserError(f"{path}: the weights have {_some(unknown)}, which this model has not")
     for key, weight in given.items():
+        if not weight.is_floating_point():
+            raise UserError(f"{path}: {key} holds {weight.dtype}, not floating-point numbers; fetch the weights again")
         if weight.shape != wanted[key].shape:
             raise UserError(
                 f"{path}: {key} is {tuple(weight.shape)}; by config.json it should be {tuple(wanted[key].shape)}"
@@ -129,7 +132,7 @@ def _published_config(values: Mapping[str, Any], where: str, backbone: Path, wei
         legacy_text_padding=True,
         legacy_node_shift=True,
         kge_nodes=values.get("kg_vocab_size"),
-    )
+    ).checked(where)
 
 
 def _check_layers(config: ModelConfig, weights: Weights, where: str) -> None:
@@ -142,18 +145,12 @@ def _check_layers(config: ModelConfig, weights: Weights, where: str) -> None:
             )
 
 
-def _check_vocabulary(text: TextEncoder, config: ModelConfig) -> None:
-    size = config.lm_backbone["vocab_size"]
-    if text.vocabulary_size != size:
-        raise UserError(
-            f"{text.path}: {text.vocabulary_size:,} entries, but the model's text backbone has {size:,}: "
-            "this is another model's vocabulary"
-        )
-
-
-def _rename(config: ModelConfig, labels: list[str] | None, folder: Path) -> ModelConfig:
+def _rename(config: ModelConfig, labels: Any, folder: Path) -> ModelConfig:
+    """With the user's labels, if any: YAML reads some names as numbers and truths, which are names all the same."""
     if labels is None:
         return config
+    if not isinstance(labels, list | tuple) or not all(isinstance(label, str | int | float) for label in labels):
+        raise UserError(f"model.labels={labels}: must be a list of names, such as 'model.labels=[incorrect,correct]'")
     if len(labels) != len(config.labels):
         raise UserError(f"model.labels names {len(labels)} classes; {folder} has {len(config.labels)}")
-    return replace(config, labels=tuple(labels))
+    return replace(config, labels=tuple(label if isinstance(label, str) else json.dumps(label) for label in labels))

@@ -1,7 +1,8 @@
 """What a model is made of: read from and written to its folder's config.json."""
 
 import json
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -32,6 +33,41 @@ SHAPES = (
     "intermediate_size",
     "max_position_embeddings",
 )
+
+Check = tuple[Callable[[Any], bool], str]
+
+
+def _count(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+def _share(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value < 1
+
+
+COUNT: Check = (_count, "a whole number of 1 or more")
+TRUTH: Check = (lambda value: type(value) is bool, "true or false")
+#: What the values of a BertConfig have to be. A shape must be there; the others have BertConfig's defaults.
+BERT_CHECKS: dict[str, Check] = dict.fromkeys((*SHAPES, "type_vocab_size"), COUNT) | {
+    "hidden_act": (lambda value: type(value) is str, "a name"),
+    "hidden_dropout_prob": (_share, "a number from 0 to below 1"),
+    "attention_probs_dropout_prob": (_share, "a number from 0 to below 1"),
+    "classifier_dropout": (lambda value: value is None or _share(value), "a number from 0 to below 1, or null"),
+    "layer_norm_eps": (lambda value: type(value) in (int, float) and 0 < value < 1, "a number between 0 and 1"),
+}
+#: What the values of a ModelConfig have to be.
+CHECKS: dict[str, Check] = {
+    "text_length": (lambda value: _count(value) and value >= 2, "a whole number of 2 or more"),
+    "walk_length": COUNT,
+    "special_tokens": (
+        lambda value: type(value) is tuple and len(value) == 3 and all(type(t) is int and t >= 0 for t in value),
+        "three whole numbers of 0 or more",
+    ),
+    "legacy_text_padding": TRUTH,
+    "legacy_node_shift": TRUTH,
+    "kge_digest": (lambda value: value is None or type(value) is str, "a text or null"),
+    "kge_nodes": (lambda value: value is None or _count(value), "a whole number of 1 or more, or null"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +107,8 @@ class ModelConfig:
         """Width of the joint BERT, which is that of the backbone and of the store's vectors too."""
         return int(self.bert["hidden_size"])
 
-    def save(self, folder: str | Path) -> None:
-        """Write config.json, with the labels also the way transformers writes them."""
+    def to_json(self) -> str:
+        """The contents of config.json, with the labels the way transformers writes them."""
         values = asdict(self)
         labels = values.pop("labels")
         values |= {
@@ -81,26 +117,46 @@ class ModelConfig:
             "id2label": {str(number): label for number, label in enumerate(labels)},
             "label2id": {label: number for number, label in enumerate(labels)},
         }
-        (Path(folder) / "config.json").write_text(json.dumps(values, indent=2) + "\n", "utf-8")
+        return json.dumps(values, indent=2) + "\n"
+
+    def save(self, folder: str | Path) -> None:
+        """Write config.json."""
+        (Path(folder) / "config.json").write_text(self.to_json(), "utf-8")
 
     @classmethod
     def load(cls, values: Mapping[str, Any], where: str) -> Self:
         """From the contents of a config.json of ours; UserError where it is not one."""
         if values.get("version") != 1:
             raise UserError(f"{where}: version {values.get('version')!r} of the model format; this release reads 1")
-        known = {key: values[key] for key in cls.__dataclass_fields__ if key in values}
-        try:
-            known["special_tokens"] = tuple(int(token) for token in known["special_tokens"])
-            known["bert"], known["lm_backbone"] = (bert_fields(known[key], where) for key in ("bert", "lm_backbone"))
-            config = cls(**known, labels=id2label(values, where))
-            places = config.text_length + config.graph_length
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{where}: not the configuration of a model: {error}") from error
-        if places > config.bert["max_position_embeddings"]:
+        known: dict[str, Any] = {key: values[key] for key in CHECKS if key in values}
+        if isinstance(tokens := known.get("special_tokens"), list):
+            known["special_tokens"] = tuple(tokens)
+        for key in ("lm_backbone", "bert"):
+            known[key] = bert_fields(values.get(key), f"{where}: {key}")
+        return cls(**known, labels=id2label(values, where)).checked(where)
+
+    def checked(self, where: str) -> Self:
+        """This; UserError where a value is none that a model can have."""
+        _check(vars(self), CHECKS, where)
+        text, joint = self.lm_backbone, self.bert
+        for what, has, most in (
+            ("special_tokens reach", max(self.special_tokens), text["vocab_size"] - 1),
+            ("text_length is", self.text_length, text["max_position_embeddings"]),
+            ("text and walks take", self.text_length + self.graph_length, joint["max_position_embeddings"]),
+        ):
+            if has > most:
+                raise UserError(f"{where}: {what} {has}, but this model has no more than {most}")
+        if text["hidden_size"] != joint["hidden_size"]:
             raise UserError(
-                f"{where}: {places} positions, but the joint BERT has {config.bert['max_position_embeddings']}"
+                f"{where}: the text backbone is {text['hidden_size']} wide, but the joint BERT {joint['hidden_size']}"
             )
-        return config
+        return self
+
+
+def _check(values: Mapping[str, Any], checks: Mapping[str, Check], where: str) -> None:
+    for key, (right, wanted) in checks.items():
+        if key in values and not right(values[key]):
+            raise UserError(f"{where}: {key} is {reprlib.repr(values[key])}; it must be {wanted}")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -118,12 +174,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def bert_fields(values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """BERT_FIELDS of a BertConfig; UserError where one that decides a shape is missing or no number."""
+def bert_fields(values: Any, where: str) -> dict[str, Any]:
+    """BERT_FIELDS of a BertConfig; UserError where one that decides a shape is missing, or one is of no use."""
+    if not isinstance(values, Mapping) or not values.keys() >= set(SHAPES):
+        raise UserError(f"{where}: not the configuration of a BERT, which has {', '.join(SHAPES)}")
     fields = {key: values[key] for key in BERT_FIELDS if key in values}
-    for key in SHAPES:
-        if not isinstance(fields.get(key), int) or fields[key] < 1:
-            raise UserError(f"{where}: not the configuration of a BERT: {key} is {fields.get(key)!r}")
+    _check(fields, BERT_CHECKS, where)
     return fields
 
 
@@ -131,9 +187,11 @@ def id2label(values: Mapping[str, Any], where: str) -> tuple[str, ...]:
     """The labels in the order of their numbers; empty where the file names none."""
     table = values.get("id2label") or {}
     try:
-        labels = {int(number): str(label) for number, label in table.items()}
+        labels = {int(number): label for number, label in table.items()}
     except (AttributeError, ValueError) as error:
         raise UserError(f"{where}: id2label is not a table of numbers to names") from error
+    if wrong := [label for label in labels.values() if type(label) is not str]:
+        raise UserError(f"{where}: id2label names a class {reprlib.repr(wrong[0])}; a name is a text")
     if sorted(labels) != list(range(len(labels))):
         raise UserError(f"{where}: id2label has the numbers {sorted(labels)}, not 0 to {len(labels) - 1}")
     return tuple(labels[number] for number in range(len(labels)))

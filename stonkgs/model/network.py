@@ -1,6 +1,6 @@
 """The cross-modal transformer: a frozen text backbone, and a joint BERT over text and walks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stonkgs.encode.kge import KgeStore
 from stonkgs.encode.text import TextEncoder
 from stonkgs.errors import UserError
 from stonkgs.model import checkpoint
@@ -42,7 +43,8 @@ class STonKGs(nn.Module):
         self.config = config
         self.text = text
         self.lm_backbone = bert_modules(config.lm_backbone, words=True, pooler=False)
-        self.bert: Any = bert_modules(config.bert, words=False, pooler=True)
+        # It has no words of its own: whatever their number is, they are not made.
+        self.bert: Any = bert_modules({**config.bert, "vocab_size": 1}, words=False, pooler=True)
         dropout = config.bert.get("classifier_dropout")
         self.dropout = nn.Dropout(config.bert.get("hidden_dropout_prob", 0.1) if dropout is None else dropout)
         if config.labels:
@@ -61,14 +63,19 @@ class STonKGs(nn.Module):
         try:
             with torch.device("meta"):  # no time for random weights that are replaced at once
                 network = cls(config, text)
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{path}: config.json describes no BERT: {error}") from error
+        except (ArithmeticError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            reason = str(error).split("\n")[0]
+            raise UserError(f"{path}: config.json describes no BERT: {reason}") from error
         checkpoint.assign(network, weights, path)
         return network.float().eval()
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write config.json, model.safetensors and the tokenizer: a folder that from_pretrained reads alone."""
-        checkpoint.write(Path(folder), self.config, self.text, self.state_dict())
+    def save_pretrained(self, folder: str | Path, *, kge: KgeStore | None = None) -> None:
+        """Write config.json, model.safetensors and the tokenizer: a folder that from_pretrained reads alone.
+
+        `kge` is the store that the model was trained with: its digest is recorded, and other stores are refused.
+        """
+        config = replace(self.config, kge_digest=kge.digest, kge_nodes=kge.nodes) if kge else self.config
+        checkpoint.write(Path(folder), config, self.text, self.state_dict())
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits, [B, classes]."""

@@ -38,7 +38,13 @@ class Predictor:
         """Probabilities, float32 [B, classes], on the model's device."""
         if not len(batch):
             return torch.zeros(0, len(self.labels))
-        return torch.softmax(self.model(self.inputs(batch)).float(), dim=-1)
+        probabilities = torch.softmax(self.model(self.inputs(batch)).float(), dim=-1)
+        if not torch.isfinite(probabilities).all():
+            raise UserError(
+                f"the model gives values that are not numbers: its weights, or the vectors of {self.kge.path}, "
+                "are damaged; fetch or build them again"
+            )
+        return probabilities
 
     def inputs(self, batch: Batch) -> Inputs:
         """The batch on the model's device; its distinct vectors are gathered from the store's map just in time."""

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from decimal import Decimal, InvalidOperation
 from itertools import islice
 from typing import Any
 
@@ -32,9 +33,9 @@ FITS: dict[pa.DataType, frozenset[str]] = {
 }
 #: What needs no closer look.
 SURE: dict[pa.DataType, type] = {pa.bool_(): bool, pa.float64(): float, pa.string(): str}
-KINDS = {bool: "bool", float: "float", str: "string", list: "list", dict: "object", type(None): "null"}
+KINDS = {bool: "bool", float: "float", Decimal: "big", str: "string", list: "list", dict: "object", type(None): "null"}
 
-_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class JsonlSource(TextSource):
@@ -54,6 +55,8 @@ class JsonlSource(TextSource):
             for name, value in record.items():
                 kinds.setdefault(name, set()).add(kind(value))
         kinds.pop(EXTRA, None)
+        if not kinds:  # a night without news, or nothing that can be read: the rows, if any, are rejected one by one
+            kinds = {name: set() for name in self.columns.values()}
         return pa.schema([*(self._field(name, seen - {"null"}) for name, seen in kinds.items()), json_field(EXTRA)])
 
     def _field(self, name: str, kinds: set[str]) -> pa.Field:
@@ -62,19 +65,14 @@ class JsonlSource(TextSource):
         fitting = [type_ for type_, fits in FITS.items() if kinds and kinds <= fits]
         return pa.field(name, fitting[0]) if fitting else json_field(name)
 
-    def _first(self, files: Sequence[str]) -> list[dict[str, Any]]:
-        """The objects among the first records of the files; UserError where there is none."""
-        objects, reasons = [], []
+    def _first(self, files: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """The objects among the first records of the files, one at a time."""
         for record in islice(self._records(files), FIRST):
             try:
-                objects.append(parsed(_decoded(record)))
-            except UnusableError as error:
-                reasons.append(str(error))
-        if not objects and reasons:
-            raise UserError(f"{files[0]}: the first {len(reasons)} records cannot be read, the first: {reasons[0]}")
-        if not objects:
-            raise UserError(f"{files[0]}: holds no record; a JSONL file has an object a line")
-        return objects
+                value = parsed(_decoded(record))
+            except UnusableError:
+                continue
+            yield value
 
     def _records(self, files: Sequence[str]) -> Iterator[Record]:
         for file in files:
@@ -104,7 +102,7 @@ class JsonlSource(TextSource):
                     row[name] = float(value) if sure is float else value
                 else:
                     row[name], misfits[name] = None, value
-            rest = record | misfits
+            rest = _merged(record | misfits)
             row[EXTRA] = _dumps(rest) if rest else None
             return Statement(source, target, evidence, row)
 
@@ -127,11 +125,62 @@ def _decoded(record: Record) -> str:
         raise UnusableError("not UTF-8") from error
 
 
+def _merged(rest: dict[str, Any]) -> dict[str, Any]:
+    """What the input itself keeps in `extra` beside the rest, so that our own output nests no deeper when it is read.
+
+    Where a name is in both, neither can be given up: then `extra` stays a value of its own.
+    """
+    extra = rest.pop(EXTRA, None)
+    if type(extra) is dict and not extra.keys() & rest.keys():
+        return rest | extra
+    return rest if extra is None else rest | {EXTRA: extra}
+
+
+def _dumps(value: Any) -> str:
+    """JSON text of what `parsed` gives, every number as exact as it was."""
+    try:
+        return _encode(value)
+    except TypeError:  # a Decimal somewhere in it, which is rare
+        if type(value) is dict:
+            return "{" + ",".join(f"{_encode(key)}:{_dumps(item)}" for key, item in value.items()) + "}"
+        return "[" + ",".join(map(_dumps, value)) + "]" if type(value) is list else str(value)
+
+
+def _number(text: str) -> float | Decimal:
+    """A number as the float that it is; the few that are none, such as 1e999, as their decimals."""
+    value = float(text)
+    # Up to 15 digits are always exact, and repr is what costs.
+    if (len(text) < 17 and "e" not in text and "E" not in text) or repr(value) == text:
+        return value
+    try:
+        exact = Decimal(text)
+    except InvalidOperation as error:
+        raise UnusableError("a number of more digits than can be read") from error
+    return value if exact == Decimal(repr(value)) else exact
+
+
+def _constant(text: str) -> None:
+    raise UnusableError(f"{text} is no JSON value")
+
+
+# No object_pairs_hook: to find a key that is there twice would cost an eighth of the speed. The last of them counts.
+_decoder = json.JSONDecoder(parse_float=_number, parse_constant=_constant)
+
+
+def _decode(text: str) -> Any:
+    """What `_decoder.decode` gives, without its search for blanks around the value, of which there are rarely any."""
+    try:
+        value, end = _decoder.raw_decode(text)
+    except json.JSONDecodeError:
+        return _decoder.decode(text)
+    return value if end == len(text) else _decoder.decode(text)
+
+
 def parsed(text: str) -> dict[str, Any]:
     """The object that a record is; UnusableError where it is none, or none that can be written again."""
     too_deep = f"nested more than {DEPTH} deep"
     try:
-        value = json.loads(text)
+        value = _decode(text)
     except json.JSONDecodeError as error:
         raise UnusableError(f"invalid JSON: {error.msg} at character {error.pos + 1}") from error
     except RecursionError as error:

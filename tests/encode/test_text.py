@@ -1,5 +1,6 @@
 """The text half."""
 
+import json
 import pickle
 from pathlib import Path
 
@@ -72,6 +73,19 @@ def test_pickles_as_its_path(vocabulary: Path) -> None:
     assert isinstance(encoder.tokenizer, Tokenizer)
     assert len(pickle.dumps(encoder)) < 1000
     assert pickle.loads(pickle.dumps(encoder))(["cafe"])[0][0].tolist() == encoder(["cafe"])[0][0].tolist()
+
+
+def test_a_tokenizer_that_does_not_fit_its_model(vocabulary: Path, tmp_path: Path) -> None:
+    good = TextEncoder(path=str(vocabulary))
+    good.check(len(WORDS))
+    with pytest.raises(UserError, match=r"13 entries, but .* has 14: this is another model's vocabulary"):
+        good.check(14)
+    values = json.loads(good.tokenizer.to_str())
+    bare, far = {**values, "post_processor": None}, json.loads(json.dumps(values).replace('"##1": 11', '"##1": 999'))
+    for wrong, message in ((bare, r"an empty text gives \[\], not \[CLS\] \[SEP\]"), (far, "numbers an entry 999")):
+        (tmp_path / "tokenizer.json").write_text(json.dumps(wrong))
+        with pytest.raises(UserError, match=message):
+            TextEncoder(path=str(tmp_path / "tokenizer.json")).check(len(WORDS))
 
 
 @pytest.mark.parametrize(("name", "content"), [("vocab.txt", "a\nb\n"), ("tokenizer.json", "{}"), ("vocab.txt", None)])

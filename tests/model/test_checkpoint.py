@@ -7,15 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import safetensors.torch
 import torch
-from synthetic import as_published
+from synthetic import as_published, write_store
+from tokenizers import normalizers
 
+from stonkgs.batch import collate
 from stonkgs.encode.kge import KgeStore
 from stonkgs.errors import UserError
 from stonkgs.model.network import STonKGs
 from stonkgs.model.predictor import Predictor
+from stonkgs.record import model_digest
+from stonkgs.source.base import ROLES
+from stonkgs.statement import Statement
 
 
 @pytest.fixture
@@ -132,9 +138,14 @@ DAMAGE: list[tuple[str, Callable[[Path], Any], str]] = [
     ("labels with a gap", lambda f: edit(f, id2label={"0": "a", "2": "b"}), "id2label has the numbers"),
     ("labels a list", lambda f: edit(f, id2label=["a", "b"]), "id2label is not a table"),
     ("one label too many", lambda f: edit(f, id2label={"0": "a", "1": "b", "2": "c"}), "classifier"),
-    ("special tokens of text", lambda f: edit(f, special_tokens=["x", 1, 2]), "not the configuration of a model"),
+    ("special tokens of text", lambda f: edit(f, special_tokens=["x", 1, 2]), "three whole numbers"),
     ("no tokenizer", lambda f: (f / "tokenizer.json").unlink(), "not a tokenizer"),
     ("weights lacking", lambda f: reweigh(f, lambda w: w.pop("classifier.bias")), "lack classifier.bias"),
+    (
+        "weights of whole numbers",
+        lambda f: reweigh(f, lambda w: w.update({"classifier.bias": torch.ones(2, dtype=torch.int64)})),
+        r"classifier\.bias holds torch\.int64, not floating-point numbers",
+    ),
     ("weights left over", lambda f: reweigh(f, lambda w: w.update(more=torch.ones(1))), "have more, which this model"),
     (
         "wrong shape",
@@ -142,6 +153,55 @@ DAMAGE: list[tuple[str, Callable[[Path], Any], str]] = [
         r"classifier\.bias is \(7,\); by config\.json it should be \(2,\)",
     ),
 ]
+
+
+#: In the place of a value of config.json, and the words of the refusal.
+VALUES: list[tuple[dict[str, Any], str]] = [
+    *(({"text_length": value}, "text_length is .* must be") for value in (-1, 0, 1, 2.5, True, None, "24")),
+    *(({"walk_length": value}, "walk_length is .* must be") for value in (4.0, 0, [5])),
+    *(({"special_tokens": value}, "special_tokens is .* must be") for value in ([1, 3], [1, 3, -4], [1, 3, True], 5)),
+    ({"special_tokens": [1, 3, 10**6]}, "special_tokens reach 1000000, but this model has no more than"),
+    ({"text_length": 10**6}, "text_length is 1000000, but"),
+    ({"walk_length": 10**6}, "text and walks take 2000026, but"),
+    ({"legacy_text_padding": 1}, "legacy_text_padding is 1; it must be true or false"),
+    ({"legacy_node_shift": "no"}, "legacy_node_shift is 'no'; it must be true or false"),
+    ({"kge_digest": 5}, "kge_digest is 5; it must be a text or null"),
+    ({"kge_nodes": "119"}, "kge_nodes is '119'; it must be a whole number"),
+    *(({"id2label": {"0": "a", "1": value}}, "id2label names a class") for value in (None, ["a"], 1)),
+    ({"bert": 5}, "bert: not the configuration of a BERT"),
+    ({"lm_backbone": {}}, "lm_backbone: not the configuration of a BERT"),
+]
+#: The same, within both BERTs.
+BERT_VALUES: list[tuple[dict[str, Any], str]] = [
+    ({"hidden_size": True}, "hidden_size is True; it must be"),
+    ({"type_vocab_size": None}, "type_vocab_size is None; it must be"),
+    ({"layer_norm_eps": "small"}, "layer_norm_eps is 'small'; it must be"),
+    ({"hidden_dropout_prob": 2}, "hidden_dropout_prob is 2; it must be"),
+    ({"hidden_act": "nothing"}, "describes no BERT"),
+    ({"intermediate_size": 10**18}, "describes no BERT|should be"),
+    ({"num_attention_heads": 7}, "describes no BERT"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), VALUES, ids=[str(v[0]) for v in VALUES])
+def test_values_that_no_model_has(folder: Path, changes: dict[str, Any], message: str) -> None:
+    edit(folder, **changes)
+    with pytest.raises(UserError, match=message) as caught:
+        load(folder)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("changes", "message"), BERT_VALUES, ids=[str(v[0]) for v in BERT_VALUES])
+def test_values_that_no_bert_has(folder: Path, changes: dict[str, Any], message: str) -> None:
+    bert = json.loads((folder / "config.json").read_text())["bert"] | changes
+    edit(folder, bert=bert, lm_backbone=bert)
+    with pytest.raises(UserError, match=message):
+        load(folder)
+
+
+def test_the_words_that_the_joint_bert_has_not_are_not_made(folder: Path) -> None:
+    edit(folder, bert=json.loads((folder / "config.json").read_text())["bert"] | {"vocab_size": 10**15})
+    assert load(folder).config.bert["vocab_size"] == 10**15
 
 
 @pytest.mark.parametrize(("damage", "message"), [d[1:] for d in DAMAGE], ids=[d[0] for d in DAMAGE])
@@ -168,6 +228,13 @@ def test_a_published_folder_that_does_not_fit(
         load(published, tokenizer=str(vocabulary))
 
 
+def test_labels_that_yaml_reads_as_something_else(model_path: Path) -> None:
+    assert load(model_path, labels=[0, True]).config.labels == ("0", "true")
+    for labels in ("ab", [None, "b"], {"a": 0, "b": 1}):
+        with pytest.raises(UserError, match=r"must be a list of names, such as 'model\.labels=\[incorrect,correct\]'"):
+            load(model_path, labels=labels)
+
+
 def test_labels_must_be_as_many_as_classes(model_path: Path) -> None:
     with pytest.raises(UserError, match=r"model\.labels names 3 classes; .* has 2"):
         load(model_path, labels=["a", "b", "c"])
@@ -184,6 +251,40 @@ def test_another_store_is_refused_unless_the_user_insists(folder: Path, kge_path
         Predictor(load(folder), kge)
     edit(folder, kge_nodes=kge.nodes)
     Predictor(load(folder), kge)
+
+
+def test_a_model_saved_with_its_store_refuses_others(model_path: Path, kge_path: Path, tmp_path: Path) -> None:
+    own = KgeStore(path=str(kge_path))
+    load(model_path).save_pretrained(tmp_path / "model", kge=own)
+    load(tmp_path / "model").save_pretrained(tmp_path / "again")
+    network = load(tmp_path / "again")
+    assert (network.config.kge_digest, network.config.kge_nodes) == (own.digest, own.nodes)
+    Predictor(network, own)
+    other = KgeStore(path=str(write_store(tmp_path / "other.h5", nodes=119, dimension=16, walk_length=5)))
+    with pytest.raises(UserError, match=r"digest .* any_kge=true"):
+        Predictor(network, other)
+    Predictor(network, other, any_kge=True)
+
+
+def test_damaged_weights_give_no_numbers(model_path: Path, kge_path: Path) -> None:
+    network = load(model_path)
+    torch.nn.init.constant_(network.classifier.bias, float("nan"))
+    predictor = Predictor(network, KgeStore(path=str(kge_path)))
+    examples = predictor.encoder()([Statement("NA", "NA", "x")])
+    schema = pa.schema([(role, pa.string()) for role in ROLES])
+    batch = collate(0, range(1), examples, schema=schema, roles={role: role for role in ROLES})
+    with pytest.raises(UserError, match="gives values that are not numbers"):
+        predictor(batch)
+
+
+def test_the_digest_is_that_of_all_that_decides(model_path: Path, tmp_path: Path) -> None:
+    digest = model_digest(load(model_path))
+    load(model_path).save_pretrained(tmp_path / "again")
+    assert model_digest(load(tmp_path / "again")) == digest
+    others = [load(model_path, labels=["no", "yes"]), load(model_path), load(model_path)]
+    others[1].text.tokenizer.normalizer = normalizers.Lowercase()
+    torch.nn.init.constant_(others[2].classifier.bias[:1], 0.0)
+    assert len({digest, *map(model_digest, others)}) == 4
 
 
 def test_a_store_that_cannot_work_is_refused_even_then(folder: Path, kge_path: Path) -> None:
