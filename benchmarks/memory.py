@@ -3,7 +3,7 @@
 python benchmarks/memory.py --rows 5000 200000 --workers 0 2
 
 Each run is the real command in a process of its own. A callback that the command line adds reads /proc after each batch
-of the last 2,048 rows (a split) before each number of rows: within a split, memory rises and falls with its batches, so
+of the last 2,048 rows before each number of rows: memory rises and falls with the batches of a split, so
 that a single reading says little. The store is warm: all its pages were touched before the first reading.
 """
 
@@ -27,11 +27,12 @@ from stonkgs.model.module import StatementModule
 NODES = 20_000
 
 
-SPLIT = 2_048
+#: Readings are taken over this many rows.
+WINDOW = 2_048
 
 
 class ReadMemory(pl.Callback):
-    """Writes the PSS of this process and its children, in MB, over the last split's rows before each number of rows."""
+    """Writes the PSS of this process and its children, in MB, over the rows before each number of rows."""
 
     def __init__(self, *, rows: list[int], output: str) -> None:
         self.pending = sorted(rows)
@@ -57,7 +58,7 @@ class ReadMemory(pl.Callback):
     ) -> None:
         """Read, if one of the numbers is near."""
         self.seen += len(batch)
-        if self.pending and self.seen > self.pending[0] - SPLIT:
+        if self.pending and self.seen > self.pending[0] - WINDOW:
             self.readings[self.pending[0]].append(proportional_set_size())
         if self.pending and self.seen >= self.pending[0]:
             self.pending.pop(0)
@@ -80,7 +81,7 @@ def measure(folder: Path, rows: list[int], workers: int) -> dict[str, list[dict[
     command = [
         *[sys.executable, "-m", "stonkgs", "predict", f"+trainer.callbacks=[{callback}]", f"num_workers={workers}"],
         *[f"model.path={folder / 'model'}", f"kge.path={folder / 'kge.h5'}", f"source.path={folder / 'rows.tsv'}"],
-        *[f"output_dir={folder / f'out-{workers}'}", "batch.size=64", f"split.rows={SPLIT}"],
+        *[f"output_dir={folder / f'out-{workers}'}", "batch.size=64"],
     ]
     search = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": search})
