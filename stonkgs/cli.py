@@ -98,7 +98,7 @@ def _hydra(name: str, rest: list[str]) -> int:
     import hydra
     from omegaconf import OmegaConf
 
-    failures: list[BaseException] = []
+    failures: list[Exception] = []
 
     def job(cfg: "DictConfig") -> None:
         try:
@@ -108,7 +108,7 @@ def _hydra(name: str, rest: list[str]) -> int:
             from stonkgs import run
 
             print(getattr(run, name)(cfg))
-        except (Exception, Interrupted) as error:  # hydra would print the overrides before it lets go of it
+        except Exception as error:  # hydra would print the overrides before it lets go of it; Interrupted ends a sweep
             failures.append(error)
 
     before, sys.argv = sys.argv, [sys.argv[0], *quote_paths(rest)]
