@@ -1,6 +1,7 @@
 """What every source is: an IterableDataset over the splits of its files."""
 
 import copy
+import reprlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -14,24 +15,29 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from stonkgs.errors import UserError
 from stonkgs.source.file import Paths, expand
-from stonkgs.source.split import Plan, Split, deal
+from stonkgs.source.split import END, Plan, Split, deal
 from stonkgs.statement import Rejection, Statement
 
 #: The three columns that a statement is made of.
 ROLES = ("source", "target", "evidence")
+#: Names for a message: of a file that is something else they may be many, and long.
+shown = reprlib.Repr()
+shown.maxlist, shown.maxstring, shown.maxother = 40, 80, 200
 
 
 class Source(IterableDataset[Statement | Rejection], ABC):
-    """Where statements come from. A format writes `schema`, `cuts` and `read`; the rest is here.
+    """Where statements come from. A format writes `schema`, `reach`, `cuts` and `read`.
 
     Nothing is opened before `plan()`, and nothing stays open across pickling: a source is its paths, its settings and
     its plan, which travels to the workers.
     """
 
-    def __init__(self, *, path: Paths, columns: Mapping[str, str] | None = None) -> None:
+    def __init__(self, *, path: Paths, columns: Mapping[str, str] | None = None, limit: int | None = None) -> None:
         self.path = path
         #: role -> the input's name for it
         self.columns = {**{role: role for role in ROLES}, **(columns or {})}
+        #: Only so many records are read, the first ones; None: all.
+        self.limit = limit
         self.planned: Plan | None = None
         self.rank, self.world = 0, 1
 
@@ -40,8 +46,12 @@ class Source(IterableDataset[Statement | Rejection], ABC):
         """Columns and types of the files, which are all alike; UserError where they are not."""
 
     @abstractmethod
-    def cuts(self, file: str, rows: int) -> npt.NDArray[np.int64]:
-        """The [start, stop) of each split of a file, of about `rows` records each: [splits, 2], at least one."""
+    def reach(self, file: str, count: int) -> tuple[int, int]:
+        """How many of the first `count` records a file has, and a place behind their starts and before the next's."""
+
+    @abstractmethod
+    def cuts(self, file: str, rows: int, stop: int) -> npt.NDArray[np.int64]:
+        """The [start, stop) of each split of a file up to `stop` or its end, of about `rows` records: [splits, 2]."""
 
     @abstractmethod
     def read(self, split: Split) -> Generator[Statement | Rejection, None, int | None]:
@@ -49,33 +59,57 @@ class Source(IterableDataset[Statement | Rejection], ABC):
 
     def plan(self, rows: int) -> Plan:
         """List the splits of about `rows` records each, and fix the columns. Kept, and returned."""
-        if unknown := set(self.columns) - set(ROLES):
-            raise UserError(f"source.columns: no such role {sorted(unknown)}; there are {list(ROLES)}")
+        self._check_settings()
         files = tuple(expand(self.path))
         schema = self.schema(files)
-        self._check(files[0], schema.names)
-        cuts = [self.cuts(file, rows) for file in files]  # an array a file: 100 GB are over a million splits
-        file = np.repeat(np.arange(len(files)), [len(cut) for cut in cuts])
+        self._check_names(files[0], schema.names)
+        reached = list(self._reached(files))
+        # An array a file: 100 GB are over a million splits.
+        cuts = [self.cuts(file, rows, stop) for file, (_, stop) in zip(files, reached, strict=False)]
+        file = np.repeat(np.arange(len(cuts)), [len(cut) for cut in cuts])
         start, stop = np.concatenate(cuts).T.copy()
-        self.planned = Plan(files, schema, file, start, stop, rows=self.total(files))
+        total = self.total(files) if self.limit is None else sum(count for count, _ in reached)
+        self.planned = Plan(files[: len(cuts)], schema, file, start, stop, rows=total)
         return self.planned
 
-    def _check(self, file: str, names: Sequence[str]) -> None:
+    def _reached(self, files: Sequence[str]) -> Iterator[tuple[int, int]]:
+        """What `reach` tells of each file from which records are read: up to the limit, over the files in order.
+
+        Decided here and not while reading, so that it is the same for any number of workers and processes.
+        """
+        left = self.limit
+        for file in files:
+            if left == 0:
+                return
+            count, stop = (0, END) if left is None else self.reach(file, left)
+            left = None if left is None else left - count
+            yield count, stop
+
+    def _check_settings(self) -> None:
+        if unknown := set(self.columns) - set(ROLES):
+            raise UserError(f"source.columns: no such role {sorted(unknown)}; there are {list(ROLES)}")
+        if self.limit is not None and (type(self.limit) is not int or self.limit < 1):
+            raise UserError(f"source.limit is {self.limit!r}; it is a number of records, 1 or more, or null for all")
+
+    def _check_names(self, file: str, names: Sequence[str]) -> None:
         """UserError where two columns share a name, or where a role's column is missing or taken by two."""
         if twice := [name for name, count in Counter(names).items() if count > 1]:
-            raise UserError(f"{file}: more than one column is called {', '.join(map(repr, twice))}; rename them")
+            called = ", ".join(map(shown.repr, twice[:10]))
+            raise UserError(f"{file}: more than one column is called {called}; rename them")
         for name in self.columns.values():
             if name not in names:
-                raise UserError(
-                    f"{file}: no column {name!r}; there are {list(names)}. "
-                    "Name yours with source.columns.source=, .target= and .evidence="
-                )
+                advice = self.advice(names) or "Name yours with source.columns.source=, .target= and .evidence="
+                raise UserError(f"{file}: no column {name!r}; there are {shown.repr(list(names))}. {advice}")
         if len(set(self.columns.values())) < len(ROLES):
             raise UserError(f"source.columns: each role needs its own column, but they are {self.columns}")
 
     def total(self, files: Sequence[str]) -> int | None:
         """Records in all, where the format knows without reading them."""
         return None
+
+    def advice(self, names: Sequence[str]) -> str:
+        """What to do where these columns are not those looked for, if they tell; else nothing."""
+        return ""
 
     def first_line(self, file: str) -> int:
         """Number, from 1, of the file's first line that belongs to a split: what is above it is a header."""
@@ -120,4 +154,4 @@ def alike(files: Sequence[str], schemas: Iterable[pa.Schema]) -> pa.Schema:
 
 
 def _described(field: pa.Field | None) -> str:
-    return "missing" if field is None else f"{field.name!r} ({field.type})"
+    return "missing" if field is None else f"{shown.repr(field.name)} ({field.type})"

@@ -1,24 +1,34 @@
-"""Files by path, glob or list; plain or gzip, told by their content."""
+"""Files by path, glob or list; plain, gzip or zstd, told by their content."""
 
 import glob
 import gzip
+import io
 import os
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+import pyarrow as pa
 
 from stonkgs.errors import UserError
 
 GZIP_MAGIC = b"\x1f\x8b"
+#: A frame, or one that is skipped, which may come first.
+ZSTD_MAGIC = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
 #: Files are read by this many bytes.
 BLOCK = 256 * 1024
-
+#: Text unpacks to at most 50 times its size; a bomb of gzip to 1,000, of zstd to 10,000 times and more.
+RATIO = 250
+#: Up to this many bytes any ratio will do: they are read in a second.
+ALLOWANCE = 256 << 20
 
 #: A path, a glob, or a list of either.
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+Compression = Literal["gzip", "zstd"]
 
 
 def expand(path: Paths) -> list[str]:
@@ -52,21 +62,93 @@ def _check_regular(file: str) -> None:
         raise UserError(f"{file}: is no regular file; save it to one first, because splits are read more than once")
 
 
-def is_gzip(path: str) -> bool:
-    """Whether the content is gzip, whatever the name says."""
-    with open_plain(path) as file:
-        return file.read(2) == GZIP_MAGIC
+def compression(path: str) -> Compression | None:
+    """How the content is packed, whatever the name says; None where it is not."""
+    with naming(path), open_plain(path) as file:
+        magic = file.read(4)
+    if magic.startswith(GZIP_MAGIC):
+        return "gzip"
+    return "zstd" if ZSTD_MAGIC.match(magic) else None
 
 
-def open_plain(path: str) -> BinaryIO:
+def open_plain(path: str) -> io.BufferedReader:
     """Open a file for reading; UserError instead of OSError."""
     with naming(path):
         return open(path, "rb")
 
 
-def open_bytes(path: str) -> BinaryIO:
-    """Open a plain or gzip file as a stream of its (decompressed) bytes."""
-    return cast(BinaryIO, gzip.open(path)) if is_gzip(path) else open_plain(path)
+def open_bytes(path: str) -> io.BufferedReader:
+    """Open a plain or packed file as a stream of its (decompressed) bytes."""
+    kind = compression(path)
+    return open_plain(path) if kind is None else io.BufferedReader(Unpacked(path, kind), BLOCK)
+
+
+class Unpacked(io.RawIOBase):
+    """The content of a packed file. Seeks as far as Cursor does: forward by reading, back by starting over."""
+
+    def __init__(self, path: str, kind: Compression) -> None:
+        self._path, self._kind = path, kind
+        self._open()
+
+    def _open(self) -> None:
+        self._at, self._file = 0, open_plain(self._path)
+        # pyarrow's codec reads all frames there are, and refuses a window of over 128 MB before it has the memory.
+        zstd = self._kind == "zstd"
+        self._stream: Any = pa.CompressedInputStream(self._file, "zstd") if zstd else gzip.GzipFile(fileobj=self._file)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._unpack(len(buffer))
+        self._at += len(data)
+        # By what was taken up to here, not by the file's size: a large bomb is found as soon as a small one.
+        if self._at > ALLOWANCE and self._at > RATIO * self._file.tell():
+            raise UserError(
+                f"{self._path}: its {self._kind} data unpacks to more than {RATIO} times its size, as no text does; "
+                "if you trust it, unpack it yourself"
+            )
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _unpack(self, size: int) -> bytes:
+        try:
+            data: bytes = self._stream.read(size)
+        except (EOFError, zlib.error, OSError, pa.ArrowException) as error:
+            if isinstance(error, OSError) and error.errno is not None:  # the disk's, not the decoder's
+                raise
+            raise UserError(f"{self._path}: {self._damage(str(error))}") from error
+        return data
+
+    def _damage(self, reason: str) -> str:
+        if "too much memory" in reason:
+            return "its zstd data needs a window of over 128 MB; pack it again without --long, or unpack it"
+        return f"its {self._kind} data is cut short or damaged ({reason}); fetch it again"
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if whence != io.SEEK_SET:
+            raise io.UnsupportedOperation("the end of packed data is not known")
+        if offset < self._at:
+            self._let_go()
+            self._open()
+        while self._at < offset and self.read(min(BLOCK, offset - self._at)):
+            pass
+        return self._at
+
+    def close(self) -> None:
+        super().close()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        for stream in ("_stream", "_file"):
+            if stream in self.__dict__:
+                getattr(self, stream).close()
 
 
 def line_at(path: str, offset: int) -> int:
@@ -80,8 +162,8 @@ def line_at(path: str, offset: int) -> int:
 
 
 def content_size(path: str) -> int:
-    """Bytes of the (decompressed) content. Nothing but decompressing tells a gzip file's; a plain one's is at hand."""
-    if not is_gzip(path):
+    """Bytes of the (decompressed) content: at hand for a plain file; nothing but unpacking tells a packed one's."""
+    if compression(path) is None:
         return Path(path).stat().st_size
     with open_bytes(path) as stream, naming(path):
         return sum(len(block) for block in iter(lambda: stream.read(BLOCK), b""))
@@ -92,8 +174,6 @@ def naming(path: str) -> Iterator[None]:
     """Turn what goes wrong in opening or reading a file into a UserError of one line that names it."""
     try:
         yield
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"{path}: its gzip data is cut short or damaged ({error}); fetch it again") from error
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
 

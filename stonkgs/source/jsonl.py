@@ -1,4 +1,4 @@
-"""JSON Lines: an object a line, plain or gzip."""
+"""JSON Lines: an object a line."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +12,9 @@ import pyarrow as pa
 from stonkgs.columns import is_json, json_field
 from stonkgs.errors import UserError
 from stonkgs.source.base import ROLES
-from stonkgs.source.text import END, Record, TextSource, UnusableError
+from stonkgs.source.file import Paths
+from stonkgs.source.split import END
+from stonkgs.source.text import Lines, Record, TextSource, UnusableError
 from stonkgs.statement import Statement
 
 #: Columns and types are those of this many records at the input's start.
@@ -42,9 +44,25 @@ class JsonlSource(TextSource):
     """JSON Lines. Columns are planned from the first records; what does not fit them goes to the column `extra`."""
 
     def __init__(
-        self, *, path: str | Sequence[str], columns: Mapping[str, str] | None = None, max_record: int = 1 << 20
+        self,
+        *,
+        path: Paths,
+        columns: Mapping[str, str] | None = None,
+        max_record: int = 1 << 20,
+        limit: int | None = None,
     ) -> None:
-        super().__init__(path=path, columns=columns, max_record=max_record)
+        super().__init__(path=path, columns=columns, max_record=max_record, limit=limit)
+
+    def text(self, scanner: Lines) -> int:
+        """As for all text; UserError where the file is one JSON array, of which no line is an object."""
+        start = super().text(scanner)
+        first = next(iter(scanner.records(start, END)), None)
+        if first and first.raw.lstrip().startswith(b"["):
+            raise UserError(
+                f"{scanner.cursor.file}: is a JSON array, not JSON Lines; write an object a line, "
+                "for example with jq -c '.[]'"
+            )
+        return start
 
     def schema(self, files: Sequence[str]) -> pa.Schema:
         """A column a key of the first records, in the order seen; those of mixed or nested values hold JSON text."""
@@ -77,7 +95,7 @@ class JsonlSource(TextSource):
     def _records(self, files: Sequence[str]) -> Iterator[Record]:
         for file in files:
             with closing(self.scan(file)) as scanner:
-                yield from scanner.records(0, END)
+                yield from scanner.records(self.text(scanner), END)
 
     def parser(self) -> Callable[[str], Statement]:
         """Values by the planned columns."""

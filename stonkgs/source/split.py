@@ -1,5 +1,6 @@
 """Splits, and who reads which: decided by one pure function before any work is done."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,6 +11,8 @@ import pyarrow as pa
 
 #: No split is larger than this many bytes, whatever split.rows asks for: a split is held in memory by the writer.
 SPLIT_BYTES = 16 << 20
+#: A stop beyond every file's end.
+END = sys.maxsize
 
 
 class Split(NamedTuple):

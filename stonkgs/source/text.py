@@ -1,9 +1,9 @@
 """What the text formats share: a window that slides over a file's bytes, and the records found in it."""
 
-import sys
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -12,14 +12,13 @@ import numpy.typing as npt
 from stonkgs.errors import UserError
 from stonkgs.source.base import Source
 from stonkgs.source.file import BLOCK, Kept, Paths, content_size, naming, open_bytes
-from stonkgs.source.split import SPLIT_BYTES, Split, ranges
+from stonkgs.source.foreign import HEAD, check_text
+from stonkgs.source.split import END, SPLIT_BYTES, Split, ranges
 from stonkgs.statement import RAW_LIMIT, Rejection, Statement
 
 BOM = b"\xef\xbb\xbf"
 #: The mean record is that of this many bytes at a file's start.
 SAMPLE = 1 << 20
-#: A stop beyond every file's end.
-END = sys.maxsize
 
 
 class UnusableError(Exception):
@@ -41,7 +40,7 @@ class Record(NamedTuple):
 class Cursor:
     """A window that slides forward over a file's (decompressed) bytes. All positions are offsets in the file.
 
-    It may also move back: a plain file seeks, a gzip file starts over.
+    It may also move back: a plain file seeks, a packed one starts over. UserError where the file is no text.
     """
 
     def __init__(self, file: str) -> None:
@@ -49,6 +48,7 @@ class Cursor:
         self.stream = open_bytes(file)
         self.base, self.data, self.ended = 0, b"", False
         with naming(file):
+            check_text(file, self.stream.peek(HEAD)[:HEAD])
             head = self.stream.read(len(BOM))
         #: Where the text starts: after the byte order mark, if there is one.
         self.text = len(BOM) if head == BOM else 0
@@ -142,9 +142,10 @@ class Lines:
         while offset < stop and (end := self.end(offset)) != offset:
             line = self.lines
             if end is None:
-                record = self._broken(offset, line)
-                self.lines, offset = line + 1, self.cursor.next_line(offset, stop)
-                yield record
+                self.lines = line + 1
+                # Before its end is looked for: who stops here need not pass through the whole of a huge line.
+                yield self._broken(offset, line)
+                offset = self.cursor.next_line(offset, stop)
                 continue
             raw = self.cursor.data[offset - self.cursor.base : end - self.cursor.base]
             self.lines = line + raw.count(b"\n") + (not raw.endswith(b"\n"))
@@ -169,9 +170,9 @@ class Lines:
         raw = _without_newline(self.cursor.data[at : end - self.cursor.base])
         return Record(offset, line, raw[:RAW_LIMIT], self.problem(raw))
 
-    def ranges(self, text: int, step: int) -> npt.NDArray[np.int64]:
-        """Ranges [splits, 2] of `step` bytes from offset `text` to the file's end, without looking at the lines."""
-        return ranges(text, content_size(self.cursor.file), step)
+    def ranges(self, text: int, step: int, stop: int = END) -> npt.NDArray[np.int64]:
+        """Ranges [splits, 2] of `step` bytes from offset `text` to `stop`, or the file's end. Looks at no line."""
+        return ranges(text, content_size(self.cursor.file) if stop == END else stop, step)
 
     def mean(self, text: int) -> float:
         """Bytes of a record, over the records that start in the first MB."""
@@ -187,8 +188,8 @@ def _without_newline(raw: bytes) -> bytes:
 class TextSource(Source):
     """A format whose splits are byte ranges. A subclass tells where the records start and how one is understood."""
 
-    def __init__(self, *, path: Paths, columns: Mapping[str, str] | None, max_record: int) -> None:
-        super().__init__(path=path, columns=columns)
+    def __init__(self, *, path: Paths, columns: Mapping[str, str] | None, max_record: int, limit: int | None) -> None:
+        super().__init__(path=path, columns=columns, limit=limit)
         #: Bytes; a longer record is rejected, and memory stays in proportion to this.
         self.max_record = max_record
         self.kept: Kept[Lines] = Kept()
@@ -205,12 +206,20 @@ class TextSource(Source):
         """Offset of the first byte that may start a record."""
         return scanner.cursor.text
 
-    def cuts(self, file: str, rows: int) -> npt.NDArray[np.int64]:
+    def reach(self, file: str, count: int) -> tuple[int, int]:
+        """How many there are, and the offset past the last one's first byte: a split owns what starts in it."""
+        with closing(self.scan(file)) as scanner:
+            found, stop = 0, self.text(scanner)
+            for record in islice(scanner.records(stop, END), count):
+                found, stop = found + 1, record.offset + 1
+            return found, stop
+
+    def cuts(self, file: str, rows: int, stop: int) -> npt.NDArray[np.int64]:
         """Byte ranges [splits, 2] of about `rows` mean records, and of SPLIT_BYTES at most."""
         with closing(self.scan(file)) as scanner:
             text = self.text(scanner)
             step = min(SPLIT_BYTES, int(rows * scanner.mean(text)))
-            return scanner.ranges(text, max(step, 1))
+            return scanner.ranges(text, max(step, 1), stop)
 
     def read(self, split: Split) -> Generator[Statement | Rejection, None, int]:
         """The records that start in [start, stop), in order; returns how many lines they took.

@@ -1,14 +1,17 @@
-"""Files: found by name, glob or list; gzip by content; every failure names the file."""
+"""Files: found by name, glob or list; packing by content; every failure names the file."""
 
 import gzip
 import os
 import pickle
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from stonkgs.errors import UserError
-from stonkgs.source.file import Kept, content_size, expand, is_gzip, open_bytes
+from stonkgs.source.file import ALLOWANCE, BLOCK, Kept, compression, content_size, expand, open_bytes
 
 
 def test_globs_are_sorted_and_lists_keep_their_order(tmp_path: Path) -> None:
@@ -28,7 +31,7 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="empty list"):
         expand([])
     with pytest.raises(UserError, match=r"none\.tsv: No such file"):
-        is_gzip(str(tmp_path / "none.tsv"))
+        compression(str(tmp_path / "none.tsv"))
 
 
 def test_a_file_named_twice_is_refused(tmp_path: Path) -> None:
@@ -58,28 +61,125 @@ def test_what_is_no_path(path: object) -> None:
         expand(path)  # type: ignore[arg-type]
 
 
-def test_gzip_is_told_by_content_and_may_have_members(tmp_path: Path) -> None:
-    path = tmp_path / "rows.tsv"
-    path.write_bytes(gzip.compress(b"abc") + gzip.compress(b"defg"))
-    assert is_gzip(str(path))
-    assert content_size(str(path)) == 7
-    with open_bytes(str(path)) as file:
+def zstd(data: bytes) -> bytes:
+    return bytes(pa.compress(data, codec="zstd", asbytes=True))
+
+
+PACK: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "zstd": zstd}
+#: A frame of zstd that holds no content.
+SKIPPED = b"\x50\x2a\x4d\x18\x03\x00\x00\x00abc"
+
+
+def written(folder: Path, data: bytes) -> str:
+    (folder / "rows.tsv").write_bytes(data)
+    return str(folder / "rows.tsv")
+
+
+@pytest.mark.parametrize("kind", PACK)
+def test_packing_is_told_by_content_and_may_have_members(tmp_path: Path, kind: str) -> None:
+    pack = PACK[kind]
+    path = written(tmp_path, pack(b"abc") + pack(b"") + pack(b"defg"))
+    assert compression(path) == kind
+    assert content_size(path) == 7
+    with open_bytes(path) as file:
         assert file.read() == b"abcdefg"
-    path.write_bytes(b"abc")
-    assert content_size(str(path)) == 3
+    for plain in (b"abc", b"", b"\x28\xb5\x2f"):
+        path = written(tmp_path, plain)
+        assert compression(path) is None
+        assert content_size(path) == len(plain)
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped"])
-def test_damaged_gzip_is_named_in_one_line(tmp_path: Path, damage: str) -> None:
-    data = bytearray(gzip.compress(os.urandom(5000)))
-    if damage == "cut":
-        del data[-100:]
-    else:
-        data[-6] ^= 255
-    (tmp_path / "rows.gz").write_bytes(data)
-    with pytest.raises(UserError, match=r"rows\.gz: its gzip data is cut short or damaged") as error:
-        content_size(str(tmp_path / "rows.gz"))
+def test_frames_that_are_skipped(tmp_path: Path) -> None:
+    for data, content in (
+        (SKIPPED + zstd(b"abc"), b"abc"),
+        (zstd(b"ab") + SKIPPED * 9 + zstd(b"c"), b"abc"),
+        (SKIPPED, b""),
+    ):
+        path = written(tmp_path, data)
+        assert compression(path) == "zstd"
+        with open_bytes(path) as file:
+            assert file.read() == content
+
+
+@pytest.mark.parametrize("kind", PACK)
+def test_packed_files_are_seeked_and_read_by_line(tmp_path: Path, kind: str) -> None:
+    data = b"".join(b"%07d\n" % number for number in range(200_000))
+    with open_bytes(written(tmp_path, PACK[kind](data))) as file:
+        for offset in (800_000, 8, 1_599_992, 0, 1_000_000, 999_999):
+            assert file.seek(offset) == offset
+            assert file.read(9) == data[offset : offset + 9]
+        assert file.seek(1_599_984) == file.tell() == 1_599_984
+        assert [file.readline(), file.readline(), file.readline()] == [b"0199998\n", b"0199999\n", b""]
+
+
+def refused(path: str) -> str:
+    with pytest.raises(UserError) as error:
+        content_size(path)
     assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("kind", PACK)
+@pytest.mark.parametrize("content", [b"short", os.urandom(500_000)], ids=["short", "long"])
+def test_a_cut_packed_file_is_named_in_one_line(tmp_path: Path, kind: str, content: bytes) -> None:
+    data = PACK[kind](content)
+    cuts = range(4, len(data)) if len(data) < 99 else (4, 11, 2_000, 262_144, len(data) - 4, len(data) - 1)
+    for cut in cuts:
+        path = written(tmp_path, data[:cut])
+        assert refused(path).startswith(f"{path}: its {kind} data is cut short or damaged (")
+        assert refused(path).endswith("); fetch it again")
+    path = written(tmp_path, data + data[:9])
+    assert f"its {kind} data is cut short or damaged" in refused(path)
+
+
+@pytest.mark.parametrize("kind", PACK)
+def test_damage_and_what_lies_behind_are_named(tmp_path: Path, kind: str) -> None:
+    data = bytearray(PACK[kind](os.urandom(5000)))
+    if kind == "gzip":
+        data[-6] ^= 255
+    else:  # not all frames have a checksum, but a block has a header
+        data[5:10] = b"\xff" * 5
+    for damaged in (bytes(data), PACK[kind](b"abc") + b"garbage"):
+        assert f"rows.tsv: its {kind} data is cut short or damaged" in refused(written(tmp_path, damaged))
+
+
+def test_a_huge_window_is_refused_before_it_has_memory(tmp_path: Path) -> None:
+    empty_block = b"\x01\x00\x00"
+    for exponent, fits in ((17, True), (18, False), (31, False)):
+        path = written(tmp_path, b"\x28\xb5\x2f\xfd\x00" + bytes([exponent << 3]) + empty_block)
+        if fits:
+            assert content_size(path) == 0
+        else:
+            assert refused(path) == (
+                f"{path}: its zstd data needs a window of over 128 MB; pack it again without --long, or unpack it"
+            )
+
+
+@pytest.mark.parametrize("kind", PACK)
+def test_a_bomb_is_stopped_behind_the_allowance(tmp_path: Path, kind: str) -> None:
+    path = written(tmp_path, PACK[kind](bytes(16 << 20)) * 64)
+    message = (
+        f"{path}: its {kind} data unpacks to more than 250 times its size, as no text does; "
+        "if you trust it, unpack it yourself"
+    )
+    tracemalloc.start()
+    with open_bytes(path) as file:
+        taken = sum(len(file.read(BLOCK)) for _ in range(ALLOWANCE // BLOCK - 1))
+        with pytest.raises(UserError) as error:
+            file.read(2 * BLOCK)
+    assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    tracemalloc.stop()
+    assert taken == ALLOWANCE - BLOCK
+    assert str(error.value) == refused(path) == message
+
+
+@pytest.mark.parametrize("kind", PACK)
+def test_text_and_what_is_small_are_no_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    assert content_size(written(tmp_path, PACK[kind](bytes(8 << 20)))) == 8 << 20
+    monkeypatch.setattr("stonkgs.source.file.ALLOWANCE", 1 << 20)
+    rows = b"".join(b"p(HGNC:%d)\tp(HGNC:%d)\tsome sentence\n" % (row, row % 97) for row in range(99_999))
+    assert content_size(written(tmp_path, PACK[kind](rows))) == len(rows)
+    assert "unpacks to more than" in refused(written(tmp_path, PACK[kind](bytes(8 << 20))))
 
 
 class Reader:

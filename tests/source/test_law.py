@@ -8,7 +8,8 @@ import io
 import pickle
 import pkgutil
 from collections.abc import Callable, Iterator
-from itertools import product
+from functools import partial
+from itertools import accumulate, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data._utils.worker import WorkerInfo
 
 import stonkgs.source
+from stonkgs.errors import UserError
 from stonkgs.source.base import ROLES, Source
 from stonkgs.source.split import Plan
 from stonkgs.statement import Rejection, Statement
@@ -27,6 +29,8 @@ from stonkgs.statement import Rejection, Statement
 Rows = list[tuple[str, str, str, str]]
 NAMES = ["source", "target", "evidence", "note"]
 LENGTHS = (0, 1, 3, 40, 700, 2)
+#: A zstd frame that is no content.
+SKIPPED = b"\x5a\x2a\x4d\x18" + (9).to_bytes(4, "little") + b"no frames"
 
 
 def rows(first: int, count: int) -> Rows:
@@ -38,18 +42,22 @@ def rows(first: int, count: int) -> Rows:
 
 
 def spread(first: int, count: int) -> Rows:
-    """The same with tabs, newlines and quotes in them."""
-    return [(a, f"{b}\n{b}\t", f'"{c}"', d) for a, b, c, d in rows(first, count)]
+    """The same with tabs, commas, newlines and quotes in them."""
+    return [(f"{a},;", f"{b}\n{b}\t", f'"{c}"', d) for a, b, c, d in rows(first, count)]
 
 
-def tsv(content: Rows, *, bom: str = "", end: str = "\n", last: str = "\n") -> bytes:
-    return (bom + end.join("\t".join(row) for row in [tuple(NAMES), *content]) + last).encode()
+def tsv(content: Rows, *, bom: str = "", end: str = "\n", last: str = "\n", mark: str = "\t") -> bytes:
+    return (bom + end.join(mark.join(row) for row in [tuple(NAMES), *content]) + last).encode()
 
 
-def quoted(content: Rows) -> bytes:
+def quoted(content: Rows, *, mark: str = "\t") -> bytes:
     out = io.StringIO(newline="")
-    csv.writer(out, csv.excel_tab).writerows([NAMES, *content])
+    csv.writer(out, delimiter=mark).writerows([NAMES, *content])
     return out.getvalue().encode()
+
+
+def zstd(data: bytes) -> bytes:
+    return bytes(pa.compress(data, codec="zstd", asbytes=True))
 
 
 def jsonl(content: Rows, *, bom: str = "", end: str = "\n", last: str = "\n") -> bytes:
@@ -74,7 +82,13 @@ def dialects(write: Callable[..., bytes]) -> dict[str, Callable[[Rows], bytes]]:
         "open": lambda content: write(content, last=""),
         "gzip": lambda content: gzip.compress(write(content)),
         "members": lambda content: gzip.compress(write(content)[:99]) + gzip.compress(write(content)[99:]),
+        "zstd": lambda content: zstd(write(content)),
+        "frames": lambda content: SKIPPED + zstd(write(content)[:99]) + zstd(b"") + zstd(write(content)[99:]) + SKIPPED,
     }
+
+
+def packings(write: Callable[[Rows], bytes]) -> dict[str, Callable[[Rows], bytes]]:
+    return {"plain": write, "gzip": lambda rows: gzip.compress(write(rows)), "zstd": lambda rows: zstd(write(rows))}
 
 
 class Sample(NamedTuple):
@@ -89,8 +103,13 @@ class Sample(NamedTuple):
 SAMPLES = {
     "TsvSource": [
         Sample({}, rows, dialects(tsv)),
-        Sample({}, spread, {"quoted": quoted, "quoted-gzip": lambda content: gzip.compress(quoted(content))}),
+        Sample({}, spread, packings(quoted)),
         Sample({"quoting": "none"}, rows, dialects(tsv)),
+    ],
+    "CsvSource": [
+        Sample({}, rows, {"crlf": lambda content: tsv(content, mark=",", end="\r\n", bom="\ufeff")}),
+        Sample({}, spread, packings(partial(quoted, mark=","))),
+        Sample({"delimiter": ";"}, spread, packings(partial(quoted, mark=";"))),
     ],
     "JsonlSource": [Sample({}, rows, dialects(jsonl))],
     "ParquetSource": [Sample({}, spread, {"groups": parquet})],
@@ -107,7 +126,9 @@ def sources() -> dict[str, type[Source]]:
 
 
 CASES = [
-    pytest.param(kind, sample, way, files, id="-".join([kind, *sample.settings.values(), way, str(files)]))
+    pytest.param(
+        kind, sample, way, files, id="-".join([kind, *sample.settings.values(), sample.rows.__name__, way, str(files)])
+    )
     for kind, samples in SAMPLES.items()
     for sample in samples
     for way in sample.ways
@@ -151,6 +172,8 @@ def test_every_source_has_a_yaml_that_gives_its_defaults() -> None:
     found = {}
     for path in (Path(__file__).parents[2] / "configs" / "source").glob("*.yaml"):
         settings: Any = OmegaConf.to_container(OmegaConf.load(path))
+        if "defaults" in settings:  # another one with a path
+            continue
         kind = sources()[settings.pop("_target_").rpartition(".")[2]]
         assert kind.__module__ == f"stonkgs.source.{path.stem}"
         found[kind.__name__] = kind
@@ -186,6 +209,56 @@ def test_splits_of_any_size_hold_each_record_once(
 
 
 @pytest.mark.parametrize(("kind", "sample", "way", "files"), CASES)
+@pytest.mark.parametrize("size", [90, 1 << 20])
+def test_a_limit_takes_the_first_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, sample: Sample, way: str, files: int, size: int
+) -> None:
+    for module in ("text", "parquet"):
+        monkeypatch.setattr(f"stonkgs.source.{module}.SPLIT_BYTES", size)
+    source, expected = made(tmp_path, kind, sample, way, files)
+    counts = list(accumulate(25 - 5 * number for number in range(files)))
+    assert counts[-1] == len(expected)
+    for limit in (1, 24, *counts, counts[-1] + 9):
+        source.limit = limit
+        plan = source.plan(1000)
+        assert [told(record) for split in plan for record in source.read(split)] == expected[:limit]
+        assert plan.rows == min(limit, len(expected))
+        needed = sum(count < limit for count in counts[:-1]) + 1
+        assert list(plan.files) == source.path[:needed]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("kind", SAMPLES)
+def test_a_limit_over_workers_and_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    source, expected = made(tmp_path, kind, SAMPLES[kind][0], next(iter(SAMPLES[kind][0].ways)), 3)
+    source.limit = 31
+    source.plan(2)
+    for world, workers in ((1, 2), (2, 0), (3, 2)):
+        found = sorted(dealt(source, world, workers, monkeypatch))
+        assert [row for _, read in found for row in read] == expected[:31]
+
+
+@pytest.mark.parametrize("limit", [0, -1, True, 2.0, "5"])
+@pytest.mark.parametrize("kind", SAMPLES)
+def test_a_limit_is_a_count(tmp_path: Path, kind: str, limit: Any) -> None:
+    with pytest.raises(UserError, match=r"source\.limit is .*; it is a number of records, 1 or more, or null for all"):
+        sources()[kind](path=str(tmp_path / "none"), limit=limit).plan(9)
+
+
+@pytest.mark.parametrize("kind", SAMPLES)
+def test_a_file_beyond_the_limit_is_still_checked(tmp_path: Path, kind: str) -> None:
+    if kind == "JsonlSource":
+        pytest.skip("columns of JSONL are those of the first records, wherever they are")
+    source, _ = made(tmp_path, kind, SAMPLES[kind][0], next(iter(SAMPLES[kind][0].ways)), 2)
+    source.limit = 3
+    write = SAMPLES[kind][0].ways[next(iter(SAMPLES[kind][0].ways))]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(globals(), "NAMES", ["source", "target", "evidence", "other"])
+        (tmp_path / "1.data").write_bytes(write(rows(0, 3)))
+    with pytest.raises(UserError, match=r"1\.data: column 4 is 'other' .*0\.data it is 'note'"):
+        source.plan(9)
+
+
+@pytest.mark.parametrize(("kind", "sample", "way", "files"), CASES)
 def test_a_source_pickles_and_its_plan_depends_on_the_input_alone(
     tmp_path: Path, kind: str, sample: Sample, way: str, files: int
 ) -> None:
@@ -215,10 +288,13 @@ def test_making_a_source_opens_nothing(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("context", ["fork", "forkserver"])
 def test_two_real_workers_read_the_input_once(tmp_path: Path, context: str) -> None:
-    for kind, (sample, *_) in SAMPLES.items():
-        folder = tmp_path / kind
+    cases = [(kind, sample, next(iter(sample.ways))) for kind, (sample, *_) in SAMPLES.items()]
+    if context == "fork":
+        cases += [("TsvSource", SAMPLES["TsvSource"][0], "frames")]
+    for number, (kind, sample, way) in enumerate(cases):
+        folder = tmp_path / f"{number}"
         folder.mkdir()
-        source, expected = made(folder, kind, sample, next(iter(sample.ways)), 2)
+        source, expected = made(folder, kind, sample, way, 2)
         source.plan(2)
         next(iter(source))  # leaves its file open, which no worker may share
         loader: DataLoader[Any] = DataLoader(source, batch_size=None, num_workers=2, multiprocessing_context=context)

@@ -12,8 +12,9 @@ import pytest
 
 from stonkgs.columns import as_columns
 from stonkgs.errors import UserError
+from stonkgs.source.arrow import values
 from stonkgs.source.base import ROLES, Source
-from stonkgs.source.parquet import ParquetSource, values
+from stonkgs.source.parquet import ParquetSource
 from stonkgs.statement import Rejection, Statement
 
 Read = Callable[[Source, int], list[Statement | Rejection]]

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stonkgs.errors import UserError
-from stonkgs.source.text import END, Cursor, Lines, Record
+from stonkgs.source.split import END
+from stonkgs.source.text import Cursor, Lines, Record
 from stonkgs.source.tsv import TsvSource
 from stonkgs.statement import Rejection
 

@@ -1,0 +1,38 @@
+"""Comma-separated values, or semicolons, as spreadsheets write them where a comma is for decimals."""
+
+from collections.abc import Mapping
+
+from stonkgs.errors import UserError
+from stonkgs.source.delimited import DelimitedSource
+from stonkgs.source.file import Paths
+from stonkgs.source.quoted import called
+
+
+class CsvSource(DelimitedSource):
+    """Comma-separated values with a header. Without quotes no sentence could hold a comma, so there is no such mode."""
+
+    remedy = 'a field that holds a quote is quoted itself, and the quote written twice: "a ""b"" c"'
+
+    def __init__(
+        self,
+        *,
+        path: Paths,
+        columns: Mapping[str, str] | None = None,
+        delimiter: str = ",",
+        max_record: int = 1 << 20,
+        limit: int | None = None,
+    ) -> None:
+        super().__init__(path=path, columns=columns, delimiter=delimiter, max_record=max_record, limit=limit)
+
+    def check(self) -> None:
+        """The delimiter is one byte, and none of those that mean something else."""
+        mark = self.delimiter
+        if not isinstance(mark, str) or len(mark) != 1 or not mark.isascii() or mark in '"\r\n\0':
+            raise UserError(f"source.delimiter is {mark!r}; it is one ASCII character, and no quote or line's end")
+
+    def misfit(self, text: str) -> str:
+        """A sentence's commas, or stray quotes."""
+        lines = text.count("\n") + 1
+        if lines > 1:
+            return f"; quotes join {lines} lines here: is one misplaced?"
+        return f"; quote the fields that hold a {called(self.delimiter)}"

@@ -1,0 +1,38 @@
+"""What is given for a text file and is none, told by how it starts."""
+
+import re
+
+from stonkgs.errors import UserError
+
+#: As much of a file's start is looked at.
+HEAD = 4096
+#: A start, and what to tell who has such a file. Those of printable characters alone take the bytes behind them too.
+SIGNATURES = (
+    (rb"PK\x03\x04", "is a zip archive or an Excel workbook (.xlsx): unpack it, or save its sheet as CSV"),
+    (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is an old Excel or Word file: save its table as CSV"),
+    (rb"%PDF-[0-9]", "is a PDF: export its table as CSV or TSV"),
+    (rb"PAR1[\x00-\x08\x0e-\x1f]", "is Parquet: source=parquet"),
+    (rb"ARROW1\x00\x00", "is an Arrow file: write it as Parquet, and use source=parquet"),
+    (rb"\x89HDF\r\n\x1a\n", "is HDF5: export its table as TSV or Parquet"),
+    (rb"BZh[1-9]1AY&SY", "is packed with bzip2: unpack it with bunzip2"),
+    (rb"\xfd7zXZ\x00", "is packed with xz: unpack it with unxz"),
+    (rb"7z\xbc\xaf\x27\x1c", "is a 7z archive: unpack it"),
+    (rb"\x1f\x8b|\x28\xb5\x2f\xfd", "is packed twice: unpack it once"),
+    (rb"(?s:.{257})ustar", "is a tar archive: unpack it with tar -xf"),
+    (rb"\xff\xfe\x00\x00|\x00\x00\xfe\xff", "is UTF-32: convert it, for example with iconv -f UTF-32 -t UTF-8"),
+    (rb"\xff\xfe|\xfe\xff", "is UTF-16: convert it, for example with iconv -f UTF-16 -t UTF-8"),
+)
+_SIGNATURES = tuple((re.compile(start), what) for start, what in SIGNATURES)
+
+
+def check_text(file: str, head: bytes) -> None:
+    """UserError where the first HEAD bytes of the (decompressed) content are not those of a text."""
+    for start, what in _SIGNATURES:
+        if start.match(head):
+            raise UserError(f"{file}: {what}")
+    # A NUL here and there is a character as any other; in UTF-16 without a mark it is about every second byte.
+    if head.count(0) * 10 > len(head):
+        raise UserError(
+            f"{file}: is full of NUL bytes, which looks like UTF-16 or no text at all; "
+            "convert it to UTF-8, for example with iconv -f UTF-16 -t UTF-8"
+        )
