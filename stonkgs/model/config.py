@@ -34,6 +34,12 @@ SHAPES = (
     "max_position_embeddings",
 )
 
+#: How `config.json` says that a folder is of ours.
+MODEL_TYPE = "stonkgs"
+
+#: How a model may find its nodes in a store.
+MATCHES = ("exact", "identifier")
+
 Check = tuple[Callable[[Any], bool], str]
 
 
@@ -65,6 +71,7 @@ CHECKS: dict[str, Check] = {
     ),
     "legacy_text_padding": TRUTH,
     "legacy_node_shift": TRUTH,
+    "kge_match": (lambda value: type(value) is str and value in MATCHES, " or ".join(MATCHES)),
     "kge_digest": (lambda value: value is None or type(value) is str, "a text or null"),
     "kge_nodes": (lambda value: value is None or _count(value), "a whole number of 1 or more, or null"),
 }
@@ -90,6 +97,9 @@ class ModelConfig:
     legacy_text_padding: bool = False
     #: Defect of the first implementation that its weights depend on: see `stonkgs.encode.walks.vector_rows`.
     legacy_node_shift: bool = False
+    #: How this model finds nodes in its store: by their "exact" name alone, or by that first and then by their
+    #: "identifier". The first implementation knew exact names alone: the nodes that its models know stay the same.
+    kge_match: str = "identifier"
     #: digest of the KGE store that the model was trained with, where it is known
     kge_digest: str | None = None
     #: number of nodes of that store, where it is known
@@ -112,7 +122,7 @@ class ModelConfig:
         values = asdict(self)
         labels = values.pop("labels")
         values |= {
-            "model_type": "stonkgs",
+            "model_type": MODEL_TYPE,
             "architectures": ["STonKGs"],
             "id2label": {str(number): label for number, label in enumerate(labels)},
             "label2id": {label: number for number, label in enumerate(labels)},
@@ -159,6 +169,11 @@ def _check(values: Mapping[str, Any], checks: Mapping[str, Check], where: str) -
             raise UserError(f"{where}: {key} is {reprlib.repr(values[key])}; it must be {wanted}")
 
 
+def is_ours(values: Mapping[str, Any]) -> bool:
+    """Whether a config.json is of a model folder of ours, not of the first implementation's."""
+    return values.get("model_type") == MODEL_TYPE
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file; UserError where it is none."""
     try:
@@ -167,6 +182,8 @@ def read_json(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path.parent}: no {path.name}; a model is a folder with config.json and its weights"
         ) from None
+    except NotADirectoryError:
+        raise UserError(f"{path.parent}: is no folder; a model is a folder with config.json and its weights") from None
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not readable as JSON: {error}") from error
     if not isinstance(values, dict):

@@ -14,6 +14,7 @@ from stonkgs.errors import UserError
 from stonkgs.model import checkpoint
 from stonkgs.model.bert import bert_modules, embed, encode, positions
 from stonkgs.model.config import ModelConfig
+from stonkgs.model.weights import Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +54,19 @@ class STonKGs(nn.Module):
         self.register_buffer("specials", None, persistent=False)
 
     @classmethod
-    def from_pretrained(cls, path: str, *, tokenizer: str | None = None, labels: list[str] | None = None) -> Self:
+    def from_pretrained(
+        cls, path: str | Path, *, tokenizer: str | None = None, labels: list[str] | None = None
+    ) -> Self:
         """Load a model folder, ours or as the first implementation left it, in eval mode.
 
         `tokenizer` is the folder of a published checkpoint's text backbone (vocab.txt, and its weights where the
         checkpoint lacks them). `labels` name the classes where the checkpoint does not. Raises UserError.
         """
-        config, text, weights = checkpoint.read(Path(path), tokenizer, labels)
+        return cls.assemble(*checkpoint.read(Path(path), tokenizer, labels), path)
+
+    @classmethod
+    def assemble(cls, config: ModelConfig, text: TextEncoder, weights: Weights, path: str | Path) -> Self:
+        """What was read from `path`, put together, in eval mode; UserError where it does not fit."""
         try:
             with torch.device("meta"):  # no time for random weights that are replaced at once
                 network = cls(config, text)
@@ -72,6 +79,8 @@ class STonKGs(nn.Module):
     def save_pretrained(self, folder: str | Path, *, kge: KgeStore | None = None) -> None:
         """Write config.json, model.safetensors and the tokenizer: a folder that from_pretrained reads alone.
 
+        A new folder appears whole or not at all. In one that exists, what is not of a model stays as it is, and an
+        earlier model is replaced when the new one is on the disk, also that which these weights were loaded from.
         `kge` is the store that the model was trained with: its digest is recorded, and other stores are refused.
         """
         config = replace(self.config, kge_digest=kge.digest, kge_nodes=kge.nodes) if kge else self.config

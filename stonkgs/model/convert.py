@@ -1,0 +1,95 @@
+"""A published checkpoint to a model folder of ours, once: it then needs neither its vocabulary's folder nor labels."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from stonkgs.encode.kge import KgeStore
+from stonkgs.errors import UserError
+from stonkgs.model.checkpoint import FILES
+from stonkgs.model.config import is_ours, read_json
+from stonkgs.model.network import STonKGs
+from stonkgs.model.predictor import Predictor
+from stonkgs.printable import printable
+from stonkgs.record import model_digest
+
+
+class Summary(NamedTuple):
+    """What was written."""
+
+    output: str
+    labels: tuple[str, ...]
+    parameters: int
+    size: int
+    """Bytes of the folder."""
+    digest: str
+    """As a run with the folder records it."""
+    store: KgeStore | None
+    """The store that was recorded."""
+
+    def __str__(self) -> str:
+        labels = ", ".join(self.labels) or "none, pre-trained only"
+        labels += " (--labels gives them names)" if "LABEL_0" in self.labels else ""
+        store = "not recorded (--kge does, and other stores are then refused)"
+        if self.store:
+            store = f"{self.store.path}, {self.store.nodes:,} nodes, digest {self.store.digest}"
+        size = f"{self.parameters:,} parameters, {self.size / 1e6:,.1f} MB, digest {self.digest}"
+        return "\n".join(map(printable, (f"{self.output}: {size}", f"labels: {labels}", f"store: {store}")))
+
+
+def convert(
+    *,
+    published: str,
+    output: str,
+    tokenizer: str | None = None,
+    labels: list[str] | None = None,
+    kge: str | None = None,
+    overwrite: bool = False,
+) -> Summary:
+    """Write the checkpoint in the folder `published` as a model folder of ours; its logits stay what they are.
+
+    `tokenizer` and `labels` as for `STonKGs.from_pretrained`. The store `kge` is recorded as the one that the model was
+    trained with. Raises UserError, and nothing is touched, where something does not fit or the output is in the way.
+    """
+    if is_ours(read_json(Path(published) / "config.json")):
+        raise UserError(f"{published}: a model folder of ours already; it needs no converting")
+    _check_output(Path(output), overwrite=overwrite)
+    model = STonKGs.from_pretrained(published, tokenizer=tokenizer, labels=labels)
+    store = Predictor(model, KgeStore(path=kge)).kge if kge else None
+    model.save_pretrained(output, kge=store)
+    saved = STonKGs.from_pretrained(output)
+    return Summary(
+        output=output,
+        labels=saved.config.labels,
+        parameters=parameters(saved),
+        size=sum((Path(output) / name).stat().st_size for name in FILES),
+        digest=model_digest(saved),
+        store=store,
+    )
+
+
+def parameters(model: STonKGs) -> int:
+    """The numbers that make the model."""
+    return sum(weight.numel() for weight in model.parameters())
+
+
+def _check_output(output: Path, *, overwrite: bool) -> None:
+    """UserError where something would be lost that is not a model folder's, or that nobody said may go."""
+    if output.is_dir() and not any(output.iterdir()):
+        return
+    if not (output.exists() or output.is_symlink()):
+        return
+    if not overwrite:
+        raise UserError(f"{output}: exists; name another output, or replace a model folder with --overwrite")
+    if not _is_model(output):
+        raise UserError(f"{output}: no model folder of ours, and not replaced; name another output")
+    if foreign := sorted(path.name for path in output.iterdir() if path.name not in FILES or not path.is_file()):
+        raise UserError(
+            f"{output}: holds {', '.join(foreign)} beside a model, and is not replaced; name another output"
+        )
+
+
+def _is_model(folder: Path) -> bool:
+    try:
+        return is_ours(read_json(folder / "config.json"))
+    except UserError:
+        return False
