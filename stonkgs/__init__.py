@@ -22,6 +22,7 @@ _WHERE = {
     "UserError": "stonkgs.errors",
     "Source": "stonkgs.source.base",
     "TsvSource": "stonkgs.source.tsv",
+    "CsvSource": "stonkgs.source.csv",
     "JsonlSource": "stonkgs.source.jsonl",
     "ParquetSource": "stonkgs.source.parquet",
     "KgeStore": "stonkgs.encode.kge",
@@ -31,6 +32,7 @@ _WHERE = {
     "Batches": "stonkgs.batch",
     "STonKGs": "stonkgs.model.network",
     "Predictor": "stonkgs.model.predictor",
+    "Prediction": "stonkgs.model.predictor",
     "PredictionWriter": "stonkgs.writer.base",
 }
 

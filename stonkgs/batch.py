@@ -1,6 +1,6 @@
 """3. Example -> Batch: length-sorted windows inside a split, what is equal in a batch sent once."""
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -17,6 +17,11 @@ from stonkgs.source.split import Split
 from stonkgs.statement import Rejection, Statement
 
 Int32 = npt.NDArray[np.int32]
+
+#: Statements as the input's columns.
+Columns = Callable[[Sequence[Statement]], pa.RecordBatch]
+
+NO_COLUMNS = pa.RecordBatch.from_arrays([], names=[])
 
 #: `Batch.graph` counts the special vectors first (unknown, separator, mask), then `Batch.nodes`.
 SPECIALS = 3
@@ -52,10 +57,12 @@ class Batch:
     nodes: Int32
     #: int32 [B, G], 0 unknown, 1 separator, 2 mask, SPECIALS + k for `nodes[k]`
     graph: Int32
-    #: the input's columns, B rows
+    #: int8 [B, 2], how source and target were found: `stonkgs.encode.encoder.Found`
+    found: npt.NDArray[np.int8]
+    #: bool [B], whether the text was cut to fit
+    truncated: npt.NDArray[np.bool_]
+    #: the input's columns, B rows; none where the rows never were in a file
     columns: pa.RecordBatch
-    #: bool [B] by name: source_known, target_known, text_truncated
-    flags: dict[str, npt.NDArray[np.bool_]]
     #: set on the last batch of a split
     end: SplitEnd | None = None
 
@@ -63,27 +70,40 @@ class Batch:
         return len(self.positions)
 
 
-FLAGS = ("source_known", "target_known", "text_truncated")
-
-
-def collate(
-    split: int, positions: Sequence[int], examples: Sequence[Example], *, schema: pa.Schema, roles: Mapping[str, str]
-) -> Batch:
-    """Put encoded statements of one split together. An empty sequence gives a batch of no rows."""
-    tokens, lengths, text = _distinct_texts([example.tokens for example in examples])
-    rows = np.stack([example.rows for example in examples]) if examples else np.zeros((0, 0), np.int32)
+def collate(examples: Sequence[tuple[int, Example]], *, split: int = 0, columns: Columns | None = None) -> Batch:
+    """Put encoded statements with their positions together. An empty sequence gives a batch of no rows."""
+    tokens, lengths, text = _distinct_texts([example.tokens for _, example in examples])
+    rows = np.stack([example.rows for _, example in examples]) if examples else np.zeros((0, 0), np.int32)
     nodes = np.unique(rows[rows >= 0])
     return Batch(
         split=split,
-        positions=np.array(positions, np.int64),
+        positions=np.array([position for position, _ in examples], np.int64),
         tokens=tokens,
         lengths=lengths,
         text=text,
         nodes=nodes,
         graph=np.where(rows < 0, -1 - rows, np.searchsorted(nodes, rows) + SPECIALS).astype(np.int32),
-        columns=as_columns([example.statement for example in examples], schema, roles),
-        flags={flag: np.array([getattr(example, flag) for example in examples], np.bool_) for flag in FLAGS},
+        found=np.array([example.found for _, example in examples], np.int8).reshape(-1, 2),
+        truncated=np.array([example.text_truncated for _, example in examples], np.bool_),
+        columns=columns([example.statement for _, example in examples]) if columns else NO_COLUMNS,
     )
+
+
+def window_batches(
+    window: Sequence[Statement],
+    encoder: Encoder,
+    *,
+    size: int,
+    first: int = 0,
+    split: int = 0,
+    columns: Columns | None = None,
+) -> Iterator[Batch]:
+    """A window of statements, numbered from `first`, encoded and sorted into batches of `size` rows."""
+    examples = list(enumerate(encoder(window), first))
+    # Equal lengths waste no padding; equal texts side by side are read once.
+    examples.sort(key=lambda item: (len(item[1].tokens), item[1].tokens.tobytes(), item[0]))
+    for start in range(0, len(examples), size):
+        yield collate(examples[start : start + size], split=split, columns=columns)
 
 
 def _distinct_texts(tokens: Sequence[Int32]) -> tuple[Int32, Int32, Int32]:
@@ -123,7 +143,7 @@ class Batches(IterableDataset[Batch]):
             if last is not None:
                 yield last
             last = batch
-        last = last or self._collate(split, [])
+        last = last or collate([], split=split.number, columns=self._columns)
         last.end = end
         yield last
 
@@ -144,19 +164,11 @@ class Batches(IterableDataset[Batch]):
     def _batches(self, split: Split, statements: Iterator[Statement]) -> Iterator[Batch]:
         first = 0
         while window := list(islice(statements, self.window)):
-            examples = list(enumerate(self.encoder(window), first))
+            yield from window_batches(
+                window, self.encoder, size=self.size, first=first, split=split.number, columns=self._columns
+            )
             first += len(window)
-            # Equal lengths waste no padding; equal texts side by side are read once.
-            examples.sort(key=lambda item: (len(item[1].tokens), item[1].tokens.tobytes(), item[0]))
-            for start in range(0, len(examples), self.size):
-                yield self._collate(split, examples[start : start + self.size])
 
-    def _collate(self, split: Split, examples: Sequence[tuple[int, Example]]) -> Batch:
+    def _columns(self, statements: Sequence[Statement]) -> pa.RecordBatch:
         assert self.source.planned is not None
-        return collate(
-            split.number,
-            [position for position, _ in examples],
-            [example for _, example in examples],
-            schema=self.source.planned.schema,
-            roles=self.source.columns,
-        )
+        return as_columns(statements, self.source.planned.schema, self.source.columns)

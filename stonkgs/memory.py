@@ -1,8 +1,13 @@
-"""Giving freed memory back to the system."""
+"""Memory: giving back what is freed, and sharing."""
 
 import ctypes
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
+
+from stonkgs.errors import UserError
 
 
 def give_back() -> None:
@@ -21,3 +26,17 @@ def _trim() -> Any:
         return ctypes.CDLL("libc.so.6").malloc_trim
     except (OSError, AttributeError):
         return None
+
+
+@contextmanager
+def shared_memory(num_workers: int) -> Iterator[None]:
+    """Say what a full /dev/shm means to processes that talk with each other: containers are often given 64 MB of it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename or not num_workers:
+            raise
+        raise UserError(
+            f"/dev/shm is full, through which {num_workers} worker processes are started: set num_workers=0, "
+            "or give the container more of it (docker run --shm-size=1g)"
+        ) from error

@@ -8,7 +8,7 @@ import pytest
 from conftest import NODES
 
 from stonkgs.batch import SPECIALS, Batch, Batches
-from stonkgs.encode.encoder import Encoder
+from stonkgs.encode.encoder import Encoder, Found
 from stonkgs.encode.kge import KgeStore
 from stonkgs.encode.text import TextEncoder
 from stonkgs.encode.walks import SEPARATOR, UNKNOWN
@@ -71,7 +71,8 @@ def test_a_batch_says_what_the_examples_said(batches: Batches) -> None:
             assert not batch.tokens[text, batch.lengths[text] :].any()
             codes = {0: UNKNOWN, 1: SEPARATOR} | {SPECIALS + k: node for k, node in enumerate(batch.nodes)}
             assert [codes[k] for k in batch.graph[place]] == example.rows.tolist()
-            assert batch.flags["target_known"][place] == example.target_known == (int(row) % 5 == 0)
+            assert tuple(batch.found[place]) == example.found == (Found.EXACT, Found(int(row) % 5 == 0))
+            assert batch.truncated[place] == example.text_truncated
 
 
 def first_statements(batches: Batches) -> list[Statement]:

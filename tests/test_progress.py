@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from stonkgs.batch import Batch, SplitEnd
+from stonkgs.batch import NO_COLUMNS, Batch, SplitEnd
 from stonkgs.progress import RowProgress
 from stonkgs.source.split import Plan
 from stonkgs.statement import Rejection
@@ -19,8 +19,8 @@ class Terminal(io.StringIO):
 
 def batch(rows: int, end: SplitEnd | None = None) -> Batch:
     empty = np.zeros(0, np.int32)
-    columns = pa.RecordBatch.from_pylist([])
-    return Batch(0, np.arange(rows), empty, empty, empty, empty, empty, columns, {}, end)
+    found, cut = np.zeros((rows, 2), np.int8), np.zeros(rows, np.bool_)
+    return Batch(0, np.arange(rows), empty, empty, empty, empty, empty, found, cut, NO_COLUMNS, end)
 
 
 def shown(screen: io.StringIO, rows: int | None, monkeypatch: pytest.MonkeyPatch) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,15 @@ from stonkgs.encode.kge import KgeStore
 from stonkgs.encode.text import TextEncoder
 from stonkgs.encode.walks import graph_half, vector_rows
 from stonkgs.statement import Statement
+
+
+class Found(IntEnum):
+    """How a node was found in the store."""
+
+    UNKNOWN = 0
+    EXACT = 1
+    #: by its identifier, as p(HGNC:1748 ! CDH1) under a renamed symbol
+    IDENTIFIER = 2
 
 
 @dataclass(slots=True)
@@ -21,8 +31,8 @@ class Example:
     tokens: npt.NDArray[np.int32]
     #: int32 [G], rows of the store's vectors, or UNKNOWN, SEPARATOR, MASK
     rows: npt.NDArray[np.int32]
-    source_known: bool
-    target_known: bool
+    #: how the source and the target were found in the store
+    found: tuple[Found, Found]
     text_truncated: bool
     kge: KgeStore
 
@@ -35,11 +45,17 @@ class Example:
 
 
 class Encoder:
-    """Encodes statements for one model and one store. Picklable; files open on first use."""
+    """Encodes statements for one model and one store. Picklable; files open on first use.
 
-    def __init__(self, *, text: TextEncoder, kge: KgeStore, legacy_node_shift: bool = False) -> None:
+    `match` says how nodes are found: by their "exact" name, or by that first and then by their "identifier".
+    """
+
+    def __init__(
+        self, *, text: TextEncoder, kge: KgeStore, match: str = "exact", legacy_node_shift: bool = False
+    ) -> None:
         self.text = text
         self.kge = kge
+        self.match = match
         self.legacy_node_shift = legacy_node_shift
 
     def __call__(self, statements: Sequence[Statement]) -> list[Example]:
@@ -48,13 +64,21 @@ class Encoder:
         return [self._example(*pair) for pair in zip(statements, texts, strict=True)]
 
     def _example(self, statement: Statement, text: tuple[npt.NDArray[np.int32], bool]) -> Example:
-        source, target = self.kge.number(statement.source), self.kge.number(statement.target)
+        source, source_found = self._node(statement.source)
+        target, target_found = self._node(statement.target)
         return Example(
             statement=statement,
             tokens=text[0],
             rows=vector_rows(graph_half(self.kge, source, target), legacy_node_shift=self.legacy_node_shift),
-            source_known=source >= 0,
-            target_known=target >= 0,
+            found=(source_found, target_found),
             text_truncated=text[1],
             kge=self.kge,
         )
+
+    def _node(self, name: str) -> tuple[int, Found]:
+        """The number of the node of this name, -1 where there is none, and how it was found."""
+        if (number := self.kge.number(name)) >= 0:
+            return number, Found.EXACT
+        if self.match == "identifier" and (number := self.kge.identified(name)) >= 0:
+            return number, Found.IDENTIFIER
+        return -1, Found.UNKNOWN

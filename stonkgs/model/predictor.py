@@ -1,37 +1,153 @@
 """Batch -> probabilities: the one place where a model and a store meet."""
 
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from stonkgs.batch import Batch
-from stonkgs.encode.encoder import Encoder
+from stonkgs.encode.encoder import Encoder, Found
 from stonkgs.encode.kge import KgeStore
 from stonkgs.errors import UserError
 from stonkgs.model.network import Inputs, STonKGs
+from stonkgs.model.windows import encoded
+from stonkgs.source.rows import OnRejected, Row, frame_rows, is_frame, windows
+from stonkgs.statement import Rejection, Statement
+
+
+@dataclass(slots=True)
+class Prediction:
+    """A statement and what the model makes of it."""
+
+    statement: Statement
+    #: the most probable class
+    prediction: str
+    #: class name -> probability
+    probabilities: dict[str, float]
+    #: whether the nodes have an embedding
+    source_known: bool
+    target_known: bool
+    #: whether the sentence was longer than the model reads
+    text_truncated: bool
 
 
 class Predictor:
     """A model with its store, loaded once. The Lightning module and any outside engine call it with batches.
 
-    Raises UserError where the store is not the model's, unless `any_kge`: then only what cannot work is refused.
+    Both may be given as paths. A model that is loaded here goes to `device`, by default to a GPU where there is one; a
+    model that is given stays where it is. Raises UserError where the store is not the model's, unless `any_kge`: then
+    only what cannot work is refused.
     """
 
-    def __init__(self, model: STonKGs, kge: KgeStore, *, any_kge: bool = False) -> None:
-        _check_fit(model, kge)
+    def __init__(
+        self,
+        model: STonKGs | str | os.PathLike[str],
+        kge: KgeStore | str | os.PathLike[str],
+        *,
+        any_kge: bool = False,
+        device: str | torch.device | None = None,
+    ) -> None:
+        if not isinstance(model, STonKGs):
+            model = STonKGs.from_pretrained(os.fspath(model))
+            device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.kge = kge if isinstance(kge, KgeStore) else KgeStore(path=kge)
+        _check_fit(model, self.kge)
         if not any_kge:
-            _check_same(model, kge)
-        self.model = model
-        self.kge = kge
+            _check_same(model, self.kge)
+        self.model = model.to(device) if device else model
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Class names in the order of the probabilities."""
+        """Class names in the order of the probabilities; none for a model that was only pre-trained."""
         return self.model.config.labels
 
     def encoder(self) -> Encoder:
         """What turns statements into this model's examples."""
-        return Encoder(text=self.model.text, kge=self.kge, legacy_node_shift=self.model.config.legacy_node_shift)
+        config = self.model.config
+        return Encoder(
+            text=self.model.text,
+            kge=self.kge,
+            match=self.kge.match or config.kge_match,
+            legacy_node_shift=config.legacy_node_shift,
+        )
+
+    def predict_iter(
+        self,
+        rows: Iterable[Row],
+        *,
+        columns: Mapping[str, str] | None = None,
+        on_rejected: OnRejected | None = None,
+        size: int = 32,
+        window: int = 256,
+        num_workers: int = 0,
+    ) -> Iterator[Prediction]:
+        """Predict any iterable of dictionaries, (source, target, evidence) tuples or Statements, as it goes.
+
+        Holds one window of rows, which is sorted by length and predicted in batches of `size`; results come in the
+        order of the rows. `window=1` answers each row before the next one is asked for. `columns` gives the
+        dictionaries' own names of source, target and evidence. A row that cannot be used ends it in a UserError, when
+        all rows before it are out; with `on_rejected`, for example a list's append, that is called and the rest goes
+        on. With `num_workers` processes encode windows ahead, as many as there are processes, which pays beside a GPU;
+        they end with the generator.
+        """
+        if not self.labels:
+            raise UserError("a pre-trained model without a classifier predicts nothing; fine-tune it first")
+        for name, value, least in (("size", size, 1), ("window", window, 1), ("num_workers", num_workers, 0)):
+            if type(value) is not int or value < least:
+                raise UserError(f"{name}={value!r}: must be a whole number of {least} or more")
+        source = frame_rows(rows, columns) if is_frame(rows) else _iterated(rows)
+        read = windows(source, size=window, columns=None if is_frame(rows) else columns, on_rejected=on_rejected)
+        return self._predict(read, size, num_workers)
+
+    def predict(
+        self,
+        rows: Any,
+        *,
+        columns: Mapping[str, str] | None = None,
+        on_rejected: OnRejected | None = None,
+        size: int = 32,
+        window: int = 256,
+        num_workers: int = 0,
+    ) -> Any:
+        """`predict_iter`, kept: a list of Predictions, or for a pandas DataFrame a new one with the results' columns.
+
+        The new DataFrame has the old one's columns and index, without rejected rows.
+        """
+        rejected: set[int | None] = set()
+
+        def note(rejection: Rejection) -> None:
+            rejected.add(rejection.row)
+            if on_rejected:
+                on_rejected(rejection)
+
+        options: dict[str, Any] = {"columns": columns, "size": size, "window": window, "num_workers": num_workers}
+        found = list(self.predict_iter(rows, on_rejected=note if on_rejected else None, **options))
+        if not is_frame(rows):
+            return found
+        return _as_frame(rows.iloc[[n for n in range(len(rows)) if n + 1 not in rejected]], found, self.labels)
+
+    def _predict(self, read: Iterator[list[Statement]], size: int, num_workers: int) -> Iterator[Prediction]:
+        with closing(encoded(read, self.encoder(), size=size, num_workers=num_workers)) as pairs:
+            for statements, batches in pairs:
+                results: dict[int, Prediction] = {}
+                for batch in batches:
+                    results.update(self._predictions(batch, statements))
+                yield from (results[position] for position in range(len(statements)))
+
+    def _predictions(self, batch: Batch, statements: list[Statement]) -> Iterator[tuple[int, Prediction]]:
+        """(position, Prediction) of each row of a batch."""
+        probabilities = self(batch).cpu().numpy()
+        best = probabilities.argmax(axis=1)
+        known = batch.found != Found.UNKNOWN
+        for row, position in enumerate(batch.positions.tolist()):
+            values = dict(zip(self.labels, probabilities[row].tolist(), strict=True))
+            flags = (*known[row].tolist(), bool(batch.truncated[row]))
+            yield position, Prediction(statements[position], self.labels[best[row]], values, *flags)
 
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> Tensor:
@@ -56,6 +172,24 @@ class Predictor:
             },
             vectors=torch.from_numpy(self.kge.gather(batch.nodes)).to(weight),
         )
+
+
+def _iterated(rows: Any) -> Iterable[Row]:
+    if isinstance(rows, str | bytes | Mapping | Statement) or not isinstance(rows, Iterable):
+        raise UserError(
+            f"rows are a {type(rows).__name__}; give a list, a generator or a DataFrame of them, [row] for one alone"
+        )
+    return rows
+
+
+def _as_frame(frame: Any, predictions: list[Prediction], labels: tuple[str, ...]) -> Any:
+    """A DataFrame's rows with their predictions beside them."""
+    columns: dict[str, list[Any]] = {label: [found.probabilities[label] for found in predictions] for label in labels}
+    for name in ("prediction", "source_known", "target_known", "text_truncated"):
+        columns[name] = [getattr(found, name) for found in predictions]
+    if taken := sorted(set(columns) & set(frame.columns)):
+        raise UserError(f"the data frame has columns {taken}, which are output columns too: rename or drop them")
+    return frame.assign(**columns)
 
 
 def _check_fit(model: STonKGs, kge: KgeStore) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import pytest
 import torch
 
@@ -18,9 +17,6 @@ from stonkgs.encode.walks import graph_half, published_numbers
 from stonkgs.model.network import STonKGs
 from stonkgs.model.predictor import Predictor
 from stonkgs.statement import Statement
-
-ROLES = {role: role for role in ("source", "target", "evidence")}
-SCHEMA = pa.schema([(role, pa.string()) for role in ROLES])
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +37,7 @@ def examples(upstream: Path, predictor: Predictor) -> list[Example]:
 
 
 def batch_of(examples: list[Example]) -> Any:
-    return collate(0, range(len(examples)), examples, schema=SCHEMA, roles=ROLES)
+    return collate(list(enumerate(examples)))
 
 
 def test_input_ids_and_masks(upstream: Path, predictor: Predictor, examples: list[Example]) -> None:

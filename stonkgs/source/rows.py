@@ -1,0 +1,102 @@
+"""Rows in memory: whatever people have in a notebook, as statements, a window at a time."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from math import isnan
+from typing import Any
+
+from stonkgs.errors import UserError
+from stonkgs.source.base import ROLES
+from stonkgs.statement import RAW_LIMIT, Rejection, Statement
+
+#: A dictionary with the three columns (others are kept in `extra`), a tuple of the three, or a Statement.
+Row = Mapping[str, Any] | Sequence[str] | Statement
+
+#: Takes the rows that cannot be used, so that the rest goes on.
+OnRejected = Callable[[Rejection], None]
+
+
+def windows(
+    rows: Iterable[Row], *, size: int, columns: Mapping[str, str] | None, on_rejected: OnRejected | None
+) -> Iterator[list[Statement]]:
+    """Statements, `size` at a time. A row that is none goes to `on_rejected`.
+
+    Without it the first such row ends everything in a UserError that names it, after the rows before it were given.
+    """
+    names = roles(columns)
+    window: list[Statement] = []
+    for number, row in enumerate(rows, start=1):
+        record = understood(row, number, names)
+        if isinstance(record, Statement):
+            window.append(record)
+        elif on_rejected:
+            on_rejected(record)
+        else:
+            if window:
+                yield window
+            raise UserError(f"row {number}: {record.reason}; mend it, or go on without: on_rejected=print")
+        if len(window) >= size:
+            yield window
+            window = []
+    if window:
+        yield window
+
+
+def roles(columns: Mapping[str, str] | None) -> dict[str, str]:
+    """The rows' own name of each role; UserError where `columns` knows another role."""
+    if unknown := set(columns or {}) - set(ROLES):
+        raise UserError(f"columns: no such role {sorted(unknown)}; there are {list(ROLES)}")
+    return {role: role for role in ROLES} | dict(columns or {})
+
+
+def understood(row: Row, number: int, names: Mapping[str, str]) -> Statement | Rejection:
+    """A row as a Statement; a Rejection where it is none."""
+    if isinstance(row, Statement):
+        parts, extra = [row.source, row.target, row.evidence], row.extra
+    elif isinstance(row, Mapping):
+        if missing := [name for name in names.values() if name not in row]:
+            return _rejected(row, number, f"no {missing[0]!r}")
+        parts = [row[name] for name in names.values()]
+        extra = {key: value for key, value in row.items() if key not in names.values()}
+    elif isinstance(row, Sequence) and not isinstance(row, str | bytes):
+        if len(row) != len(ROLES):
+            return _rejected(row, number, f"{len(row)} values; a tuple is (source, target, evidence)")
+        parts, extra = list(row), {}
+    else:
+        return _rejected(row, number, f"a {type(row).__name__}, not a dictionary, a tuple of three or a Statement")
+    for name, value in zip(names.values(), parts, strict=True):
+        if reason := _fault(value):
+            return _rejected(row, number, f"{name!r} {reason}")
+    source, target, evidence = parts
+    return Statement(source, target, evidence, extra)
+
+
+def _fault(value: Any) -> str | None:
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return "has half a surrogate pair, which is no character"
+        return None
+    # pandas has three values for what is missing: None, NaN and NA.
+    if value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and isnan(value)):
+        return "is null"
+    return f"is of type {type(value).__name__}, not a text"
+
+
+def _rejected(row: Any, number: int, reason: str) -> Rejection:
+    return Rejection("rows", reason, repr(row).encode("utf-8", "backslashreplace")[:RAW_LIMIT], row=number)
+
+
+def is_frame(rows: Any) -> bool:
+    """Whether these are a pandas DataFrame; pandas itself is not needed to know."""
+    return type(rows).__name__ == "DataFrame" and hasattr(rows, "iloc")
+
+
+def frame_rows(frame: Any, columns: Mapping[str, str] | None) -> Iterator[tuple[Any, Any, Any]]:
+    """The three columns of a DataFrame, a tuple a row; UserError where one is missing or there twice."""
+    names = list(frame.columns)
+    for name in roles(columns).values():
+        if names.count(name) != 1:
+            found = "no column" if name not in names else "more than one column"
+            raise UserError(f"the data frame has {found} {name!r}; there are {names}. Name yours with columns=")
+    return zip(*(frame[name] for name in roles(columns).values()), strict=True)
