@@ -4,7 +4,6 @@ Hydra only configures. Nothing heavy is imported before a run really starts: `--
 """
 
 import os
-import re
 import signal
 import sys
 import threading
@@ -16,6 +15,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from stonkgs.errors import UserError
+from stonkgs.overrides import explained, quote_paths, with_example
+from stonkgs.printable import printable
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -24,12 +25,17 @@ _HERE = Path(__file__).resolve().parent
 #: A wheel carries its configs inside the package; a checkout has them beside it. Hydra's own ways of finding them each
 #: fail in a checkout, a wheel or an editable install.
 CONFIG_DIR = str(_HERE / "configs" if (_HERE / "configs").is_dir() else _HERE.parent / "configs")
+#: The same for what is shipped as data: `${shipped:example/model}` in a config.
+DATA_DIR = _HERE / "datasets" if (_HERE / "configs").is_dir() else _HERE.parent / "datasets"
 
 USAGE = """\
 stonkgs: rate text-mined biomedical statements
 
   stonkgs predict KEY=VALUE ...    statements in, predictions on disk   (--help: the keys)
+                                   without any: the shipped example
   stonkgs kge build|info ...       make and look at a store of knowledge graph embeddings   (--help)
+  stonkgs model convert|info ...   make a published checkpoint ours, look at a model folder   (--help)
+  stonkgs --version
 """
 
 
@@ -49,16 +55,15 @@ def entry() -> NoReturn:
 def main(argv: Sequence[str]) -> int:
     """Run one command; its exit status: 0, 1 for a user's error, 2 for a wrong call, 128 + n for signal n."""
     command, rest = (argv[0], list(argv[1:])) if argv else ("", [])
-    commands: dict[str, Callable[[list[str]], int]] = {"predict": _predict, "kge": _kge}
-    if command in ("", "-h", "--help"):
-        print(USAGE, end="")
-        return 0 if command else 2
-    if command not in commands:
+    commands: dict[str, Callable[[list[str]], int]] = {"predict": _predict, "kge": _kge, "model": _model}
+    others = {"": _usage, "-h": _usage, "--help": _usage, "--version": _version}
+    if not (run := (commands | others).get(command)):
         print(f"error: no command {command!r}; there are {', '.join(commands)}", file=sys.stderr)
         return 2
     try:
         with _signals():
-            return commands[command](rest)
+            status = run(rest)
+            return status if command else 2
     except Interrupted as interrupt:
         name = signal.Signals(interrupt.signum).name
         print(f"interrupted by {name}: no result was published; the same command starts again", file=sys.stderr)
@@ -78,13 +83,25 @@ def one_line(error: BaseException) -> str:
     text = str(error).strip()
     if text.startswith("Caught "):
         text = text.split("\n")[-1].removeprefix("stonkgs.errors.UserError: ")
-    text = " ".join(text.split())
+    text = printable(" ".join(text.split()))  # a path or a name in it may hold what drives a terminal
     expected = isinstance(error, UserError) or type(error).__module__.startswith(("hydra.", "omegaconf."))
     return text if expected else f"{type(error).__name__}: {text} (unexpected: debug=true shows where)"
 
 
+def _usage(rest: list[str]) -> int:
+    print(USAGE, end="")
+    return 0
+
+
+def _version(rest: list[str]) -> int:
+    from importlib.metadata import version
+
+    print(f"stonkgs {version('stonkgs')}")
+    return 0
+
+
 def _predict(rest: list[str]) -> int:
-    return _hydra("predict", rest)
+    return _hydra("predict", with_example(rest))
 
 
 def _kge(rest: list[str]) -> int:
@@ -93,9 +110,16 @@ def _kge(rest: list[str]) -> int:
     return kge(rest)
 
 
+def _model(rest: list[str]) -> int:
+    from stonkgs.model.cli import main as model
+
+    return model(rest)
+
+
 def _hydra(name: str, rest: list[str]) -> int:
     """Run a hydra command over its config, with errors left to us."""
     import hydra
+    from hydra.errors import HydraException
     from omegaconf import OmegaConf
 
     failures: list[Exception] = []
@@ -111,11 +135,14 @@ def _hydra(name: str, rest: list[str]) -> int:
         except Exception as error:  # hydra would print the overrides before it lets go of it; Interrupted ends a sweep
             failures.append(error)
 
+    OmegaConf.register_new_resolver("shipped", lambda name: str(DATA_DIR / name), replace=True)
     before, sys.argv = sys.argv, [sys.argv[0], *quote_paths(rest)]
     full = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # for what fails before the job: hydra would print a traceback, and exit
     try:
         hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name=name)(job)()
+    except HydraException as error:
+        raise UserError(explained(one_line(error), CONFIG_DIR, name)) from error
     finally:
         sys.argv = before
         os.environ.pop("HYDRA_FULL_ERROR") if full is None else os.environ.update(HYDRA_FULL_ERROR=full)
@@ -132,30 +159,6 @@ def _separate_jobs(cfg: "DictConfig") -> None:
     hydra = HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN:
         cfg.output_dir = str(Path(cfg.output_dir or "predictions") / str(hydra.job.num))
-
-
-_PATH = re.compile(r"^(\+{0,2}[\w./@]*(?:path|tokenizer|output_dir))=(.+)$", re.DOTALL)
-
-
-def quote_paths(arguments: Sequence[str]) -> list[str]:
-    """Paths as hydra's grammar takes them: `a,b.tsv`, `O'Brien.tsv` and `~/x` mean something else to it.
-
-    A list, a null and what is quoted already stay as they are; in a sweep, commas stay hydra's.
-    """
-    if {"-m", "--multirun"} & set(arguments):
-        return list(arguments)
-    return [_quote_path(argument) for argument in arguments]
-
-
-def _quote_path(argument: str) -> str:
-    match = _PATH.match(argument)
-    if not match or match[2] == "null" or (match[2][0] in "[\"'" and not Path(match[2]).exists()):
-        return argument
-    path = os.path.expanduser(match[2])  # noqa: PTH111  # a glob is no Path
-    # In hydra's quotes a backslash counts only before a quote.
-    path = re.sub(r"(\\*)'", lambda quote: 2 * quote[1] + r"\'", path)
-    path = re.sub(r"(\\+)$", lambda end: 2 * end[1], path)
-    return f"{match[1]}='{path}'"
 
 
 @contextmanager

@@ -4,18 +4,21 @@ import logging
 import os
 import time
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_all_start_methods
 from pathlib import Path
 
 import pytorch_lightning as pl
+import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from pytorch_lightning.accelerators import CPUAccelerator
 
 from stonkgs.batch import Batches
 from stonkgs.build import build
 from stonkgs.errors import UserError
+from stonkgs.memory import shared_memory
 from stonkgs.model.module import StatementData, StatementModule
 from stonkgs.model.predictor import Predictor
 from stonkgs.progress import RowProgress
@@ -23,7 +26,8 @@ from stonkgs.record import run_record
 from stonkgs.source.base import Source
 from stonkgs.source.file import line_at
 from stonkgs.statement import Rejection
-from stonkgs.writer.account import Account
+from stonkgs.summary import Summary
+from stonkgs.survey import Survey, survey
 from stonkgs.writer.base import PredictionWriter, Task
 
 #: Rows of a split where nothing else is asked for: a part a few seconds on either kind of device.
@@ -34,27 +38,7 @@ NULLABLE = ("split.rows", "threads", "num_workers")
 MOST = 2**31
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What a run has done."""
-
-    account: Account
-    seconds: float
-    output_dir: Path
-    extension: str
-
-    def __str__(self) -> str:
-        """A table for people."""
-        account, rejected = self.account, self.output_dir / "rejected.jsonl"
-        return (
-            f"rows read  {account.read:>12,}\n"
-            f"predicted  {account.predicted:>12,}   {self.output_dir / f'predictions.{self.extension}'}\n"
-            f"rejected   {account.rejected:>12,}   {rejected if account.rejected else ''}\n"
-            f"rows/s     {account.read / max(self.seconds, 1e-9):>12,.1f}   {self.seconds:,.1f} s"
-        )
-
-
-def predict(cfg: DictConfig) -> Summary:
+def predict(cfg: DictConfig) -> Summary | Survey:
     """Statements in, predictions on disk: `configs/predict.yaml` says what each key means. Raises UserError."""
     _quiet()
     _check_settings(cfg)
@@ -66,8 +50,12 @@ def predict(cfg: DictConfig) -> Summary:
     trainer = _one_device(make(cfg.trainer))
     device = "cpu" if isinstance(trainer.accelerator, CPUAccelerator) else "gpu"
 
+    encoder, num_workers, threads = predictor.encoder(), _workers(cfg, device), cfg.threads or cores()
     started = time.perf_counter()
     plan = source.plan(cfg.split.rows or SPLIT_ROWS[device])
+    if cfg.plan_only:
+        with _placed(predictor, trainer, threads):
+            return survey(source, encoder, predictor, size=cfg.batch.size, workers=num_workers)
     task = Task(
         output_dir=Path(cfg.output_dir or Path("predictions") / _stem(plan.files[0])),
         plan=plan,
@@ -78,11 +66,12 @@ def predict(cfg: DictConfig) -> Summary:
     )
     writer.start(task, overwrite=cfg.overwrite)
 
-    batches = partial(Batches, encoder=predictor.encoder(), size=cfg.batch.size, window=cfg.batch.window)
-    data = StatementData(source, batches, num_workers=_workers(cfg, device), start_method=cfg.start_method)
-    module = StatementModule(predictor, threads=cfg.threads or cores())
+    batches = partial(Batches, encoder=encoder, size=cfg.batch.size, window=cfg.batch.window)
+    data = StatementData(source, batches, num_workers=num_workers, start_method=cfg.start_method)
+    module = StatementModule(predictor, threads=threads)
     trainer.callbacks += [writer, RowProgress(plan)]  # type: ignore[attr-defined]
-    trainer.predict(module, datamodule=data, return_predictions=False)
+    with shared_memory(num_workers):
+        trainer.predict(module, datamodule=data, return_predictions=False)
 
     account = writer.finish()
     summary = Summary(account, time.perf_counter() - started, task.output_dir, writer.extension)
@@ -97,12 +86,15 @@ def _check_settings(cfg: DictConfig) -> None:
         value = OmegaConf.select(cfg, key)
         if not ((type(value) is int and least <= value < MOST) or (value is None and key in NULLABLE)):
             raise UserError(f"{key}={value}: must be a whole number of {least} or more")
-    for key in ("overwrite", "any_kge", "debug"):
+    for key in ("overwrite", "any_kge", "plan_only", "debug"):
         if type(cfg[key]) is not bool:
             raise UserError(f"{key}={cfg[key]}: must be true or false")
     for key, choices in (("on_error", ["reject", "raise"]), ("start_method", [None, *get_all_start_methods()])):
         if cfg[key] not in choices:
             raise UserError(f"{key}={cfg[key]}: must be one of {', '.join(filter(None, choices))}")
+    for key, what in (("source.path", "a file"), ("kge.path", "a file"), ("model.path", "a folder")):
+        if OmegaConf.select(cfg, key, default="own") in ("", None):  # a source of somebody's own may have no path
+            raise UserError(f"{key}= is empty; name {what}")
     if not isinstance(cfg.trust, ListConfig):
         raise UserError(f"trust={cfg.trust}: must be a list, [{cfg.trust}]")
 
@@ -120,10 +112,20 @@ def _one_device(trainer: pl.Trainer) -> pl.Trainer:
     return trainer
 
 
+@contextmanager
+def _placed(predictor: Predictor, trainer: pl.Trainer, threads: int) -> Iterator[None]:
+    """The model on the trainer's device and in its precision, as Trainer.predict would have it."""
+    torch.set_num_threads(threads)
+    precision = trainer.precision_plugin
+    precision.convert_module(predictor.model.to(trainer.strategy.root_device))
+    with precision.forward_context():
+        yield
+
+
 def _stem(path: str) -> str:
     """The input's name without its endings: what its results are called by default."""
     name = Path(path).name
-    for ending in (".gz", ".tsv", ".csv", ".txt", ".jsonl", ".json", ".parquet"):
+    for ending in (".gz", ".zst", ".tsv", ".csv", ".txt", ".jsonl", ".json", ".parquet"):
         name = name.removesuffix(ending)
     return name
 

@@ -10,18 +10,40 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from stonkgs.cli import main, one_line, quote_paths
+from stonkgs.cli import main, one_line
 from stonkgs.errors import UserError
+from stonkgs.overrides import quote_paths, with_example
 
 
-def test_without_settings_it_says_what_it_needs(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["predict"]) == 1
-    assert capsys.readouterr().err == (
-        "error: predict needs kge.path= model.path= source.path= (--help shows all keys)\n"
-    )
+def test_with_some_of_what_it_needs_it_says_the_rest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "source.path=x"]) == 1
+    assert capsys.readouterr().err == "error: predict needs kge.path= model.path= (--help shows all keys)\n"
 
 
-@pytest.mark.parametrize("command", [["predict", "--help"], ["predict", "--cfg", "job"], ["--help"], ["kge", "--help"]])
+@pytest.mark.parametrize("given", [[], ["batch.size=8"], ["source.limit=5", "writer=jsonl"]])
+def test_without_any_of_it_the_example_is_taken(given: list[str]) -> None:
+    assert with_example(given) == ["source=example", "kge=example", "model=example", *given]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [["source.path=x"], ["source=jsonl"], ["model=example"], ["kge.path=x"], ["--config-dir", "x"], ["-cn", "x"]],
+)
+def test_the_example_never_stands_in_for_a_part(given: list[str]) -> None:
+    assert with_example(given) == given
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["predict", "--help"],
+        ["predict", "--cfg", "job"],
+        ["--help"],
+        ["kge", "--help"],
+        ["model", "--help"],
+        ["--version"],
+    ],
+)
 def test_answers_at_once(command: list[str]) -> None:
     """No torch, Lightning, transformers or pyarrow on the way to an answer."""
     code = (
@@ -38,7 +60,7 @@ def test_answers_at_once(command: list[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["modle.path=x"], "Could not override 'modle.path'"),
+        (["modle.path=x"], "there is no key 'modle.path'; did you mean model.path?"),
         (["writer=csv"], "Could not find 'writer/csv'"),
         (["source.path=x", "batch.size="], "batch.size=: must be a whole number of 1 or more"),
         (["source.path=x", "num_workers=-1"], "num_workers=-1: must be a whole number of 0 or more"),
@@ -48,7 +70,7 @@ def test_answers_at_once(command: list[str]) -> None:
         (["source.path=x", "any_kge=flase"], "any_kge=flase: must be true or false"),
         (["source.path=x", "start_method=bogus"], "start_method=bogus: must be one of fork"),
         (["source.path=x", "trust=os.system"], "trust=os.system: must be a list, [os.system]"),
-        (["source.path=x", "kge.match=fuzzy"], "kge.match=fuzzy: nodes are found by their exact name"),
+        (["source.path=x", "kge.match=fuzzy"], "kge.match=fuzzy: "),
         (["source.path=x", "model.path=nope"], "nope: no config.json; a model is a folder"),
         (["source.path=x", "model.labels=[a]"], "model.labels names 1 classes"),
         (["source.path=x", "trainer.accelerator=xyz"], "pytorch_lightning.Trainer: "),
@@ -68,7 +90,7 @@ def test_a_misspelt_override_is_one_line(
 
 def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predcit"]) == 2
-    assert "there are predict, kge" in capsys.readouterr().err
+    assert "there are predict, kge, model" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -132,7 +154,7 @@ def test_unexpected_errors_say_how_to_see_more() -> None:
 
 
 def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["predict", "debug=true"]) == 1
+    assert main(["predict", "debug=true", "source.path=x"]) == 1
     assert "Traceback" in capsys.readouterr().err
 
 
@@ -159,7 +181,7 @@ def test_a_signal_ends_in_one_line(number: signal.Signals, workers: int, tmp_pat
 def test_the_record_of_a_run(tmp_path: Path, small_run: list[str]) -> None:
     assert main(["predict", *small_run]) == 0
     record = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert record["result"] == {"read": 3, "predicted": 3, "rejected": 0}
+    assert [record["result"][key] for key in ("read", "predicted", "rejected")] == [3, 3, 0]
     assert record["config"]["batch"]["size"] == 32
     assert {"torch", "stonkgs"} <= record["versions"].keys()
     assert len(record["kge"]["digest"]) == len(record["model"]["digest"]) == 64

@@ -1,8 +1,8 @@
 """The account of a split or a run: every record read was predicted or rejected, and says why and where."""
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -15,6 +15,14 @@ class Account:
 
     predicted: int = 0
     rejected: int = 0
+    #: sources and targets of what was predicted, by how they were found in the store
+    nodes_exact: int = 0
+    nodes_identifier: int = 0
+    nodes_unknown: int = 0
+    #: texts longer than the model reads
+    texts_truncated: int = 0
+    #: predicted rows of each class
+    classes: dict[str, int] = field(default_factory=dict)
     #: lines of the split; None where the format has none
     lines: int | None = None
 
@@ -42,9 +50,16 @@ class Account:
                         row["line"] += before
                     file.write(_line(row))
             before += counts["lines"] or 0
-            total.predicted += counts["predicted"]
-            total.rejected += counts["rejected"]
+            total.add(counts)
         return total
+
+    def add(self, counts: Mapping[str, Any]) -> None:
+        """Count a split's account, as `write` left it, too."""
+        for name, count in counts["classes"].items():
+            self.classes[name] = self.classes.get(name, 0) + count
+        for key in fields(self):
+            if key.name not in ("classes", "lines"):
+                setattr(self, key.name, getattr(self, key.name) + counts[key.name])
 
 
 def as_json(rejection: Rejection) -> dict[str, Any]:

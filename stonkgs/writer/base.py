@@ -3,7 +3,7 @@
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, NamedTuple
 
@@ -14,8 +14,9 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import BasePredictionWriter
 from torch import Tensor
 
-from stonkgs.batch import FLAGS, Batch, SplitEnd
+from stonkgs.batch import Batch, SplitEnd
 from stonkgs.disk import publish
+from stonkgs.encode.encoder import Found
 from stonkgs.errors import UserError
 from stonkgs.memory import give_back
 from stonkgs.source.split import Plan
@@ -24,6 +25,8 @@ from stonkgs.writer.account import Account
 from stonkgs.writer.folder import RunFolder
 
 PREDICTION = "prediction"
+#: bool columns: whether the nodes have an embedding, and whether the sentence was longer than the model reads
+FLAGS = ("source_known", "target_known", "text_truncated")
 
 
 @dataclass(slots=True)
@@ -47,7 +50,9 @@ class Held(NamedTuple):
 
     positions: npt.NDArray[np.int64]
     columns: pa.RecordBatch
-    flags: dict[str, npt.NDArray[np.bool_]]
+    #: int8 [B, 2], bool [B]: see Batch
+    found: npt.NDArray[np.int8]
+    truncated: npt.NDArray[np.bool_]
     #: float32 [B, classes]
     probabilities: npt.NDArray[np.float32]
 
@@ -61,11 +66,15 @@ class PredictionWriter(BasePredictionWriter, ABC):
 
     extension: ClassVar[str]
 
-    def __init__(self, *, prefix: str = "") -> None:
+    def __init__(self, *, prefix: str = "", columns: Sequence[str] | None = None) -> None:
         if not isinstance(prefix, str):
             raise UserError(f"writer.prefix is {prefix!r}; it is a text, for example stonkgs_")
+        if columns is not None and (isinstance(columns, str) or not all(isinstance(name, str) for name in columns)):
+            raise UserError(f"writer.columns is {columns!r}; it is a list of the input's columns, such as [id,source]")
         super().__init__(write_interval="batch")
         self.prefix = prefix
+        #: the input's columns that are passed through, in this order; None for all
+        self.columns = columns
         self._open: dict[int, list[Held]] = {}
 
     @abstractmethod
@@ -94,6 +103,7 @@ class PredictionWriter(BasePredictionWriter, ABC):
         holds something that this run would destroy (a finished run may be, with `overwrite`).
         """
         self.task = task
+        self.passed = self._passed(task.plan.schema)
         self.schema = self._output_schema(task)
         self.check(self.schema)
         self.folder = RunFolder(task.output_dir, self.extension)
@@ -113,7 +123,8 @@ class PredictionWriter(BasePredictionWriter, ABC):
 
     def add(self, batch: Batch, probabilities: npt.NDArray[np.float32]) -> None:
         """Take one batch with its probabilities [B, classes]; a split's last batch writes the split's part."""
-        held = Held(batch.positions, batch.columns, batch.flags, probabilities)
+        kept = batch.columns.select(self.passed.names)
+        held = Held(batch.positions, kept, batch.found, batch.truncated, probabilities)
         self._open.setdefault(batch.split, []).append(held)
         if batch.end is not None:
             self._commit(batch.split, self._open.pop(batch.split), batch.end)
@@ -136,7 +147,7 @@ class PredictionWriter(BasePredictionWriter, ABC):
         if useful:
             with publish(folder.predictions) as file:
                 self.join((folder.part(split) for split in range(len(plan))), self.schema, file)
-        result = {"read": total.read, "predicted": total.predicted, "rejected": total.rejected}
+        result = {"read": total.read} | {key: value for key, value in asdict(total).items() if key != "lines"}
         name = folder.predictions.name if useful else None
         folder.write_record(folder.record, self.task.record | {"result": result, "predictions": name})
         folder.close()
@@ -150,7 +161,7 @@ class PredictionWriter(BasePredictionWriter, ABC):
             self.task.on_rejected(rejection)
         table = self._table(held)
         with publish(self.folder.account(split)) as file:
-            Account(predicted=len(table), rejected=len(end.rejected), lines=end.lines).write(end.rejected, file)
+            _account(held, end, self.task.labels).write(end.rejected, file)
         # The part's rename is what makes the split count: all else is on disk before it.
         with publish(self.folder.part(split)) as file:
             self.write(table, file)
@@ -162,7 +173,9 @@ class PredictionWriter(BasePredictionWriter, ABC):
         columns = pa.Table.from_batches([batch.columns for batch in held]).columns
         columns += [pa.array(values, pa.float32()) for values in probabilities.T]
         columns += [pa.array(self.task.labels, pa.string()).take(best)]
-        columns += [pa.array(np.concatenate([batch.flags[flag] for batch in held])) for flag in FLAGS]
+        known = np.concatenate([batch.found for batch in held]) != Found.UNKNOWN
+        truncated = np.concatenate([batch.truncated for batch in held])
+        columns += [pa.array(flag) for flag in (*known.T.copy(), truncated)]  # in the order of FLAGS
         order = np.argsort(np.concatenate([batch.positions for batch in held]))
         return pa.Table.from_arrays(columns, schema=self.schema).take(pa.array(order))
 
@@ -173,8 +186,37 @@ class PredictionWriter(BasePredictionWriter, ABC):
         names = [column.name for column in fields]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise UserError(f"the model's labels give several output columns named {twice}: rename with model.labels=")
-        if taken := sorted(set(names) & set(task.plan.schema.names)):
+        if taken := sorted(set(names) & set(self.passed.names)):
             raise UserError(
-                f"the input has columns {taken}, which are output columns too: set writer.prefix=, for example stonkgs_"
+                f"the input has columns {taken}, which are output columns too: set writer.prefix=, for example "
+                "stonkgs_, or leave them out with writer.columns="
             )
-        return pa.schema([*task.plan.schema, *fields])
+        return pa.schema([*self.passed, *fields])
+
+    def _passed(self, schema: pa.Schema) -> pa.Schema:
+        """The input's columns that are passed through."""
+        if self.columns is None:
+            return schema
+        for name in self.columns:
+            if name not in schema.names:
+                raise UserError(f"writer.columns: the input has no column {name!r}; there are {schema.names}")
+        if len(set(self.columns)) < len(self.columns):
+            raise UserError(f"writer.columns: {list(self.columns)} names a column twice")
+        return pa.schema([schema.field(name) for name in self.columns])
+
+
+def _account(held: Sequence[Held], end: SplitEnd, labels: Sequence[str]) -> Account:
+    """What has become of a split's records."""
+    found = np.concatenate([batch.found for batch in held]).ravel()
+    best = np.concatenate([batch.probabilities for batch in held]).argmax(axis=1)
+    counts = np.bincount(best, minlength=len(labels)).tolist()
+    return Account(
+        predicted=sum(len(batch.positions) for batch in held),
+        rejected=len(end.rejected),
+        nodes_exact=int((found == Found.EXACT).sum()),
+        nodes_identifier=int((found == Found.IDENTIFIER).sum()),
+        nodes_unknown=int((found == Found.UNKNOWN).sum()),
+        texts_truncated=int(sum(batch.truncated.sum() for batch in held)),
+        classes=dict(zip(labels, counts, strict=True)),
+        lines=end.lines,
+    )

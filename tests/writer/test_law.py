@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import stonkgs.writer
-from stonkgs.batch import FLAGS, Batch, SplitEnd
+from stonkgs.batch import Batch, SplitEnd
 from stonkgs.columns import json_field
 from stonkgs.errors import UserError
 from stonkgs.source.split import Plan
 from stonkgs.statement import Rejection
-from stonkgs.writer.base import PredictionWriter, Task
+from stonkgs.writer.base import FLAGS, PredictionWriter, Task
 
 TEXTS = ["plain", "", 'a "quoted" one', "tab\tinside", "line\nbreak", "lone \r return", " spaces ", "β-catenin", "'"]
 SCHEMA = pa.schema(
@@ -106,7 +106,8 @@ def batch(split: int, positions: list[int], given: list[dict[str, Any]], end: Sp
         nodes=empty,
         graph=empty,
         columns=pa.RecordBatch.from_pylist(given, schema=SCHEMA),
-        flags={flag: np.array([bool(row["tags"]) for row in given], np.bool_) for flag in FLAGS},
+        found=np.array([[not row["tags"], 2 * bool(row["tags"])] for row in given], np.int8).reshape(-1, 2),
+        truncated=np.array([bool(row["tags"]) for row in given], np.bool_),
         end=end,
     )
 
@@ -191,7 +192,11 @@ def test_what_a_finished_run_leaves(writer: PredictionWriter, tmp_path: Path) ->
     run(writer, tmp_path, rows(5), 2)
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {f"predictions.{writer.extension}", "rejected.jsonl", "run.json", "_SUCCESS"}
-    assert json.loads((tmp_path / "run.json").read_text())["result"] == {"read": 8, "predicted": 5, "rejected": 3}
+    assert json.loads((tmp_path / "run.json").read_text())["result"] == {
+        **{"read": 8, "predicted": 5, "rejected": 3},
+        **{"nodes_exact": 3, "nodes_identifier": 2, "nodes_unknown": 5, "texts_truncated": 2},
+        "classes": {"no": 5, "yes": 0},
+    }
 
 
 def test_rejected_rows_have_the_files_own_lines(writer: PredictionWriter, tmp_path: Path) -> None:
@@ -348,3 +353,21 @@ def test_a_folder_that_cannot_be_made(writer: PredictionWriter, tmp_path: Path) 
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be made"):
         writer.start(task(tmp_path / "file" / "out", 1))
+
+
+def test_only_the_columns_that_are_asked_for(writer: PredictionWriter, tmp_path: Path) -> None:
+    given = rows(20)
+    everything = run(type(writer)(), tmp_path / "all", given, 7)
+    some = run(type(writer)(columns=["number", "evidence"]), tmp_path / "some", given, 7)
+    assert list(some[0])[:3] == ["number", "evidence", "no"]
+    for all_of_it, part in zip(everything, some, strict=True):
+        assert part == {name: all_of_it[name] for name in part}
+    for columns, message in (
+        (["nothing"], "has no column 'nothing'"),
+        (["number", "number"], "names a column twice"),
+    ):
+        with pytest.raises(UserError, match=message):
+            type(writer)(columns=columns).start(task(tmp_path / "refused", 1))
+    with pytest.raises(UserError, match="it is a list of the input's columns"):
+        type(writer)(columns="number")
+    assert not (tmp_path / "refused").exists()

@@ -1,0 +1,42 @@
+"""What a run has done, as a table for people."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from stonkgs.writer.account import Account
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run has done."""
+
+    account: Account
+    seconds: float
+    output_dir: Path
+    extension: str
+
+    def __str__(self) -> str:
+        """A row a fact, numbers in one column."""
+        account = self.account
+        found = {"by name": account.nodes_exact, "by identifier": account.nodes_identifier}
+        rows = [
+            ("rows read", account.read, ""),
+            ("predicted", account.predicted, str(self.output_dir / f"predictions.{self.extension}")),
+            ("rejected", account.rejected, str(self.output_dir / "rejected.jsonl") if account.rejected else ""),
+            ("classes", None, shares(account.classes)),
+            ("nodes", 2 * account.predicted, shares(found | {"unknown": account.nodes_unknown})),
+            ("texts cut", account.texts_truncated, ""),
+            ("rows/s", account.read / max(self.seconds, 1e-9), f"{self.seconds:,.1f} s"),
+        ]
+        return "\n".join(f"{name:10} {_number(value):>12}   {note}".rstrip() for name, value, note in rows)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
+
+
+def shares(counts: Mapping[str, int]) -> str:
+    """`59.2% correct, 40.8% incorrect`; what there is none of is left out."""
+    total = max(sum(counts.values()), 1)
+    return ", ".join(f"{count / total:.1%} {name}" for name, count in counts.items() if count)
