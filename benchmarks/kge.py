@@ -32,11 +32,13 @@ def main() -> None:
     parser.add_argument("--dimension", type=int, default=768)
     parser.add_argument("--seconds", type=float, default=30, help="how long to measure gathers")
     parser.add_argument("--folder", help="where to put the store; the system's temporary folder by default")
+    parser.add_argument("--half", action="store_true", help="vectors as float16")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         path = str(Path(folder) / "kge.h5")
         started = time.perf_counter()
-        write_store(Path(path), nodes=arguments.nodes, dimension=arguments.dimension, walk_length=WALK_LENGTH)
+        sizes = {"nodes": arguments.nodes, "dimension": arguments.dimension, "walk_length": WALK_LENGTH}
+        write_store(Path(path), **sizes, half=arguments.half)
         size = Path(path).stat().st_size / 1e6
         print(f"{arguments.nodes:,} x {arguments.dimension}, {size:,.0f} MB, {time.perf_counter() - started:.1f} s")
         measure_gathers(path, arguments.seconds)
@@ -48,7 +50,7 @@ def measure_gathers(path: str, seconds: float) -> None:
     """Rounds of RAM, store and h5py one after the other on the same rows; ratios are taken within a round."""
     store = KgeStore(path=path)
     in_memory = np.array(store.vectors)
-    out = np.empty((ROWS, store.dimension), np.float32)
+    out = np.empty((ROWS, store.dimension), store.vectors.dtype)
     assert (store.gather(np.arange(store.nodes)[:ROWS]) == in_memory[:ROWS]).all()
     random = np.random.default_rng(1)
     with h5py.File(path, "r") as file:
@@ -94,13 +96,15 @@ def measure_opening(path: str) -> None:
 
 
 def measure_lookups(path: str) -> None:
-    """Names to numbers, none of them asked for before, and all of them asked for again."""
+    """Names to numbers, none of them asked for before, and all of them asked for again; then names without a node."""
     store = KgeStore(path=path)
     picks = np.random.default_rng(2).choice(store.nodes, min(10_000, store.nodes), replace=False)
     names = [store.name(int(number)) for number in picks]
     assert [store.number(name) for name in names[:100]] == picks[:100].tolist()
-    print(f"look-ups/s, new {len(names) / _seconds(store.number, names):,.0f}, ", end="")
-    print(f"cached {len(names) / _seconds(store.number, names):,.0f}; ", end="")
+    unknown = [f"p(X:{number} ! nobody)" for number in picks]
+    for way in (store.number, store.identified):
+        micro = [_seconds(way, asked) / len(names) * 1e6 for asked in (names, names, unknown)]
+        print("{}: new {:.2f} us, cached {:.2f} us, unknown {:.2f} us".format(way.__name__, *micro))
     print(f"walks/s {len(picks) / _seconds(store.walk, picks.tolist()):,.0f}")
 
 

@@ -10,7 +10,6 @@ import torch
 
 from stonkgs.encode.text import TextEncoder
 from stonkgs.kge.create import Draft
-from stonkgs.kge.layout import name_hash
 from stonkgs.model.config import ModelConfig
 from stonkgs.model.network import STonKGs
 
@@ -24,12 +23,13 @@ def node_name(number: int) -> str:
     return f"p(HGNC:{number} ! NODE{number})"
 
 
-def write_store(path: Path, *, nodes: int, dimension: int, walk_length: int) -> Path:
+def write_store(path: Path, *, nodes: int, dimension: int, walk_length: int, half: bool = False) -> Path:
     """A store of random vectors and walks, through the builder's own layout."""
     generator = np.random.default_rng(0)
     names = [node_name(node).encode() for node in range(nodes)]
     length = sum(map(len, names))
-    draft = Draft(path=str(path), nodes=nodes, dimension=dimension, walk_length=walk_length, name_bytes=length)
+    sizes = {"nodes": nodes, "dimension": dimension, "walk_length": walk_length, "name_bytes": length}
+    draft = Draft(path=str(path), **sizes, half=half)
     arrays = draft.arrays
     for start in range(0, nodes, 4096):
         part = arrays["vectors"][start : start + 4096]
@@ -38,9 +38,7 @@ def write_store(path: Path, *, nodes: int, dimension: int, walk_length: int) -> 
         walks[:] = generator.integers(0, nodes, walks.shape, np.int32)
     arrays["names"][:] = np.frombuffer(b"".join(names), np.uint8)
     arrays["name_offsets"][:] = np.cumsum([0, *map(len, names)])
-    hashes = np.array([name_hash(name) for name in names], np.uint64)
-    arrays["hash_order"][:] = np.argsort(hashes)
-    arrays["hashes"][:] = np.sort(hashes)
+    draft.index()
     draft.seal("{}")
     return path
 

@@ -4,7 +4,6 @@ A gather from the map costs what RAM costs, every worker shares its pages, and o
 for any number of nodes. The price is that a store must be contiguous and uncompressed; `stonkgs kge build` writes one.
 """
 
-import bisect
 import os
 from collections.abc import Callable
 from functools import cached_property, lru_cache
@@ -14,65 +13,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stonkgs.errors import UserError
-from stonkgs.kge.layout import Arrays, Header, damaged, name_hash, open_store
+from stonkgs.kge.layout import Arrays, Header, damaged, open_store
+from stonkgs.kge.lookup import NameIndex
 
 #: names looked up again and again within a batch; a bound that costs a few MB in each worker
 CACHED_NAMES = 16_384
+#: characters of a name that is remembered: statements come from anywhere, and a bound on names alone bounds no memory
+CACHED_LENGTH = 1024
 
 
-class NameIndex:
-    """Node numbers by name, over a store's arrays. Raises UserError where the arrays contradict themselves."""
-
-    def __init__(self, *, path: str, arrays: Arrays) -> None:
-        self._path = path
-        # bisect over a memoryview is four times as fast as np.searchsorted for one hash.
-        # The cast because a repacked store may begin its hashes at any byte, where numpy's own buffer is not readable.
-        self._hashes = arrays["hashes"].view(np.uint8).data.cast("Q")
-        self._order, self._names, self._offsets = arrays["hash_order"], arrays["names"], arrays["name_offsets"]
-
-    def number(self, name: str) -> int:
-        """The number of the node of exactly this name, or -1."""
-        try:
-            return self.find(name.encode())
-        except UnicodeEncodeError:  # a lone surrogate from a JSON file: no node's name has one
-            return -1
-
-    def find(self, wanted: bytes) -> int:
-        """The number of the node of this name in UTF-8, or -1."""
-        key = name_hash(wanted)
-        position = bisect.bisect_left(self._hashes, key)
-        # Names may share a hash, so that the bytes decide.
-        while position < len(self._hashes) and self._hashes[position] == key:
-            number = int(self._order[position])
-            if not 0 <= number < len(self._hashes):
-                raise damaged(self._path, "the name index points outside the nodes")
-            if self.encoded(number) == wanted:
-                return number
-            position += 1
-        return -1
-
-    def encoded(self, number: int) -> bytes:
-        """The UTF-8 bytes of a node's name."""
-        start, stop = int(self._offsets[number]), int(self._offsets[number + 1])
-        if not 0 <= start <= stop <= len(self._names):
-            raise damaged(self._path, f"the name of node {number} lies outside the names")
-        return self._names[start:stop].tobytes()
+#: The vectors of a store are one or the other: `stonkgs kge build --half` makes the second.
+Vectors = NDArray[np.float32 | np.float16]
+#: `match` of a store; None is what the model was made for
+MATCHES = (None, "exact", "identifier")
 
 
 class KgeStore:
     """A knowledge graph's nodes, by number: read-only, opened on first use, in each process for itself.
 
     Opening reads nothing of the size of the graph and raises UserError for anything but a sound store. What it cannot
-    see without reading everything (names, walks) is checked where it is used.
+    see without reading everything (names, walks) is checked where it is used. `match` is for who asks for nodes, see
+    `Encoder`; both ways of asking are always there.
     """
 
-    def __init__(self, *, path: str | os.PathLike[str], match: str = "exact") -> None:
-        if match != "exact":
-            raise UserError(f"kge.match={match}: nodes are found by their exact name; there is only exact")
+    def __init__(self, *, path: str | os.PathLike[str], match: str | None = None) -> None:
+        if match not in MATCHES:
+            raise UserError(
+                f"kge.match={match}: nodes are found by their exact name, or also by their identifier; "
+                "it is exact, identifier, or null for what the model was made for"
+            )
         self.path = os.fspath(path)
         self.match = match
 
-    def __getstate__(self) -> dict[str, str]:
+    def __getstate__(self) -> dict[str, str | None]:
         # The settings alone: a pickled map would be a full copy of the graph.
         return {"path": self.path, "match": self.match}
 
@@ -86,7 +59,11 @@ class KgeStore:
 
     @cached_property
     def _number(self) -> Callable[[str], int]:
-        return lru_cache(CACHED_NAMES)(self._index.number)
+        return _cached(self._index.find)
+
+    @cached_property
+    def _identified(self) -> Callable[[str], int]:
+        return _cached(self._index.find_identified)
 
     @property
     def header(self) -> Header:
@@ -99,8 +76,8 @@ class KgeStore:
         return self.header.digest
 
     @cached_property
-    def vectors(self) -> NDArray[np.float32]:
-        """The map of all vectors, [N, D]."""
+    def vectors(self) -> Vectors:
+        """The map of all vectors, [N, D], float32 or float16."""
         return self._opened[1]["vectors"]
 
     @cached_property
@@ -115,7 +92,7 @@ class KgeStore:
 
     @property
     def dimension(self) -> int:
-        """D, the floats of a vector."""
+        """D, the values of a vector."""
         return int(self.vectors.shape[1])
 
     @property
@@ -126,6 +103,13 @@ class KgeStore:
     def number(self, name: str) -> int:
         """The number of the node of exactly this name, or -1."""
         return self._number(name)
+
+    def identified(self, name: str) -> int:
+        """The number of the one node that has the same name apart from its labels, or -1; see `identifier_form`.
+
+        -1 also where several nodes do: then nothing but the exact name tells which is meant.
+        """
+        return self._identified(name)
 
     def name(self, number: int) -> str:
         """The name of a node; IndexError outside 0..N-1."""
@@ -143,10 +127,15 @@ class KgeStore:
             raise damaged(self.path, f"the walk of node {number} leaves the graph")
         return walk
 
-    def gather(self, numbers: NDArray[np.integer[Any]], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """Copy the vectors of `numbers` [n] to `out` [n, D], a new array by default; IndexError outside 0..N-1."""
+    def gather(self, numbers: NDArray[np.integer[Any]], out: Vectors | None = None) -> Vectors:
+        """Copy the vectors of `numbers` [n] to `out` [n, D], by default a new array; IndexError outside 0..N-1.
+
+        Their dtype is the store's, which `out` must have: a half-precision one sends half the bytes to a GPU.
+        """
         if len(numbers):
             self._check(int(numbers.min()), int(numbers.max()))
+        if out is not None and out.dtype != self.vectors.dtype:  # numpy would convert to less, and refuse more
+            raise TypeError(f"gather into {out.dtype}, where the store has {self.vectors.dtype}")
         # mode="clip" because the numbers are checked: "raise" goes through a buffer wherever `out` is given.
         return np.take(self.vectors, numbers, axis=0, out=out, mode="clip")
 
@@ -155,3 +144,16 @@ class KgeStore:
         if lowest < 0 or highest >= self.nodes:
             wrong = lowest if lowest < 0 else highest
             raise IndexError(f"{self.path}: there is no node {wrong}; nodes are numbered 0 to {self.nodes - 1}")
+
+
+def _cached(find: Callable[[bytes], int]) -> Callable[[str], int]:
+    """A look-up of texts that remembers. It holds the index alone: a cache that held its store would be a cycle."""
+
+    def number(name: str) -> int:
+        try:
+            return find(name.encode())
+        except UnicodeEncodeError:  # a lone surrogate from a JSON file: no node's name has one
+            return -1
+
+    remembered = lru_cache(CACHED_NAMES)(number)
+    return lambda name: remembered(name) if len(name) <= CACHED_LENGTH else number(name)

@@ -16,11 +16,12 @@ from typing import NamedTuple
 import numpy as np
 
 from stonkgs.disk import sync_folder
-from stonkgs.encode.kge import KgeStore, NameIndex
+from stonkgs.encode.kge import KgeStore
 from stonkgs.errors import UserError
 from stonkgs.kge.create import Draft
 from stonkgs.kge.index import Names, Scratch, chunks, number_lines, write_names
 from stonkgs.kge.layout import name_hash, reason
+from stonkgs.kge.lookup import NameIndex
 from stonkgs.kge.rows import Rows, check_rows, distinct, floats, is_utf8, read_rows, readable
 
 #: node numbers are int32
@@ -44,20 +45,22 @@ class Summary(NamedTuple):
     """Bytes of the store."""
     seconds: float
     digest: str
+    half: bool
 
     def __str__(self) -> str:
+        floats = "half-precision floats" if self.half else "floats"
         return (
-            f"{self.output}: {self.nodes:,} nodes of {self.dimension} floats, walks of {self.walk_length} nodes\n"
+            f"{self.output}: {self.nodes:,} nodes of {self.dimension} {floats}, walks of {self.walk_length} nodes\n"
             f"{self.without_walk:,} nodes without a walk, {self.repeated:,} repeated lines\n"
             f"{self.size / 1e6:,.1f} MB in {self.seconds:.1f} s, digest {self.digest}"
         )
 
 
-def build(*, vectors: str, walks: str, output: str, overwrite: bool = False) -> Summary:
+def build(*, vectors: str, walks: str, output: str, overwrite: bool = False, half: bool = False) -> Summary:
     """Build a store from `vectors` (a name and D floats a line) and `walks` (a name and L names a line).
 
-    The output appears whole or not at all. Raises UserError for any mistake in the files, with its line, and where
-    the output cannot be written.
+    `half` keeps the vectors as float16, in half the size. The output appears whole or not at all. Raises UserError for
+    any mistake in the files, with its line, and where the output cannot be written.
     """
     started = time.perf_counter()
     _check_output(output, [vectors, walks], overwrite)
@@ -65,11 +68,11 @@ def build(*, vectors: str, walks: str, output: str, overwrite: bool = False) -> 
     temporary = f"{output}.tmp-{os.getpid()}"
     try:
         with Scratch(folder) as scratch:
-            repeated, without_walk = _write(vectors, walks, temporary, scratch)
+            repeated, without_walk = _write(vectors, walks, temporary, scratch, half)
         written = KgeStore(path=temporary)
         summary = Summary(
             output, written.nodes, written.dimension, written.walk_length, without_walk, repeated,
-            written.header.size, time.perf_counter() - started, written.digest,
+            written.header.size, time.perf_counter() - started, written.digest, half,
         )  # fmt: skip
         Path(temporary).replace(output)
         sync_folder(Path(folder))
@@ -94,17 +97,20 @@ def _check_output(output: str, inputs: list[str], overwrite: bool) -> None:
         raise UserError(f"{output}: exists; name another output, or replace it with --overwrite")
 
 
-def _write(vectors: str, walks: str, temporary: str, scratch: Scratch) -> tuple[int, int]:
+def _write(vectors: str, walks: str, temporary: str, scratch: Scratch, half: bool) -> tuple[int, int]:
     """Write and seal the store; returns the number of repeated lines, and of nodes without a walk."""
     names, dimension = _read_names(vectors, scratch)
     walk_length = _first_width(walks)
     numbering = number_lines(names, scratch)
-    nodes = len(numbering.hashes)
+    nodes = numbering.nodes
     if nodes > MOST_NODES:
         raise UserError(f"{vectors}: {nodes:,} nodes, and a store holds at most {MOST_NODES:,}; split the graph")
-    lengths = sum(int((names.offsets[lines + 1] - names.offsets[lines]).sum()) for _, lines in chunks(numbering.lines))
-    draft = Draft(path=temporary, nodes=nodes, dimension=dimension, walk_length=walk_length, name_bytes=lengths)
-    write_names(names, numbering, draft.arrays)
+    draft = Draft(
+        path=temporary, nodes=nodes, dimension=dimension, walk_length=walk_length,
+        name_bytes=numbering.name_bytes, half=half,
+    )  # fmt: skip
+    write_names(names, numbering.numbers, draft.arrays)
+    draft.index()
     _fill_vectors(vectors, draft, numbering.numbers, dimension)
     without_walk = _fill_walks(walks, draft, walk_length)
     draft.seal(_origin([vectors, walks]))
@@ -133,14 +139,14 @@ def _first_width(path: str) -> int:
 
 
 def _fill_vectors(path: str, draft: Draft, numbers: np.ndarray[tuple[int], np.dtype[np.int64]], width: int) -> None:
-    line = 0
+    line, place = 0, draft.arrays["vectors"]
     for rows in read_rows(path, "vectors"):
         check_rows(rows, width, "floats")  # the file may have changed since its names were read
         nodes = numbers[line : line + len(rows.names)]
         if len(nodes) < len(rows.names):
             break
         # Of repeated names within a block numpy keeps the last, which is what a later block does, too.
-        draft.arrays["vectors"][nodes] = floats(rows, width)
+        place[nodes] = floats(rows, width, place.dtype)
         line += len(rows.names)
         draft.release()
     if line != len(numbers):

@@ -2,6 +2,8 @@
 
 import argparse
 
+from stonkgs.printable import printable
+
 #: names that `info` shows
 SHOWN = 5
 
@@ -24,6 +26,7 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--walks", required=True, metavar="TSV", help="a node's name and the names of its random walk")
     build.add_argument("--output", required=True, metavar="H5", help="the store to write")
     build.add_argument("--overwrite", action="store_true", help="replace the output where it exists")
+    build.add_argument("--half", action="store_true", help="keep the vectors as float16, in half the size")
     info = commands.add_parser("info", help="show what a store holds")
     info.add_argument("store", metavar="H5")
     return parser
@@ -34,31 +37,23 @@ def _build(arguments: argparse.Namespace) -> None:
     from stonkgs.kge.build import build
 
     print(
-        build(vectors=arguments.vectors, walks=arguments.walks, output=arguments.output, overwrite=arguments.overwrite)
+        build(
+            vectors=arguments.vectors,
+            walks=arguments.walks,
+            output=arguments.output,
+            overwrite=arguments.overwrite,
+            half=arguments.half,
+        )
     )
 
 
 def _info(path: str) -> None:
     from stonkgs.encode.kge import KgeStore
+    from stonkgs.kge.facts import facts
 
+    for label, value in facts(path).items():
+        print(printable(f"{label:13} {value}"))
     store = KgeStore(path=path)
-    facts = {
-        "store": path,
-        "version": store.header.version,
-        "nodes": f"{store.nodes:,}",
-        "dimension": store.dimension,
-        "walk length": store.walk_length,
-        "size": f"{store.header.size / 1e6:,.1f} MB",
-        "digest": store.digest,
-        "origin": store.header.origin,
-        "first names": "",
-    }
-    for label, value in facts.items():
-        print(_printable(f"{label:12} {value}").rstrip())
+    print("first names")
     for number in range(min(SHOWN, store.nodes)):
-        print(_printable(f"  {store.name(number)}"))
-
-
-def _printable(text: str) -> str:
-    # A store comes from anywhere, and its texts could drive the terminal.
-    return "".join(character if character.isprintable() else "?" for character in text)
+        print(printable(f"  {store.name(number)}"))

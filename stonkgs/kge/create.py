@@ -3,35 +3,44 @@
 import mmap
 import os
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from stonkgs.kge.index import Scratch, write_indexes
 from stonkgs.kge.layout import DTYPES, FORMAT, VERSION, shapes
 
 PAGE = 4096
 #: bytes or rows handled at a time
 CHUNK = 1 << 20
 
-#: what a store's digest covers; the index follows from the names
+#: what a store's digest covers; the indexes follow from the names
 DIGESTED = ("names", "name_offsets", "vectors", "walks")
 
 
 class Draft:
-    """A store in the making: `arrays` are writable maps of its datasets. It counts once it is sealed and renamed."""
+    """A store in the making: `arrays` are writable maps of its datasets. It counts once it is sealed and renamed.
 
-    def __init__(self, *, path: str, nodes: int, dimension: int, walk_length: int, name_bytes: int) -> None:
+    `half` keeps the vectors as float16. The indexes are not filled by hand, but by `index` when the names are there.
+    """
+
+    def __init__(
+        self, *, path: str, nodes: int, dimension: int, walk_length: int, name_bytes: int, half: bool = False
+    ) -> None:
         self.path = path
         self._sizes = {"nodes": nodes, "dimension": dimension, "walk_length": walk_length}
         expected = shapes(**self._sizes, name_bytes=name_bytes)
-        offsets = _allocate(path, expected)
+        full, narrow = DTYPES["vectors"]
+        dtypes = {name: kinds[0] for name, kinds in DTYPES.items()} | {"vectors": narrow if half else full}
+        offsets = _allocate(path, expected, dtypes)
         with open(path, "r+b") as file:
             _reserve(file.fileno())
             self._map = mmap.mmap(file.fileno(), 0)
         self.arrays: dict[str, NDArray[Any]] = {
-            name: np.ndarray(shape, DTYPES[name], buffer=self._map, offset=offsets[name])
+            name: np.ndarray(shape, dtypes[name], buffer=self._map, offset=offsets[name])
             for name, shape in expected.items()
         }
 
@@ -39,6 +48,11 @@ class Draft:
         """Let go of the pages touched so far: the page cache keeps them, and this process stays small."""
         if hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
+
+    def index(self) -> None:
+        """Fill the indexes from the names."""
+        with Scratch(str(Path(self.path).absolute().parent)) as scratch:
+            write_indexes(self.arrays, scratch, self.release)
 
     def seal(self, origin: str) -> str:
         """Write the attributes, `origin` being JSON, and bring everything to the disk; returns the digest."""
@@ -57,7 +71,7 @@ class Draft:
         digest = sha256()
         for name in DIGESTED:
             array = self.arrays[name]
-            digest.update(f"{name} {DTYPES[name]} {array.shape}\n".encode())
+            digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
             flat = array.reshape(-1).view(np.uint8)
             for start in range(0, len(flat), CHUNK):
                 digest.update(flat[start : start + CHUNK].data)
@@ -65,7 +79,7 @@ class Draft:
         return digest.hexdigest()
 
 
-def _allocate(path: str, expected: dict[str, tuple[int, ...]]) -> dict[str, int]:
+def _allocate(path: str, expected: dict[str, tuple[int, ...]], dtypes: dict[str, str]) -> dict[str, int]:
     """Create all datasets, contiguous and on page borders; returns where each begins."""
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_layout(h5py.h5d.CONTIGUOUS)
@@ -76,7 +90,7 @@ def _allocate(path: str, expected: dict[str, tuple[int, ...]]) -> dict[str, int]
             name: h5py.h5d.create(
                 file.id,
                 name.encode(),
-                h5py.h5t.py_create(np.dtype(DTYPES[name])),
+                h5py.h5t.py_create(np.dtype(dtypes[name])),
                 h5py.h5s.create_simple(shape),
                 dcpl=properties,
             )

@@ -1,18 +1,22 @@
-"""From the names of all lines to node numbers and the sorted hash index, on disk instead of in memory."""
+"""From the names of all lines to node numbers and the sorted hash indexes, on disk instead of in memory."""
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from itertools import pairwise
 from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stonkgs.kge.layout import Arrays
+from stonkgs.kge.identifier import identifier_form
+from stonkgs.kge.layout import Arrays, name_hash
 
 #: entries handled at a time: 8 MB an array
 CHUNK = 1 << 20
+#: names handled at a time, as Python objects of about 80 bytes
+BATCH = 1 << 16
 
 Ints = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
@@ -70,41 +74,35 @@ class Names(NamedTuple):
 
 
 class Numbering(NamedTuple):
-    """Which node each line is, and the index over the nodes."""
+    """Which node each line is. Nodes are numbered in the order of their first line."""
 
     numbers: Ints
-    """[lines], the node of each line: nodes are numbered in the order of their first line."""
-    hashes: Hashes
-    """[N], sorted."""
-    lines: Ints
-    """[N], the first line of the node of each hash."""
+    """[lines]"""
+    nodes: int
+    name_bytes: int
+    """Of all nodes."""
 
 
 def number_lines(names: Names, scratch: Scratch) -> Numbering:
     """Number the nodes; a repeated name is the node of its first line."""
     numbers = scratch.column("<i8").zeros(len(names.hashes)).array()
-    hashes, lines = scratch.column("<u8"), scratch.column("<i8")
-    for bucket_hashes, bucket_lines in _sorted_buckets(names.hashes):
-        for line, first in _repeats(names, bucket_hashes, bucket_lines):
+    for hashes, lines in _sorted_buckets(names.hashes):
+        for line, first in _repeats(names, hashes, lines):
             numbers[line] = first + 1  # 0 is a first line
-        firsts = numbers[bucket_lines] == 0
-        hashes.append(bucket_hashes[firsts])
-        lines.append(bucket_lines[firsts])
-    _count(numbers)
-    return Numbering(numbers, hashes.array(), lines.array())
+    return _count(numbers, names.offsets)
 
 
 def _sorted_buckets(hashes: Hashes) -> Iterator[tuple[Hashes, Ints]]:
-    """All hashes in order with their lines, about CHUNK at a time: hashes are uniform, so equal ranges hold alike."""
+    """All hashes in order with their places, about CHUNK at a time: hashes are uniform, so equal ranges hold alike."""
     buckets = -(-len(hashes) // CHUNK)
     for number in range(buckets):
         low, high = np.uint64(number * 2**64 // buckets), np.uint64((number + 1) * 2**64 // buckets - 1)
-        lines = np.concatenate(
+        places = np.concatenate(
             [start + np.flatnonzero((part >= low) & (part <= high)) for start, part in chunks(hashes)]
         )
-        found = hashes[lines]
-        order = np.argsort(found, kind="stable")  # lines stay in order within a hash
-        yield found[order], lines[order]
+        found = hashes[places]
+        order = np.argsort(found, kind="stable")  # places stay in order within a hash
+        yield found[order], places[order]
 
 
 def _repeats(names: Names, hashes: Hashes, lines: Ints) -> Iterator[tuple[int, int]]:
@@ -119,9 +117,9 @@ def _repeats(names: Names, hashes: Hashes, lines: Ints) -> Iterator[tuple[int, i
             yield following, first
 
 
-def _count(numbers: Ints) -> None:
+def _count(numbers: Ints, offsets: Ints) -> Numbering:
     """Turn 0 for a first line and 1 + its first line for a repeat into node numbers, in place."""
-    nodes = 0
+    nodes = name_bytes = 0
     for start, part in chunks(numbers):
         firsts, repeats = np.flatnonzero(part == 0), np.flatnonzero(part)
         sources = part[repeats] - 1
@@ -129,12 +127,14 @@ def _count(numbers: Ints) -> None:
         nodes += len(firsts)
         # A first line comes before its repeats, so that its number is there by now.
         numbers[start + repeats] = numbers[sources]
+        name_bytes += int(np.diff(offsets[start : start + len(part) + 1])[firsts].sum())
+    return Numbering(numbers, nodes, name_bytes)
 
 
-def write_names(names: Names, numbering: Numbering, arrays: Arrays) -> None:
-    """Fill the names and the index of a store."""
+def write_names(names: Names, line_numbers: Ints, arrays: Arrays) -> None:
+    """Fill the names of a store."""
     node, byte = 0, 0
-    for start, numbers in chunks(numbering.numbers):
+    for start, numbers in chunks(line_numbers):
         firsts = np.diff(np.maximum.accumulate(np.append(node - 1, numbers))) > 0
         offsets = names.offsets[start : start + len(numbers) + 1]
         lengths = np.diff(offsets)
@@ -143,9 +143,36 @@ def write_names(names: Names, numbering: Numbering, arrays: Arrays) -> None:
         text = names.text[offsets[0] : offsets[-1]][np.repeat(firsts, lengths)]
         arrays["names"][byte : byte + len(text)] = text
         node, byte = node + len(ends), byte + len(text)
-    for start, lines in chunks(numbering.lines):
-        arrays["hashes"][start : start + len(lines)] = numbering.hashes[start : start + len(lines)]
-        arrays["hash_order"][start : start + len(lines)] = numbering.numbers[lines]
+
+
+def write_indexes(arrays: Arrays, scratch: Scratch, release: Callable[[], None]) -> None:
+    """Fill both indexes of a store from its names; `release` lets go of the pages of `arrays`."""
+    exact, identifiers = scratch.column("<u8"), scratch.column("<u8")
+    for names in _name_batches(arrays):
+        exact.append(_hashes(names))
+        identifiers.append(_hashes(map(identifier_form, names)))
+        release()
+    for column, hashes, order in (
+        (exact, "hashes", "hash_order"),
+        (identifiers, "identifier_hashes", "identifier_order"),
+    ):
+        start = 0
+        for found, nodes in _sorted_buckets(column.array()):
+            stop = start + len(nodes)
+            arrays[hashes][start:stop], arrays[order][start:stop] = found, nodes
+            start = stop
+            release()
+
+
+def _name_batches(arrays: Arrays) -> Iterator[list[bytes]]:
+    for start in range(0, len(arrays["hashes"]), BATCH):
+        offsets = arrays["name_offsets"][start : start + BATCH + 1].tolist()
+        text = arrays["names"][offsets[0] : offsets[-1]].tobytes()
+        yield [text[begin - offsets[0] : end - offsets[0]] for begin, end in pairwise(offsets)]
+
+
+def _hashes(names: Iterable[bytes]) -> Hashes:
+    return np.fromiter(map(name_hash, names), np.uint64)
 
 
 def chunks(array: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:

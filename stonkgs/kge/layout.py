@@ -17,16 +17,18 @@ from numpy.typing import NDArray
 from stonkgs.errors import UserError
 
 FORMAT = "stonkgs-kge"
-VERSION = 1
+VERSION = 2
 
-#: dataset -> dtype, for N nodes of D floats with walks of L nodes and names of B bytes in all
+#: dataset -> the dtypes it may have, for N nodes of D floats with walks of L nodes and names of B bytes in all
 DTYPES = {
-    "vectors": "<f4",  # [N, D]
-    "walks": "<i4",  # [N, L], node numbers; -1 where a node has no walk
-    "names": "|u1",  # [B], UTF-8, one after the other
-    "name_offsets": "<i8",  # [N + 1], where in `names` each begins
-    "hashes": "<u8",  # [N], sorted
-    "hash_order": "<i4",  # [N], the node of each hash
+    "vectors": ("<f4", "<f2"),  # [N, D]
+    "walks": ("<i4",),  # [N, L], node numbers; -1 where a node has no walk
+    "names": ("|u1",),  # [B], UTF-8, one after the other
+    "name_offsets": ("<i8",),  # [N + 1], where in `names` each begins
+    "hashes": ("<u8",),  # [N], of the names, sorted
+    "hash_order": ("<i4",),  # [N], the node of each hash
+    "identifier_hashes": ("<u8",),  # [N], of the names' identifier forms, sorted
+    "identifier_order": ("<i4",),  # [N], the node of each hash
 }
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -41,11 +43,13 @@ def shapes(*, nodes: int, dimension: int, walk_length: int, name_bytes: int) -> 
         "name_offsets": (nodes + 1,),
         "hashes": (nodes,),
         "hash_order": (nodes,),
+        "identifier_hashes": (nodes,),
+        "identifier_order": (nodes,),
     }
 
 
 def name_hash(name: bytes) -> int:
-    """The 64-bit hash that the index is sorted by."""
+    """The 64-bit hash that the indexes are sorted by."""
     return int.from_bytes(blake2b(name, digest_size=8).digest(), "little")
 
 
@@ -56,6 +60,14 @@ class Header(NamedTuple):
     digest: str
     origin: str
     size: int
+
+
+class Place(NamedTuple):
+    """Where in the file a dataset lies, and what its bytes are."""
+
+    offset: int
+    shape: tuple[int, ...]
+    dtype: str
 
 
 def damaged(path: str, what: str) -> UserError:
@@ -76,8 +88,7 @@ def open_store(path: str) -> tuple[Header, Arrays]:
     HDF5 reads where the data lie and is closed again: its handles give wrong data after a fork. Both look through one
     file descriptor, so that a store replaced meanwhile cannot mix with this one.
     """
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such file; a KGE store is made by 'stonkgs kge build'")
+    _check_regular(path)
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -89,8 +100,16 @@ def open_store(path: str) -> tuple[Header, Arrays]:
     except (RuntimeError, ValueError, KeyError, TypeError, MemoryError, OverflowError) as error:  # from inside HDF5
         raise damaged(path, reason(error)) from error
     return header, {
-        name: np.ndarray(shape, DTYPES[name], buffer=mapped, offset=offset) for name, (offset, shape) in places.items()
+        name: np.ndarray(place.shape, place.dtype, buffer=mapped, offset=place.offset) for name, place in places.items()
     }
+
+
+def _check_regular(path: str) -> None:
+    if not Path(path).exists():
+        raise UserError(f"{path}: no such file; a KGE store is made by 'stonkgs kge build'")
+    if not Path(path).is_file():
+        kind = "a directory; name the KGE store in it" if Path(path).is_dir() else "no regular file; copy it to one"
+        raise UserError(f"{path}: is {kind}")
 
 
 def _open_hdf5(path: str, file: Any) -> Any:
@@ -108,13 +127,12 @@ class Inspection:
     def __init__(self, path: str, file: Any, size: int) -> None:
         self.path, self.file, self.size = path, file, size
 
-    def result(self) -> tuple[Header, dict[str, tuple[int, tuple[int, ...]]]]:
-        """The header, and offset and shape of each dataset."""
+    def result(self) -> tuple[Header, dict[str, Place]]:
+        """The header, and where each dataset lies."""
         header = self.header()
         datasets = {name: self.dataset(name) for name in DTYPES}
-        found = {name: tuple(dataset.shape) for name, dataset in datasets.items()}
-        self.check_shapes(found)
-        return header, {name: (self.offset(name, dataset), found[name]) for name, dataset in datasets.items()}
+        self.check_shapes({name: tuple(dataset.shape) for name, dataset in datasets.items()})
+        return header, {name: self.place(name, dataset) for name, dataset in datasets.items()}
 
     def header(self) -> Header:
         if self.attribute("format") != FORMAT:
@@ -142,7 +160,7 @@ class Inspection:
         return value.decode(errors="replace") if text else int(value)
 
     def dataset(self, name: str) -> Any:
-        """A dataset that lies in this file in one piece, in the format's dtype."""
+        """A dataset that lies in this file in one piece."""
         key = name.encode()
         if not self.file.id.links.exists(key):
             raise UserError(f"{self.path}: the KGE store lacks the dataset '{name}'; rebuild it")
@@ -157,10 +175,6 @@ class Inspection:
         # The layout comes before all else: asking a virtual dataset for its shape may open other files.
         if problem := _layout_problem(dataset.get_create_plist()):
             raise UserError(f"{self.path}: dataset '{name}' {problem}; {self.repack()}")
-        if not dataset.get_type().equal(h5py.h5t.py_create(np.dtype(DTYPES[name]))):
-            raise UserError(
-                f"{self.path}: dataset '{name}' is {dataset.dtype.str}, not plain {DTYPES[name]}; rebuild the KGE store"
-            )
         return dataset
 
     def check_shapes(self, found: dict[str, tuple[int, ...]]) -> None:
@@ -179,15 +193,27 @@ class Inspection:
             if self.attribute(name) != size:
                 raise damaged(self.path, f"its attribute '{name}' is {self.attribute(name)}, its data say {size}")
 
-    def offset(self, name: str, dataset: Any) -> int:
-        """Where in the file a dataset begins; UserError where it does not lie in the file as a whole."""
-        needed = prod(dataset.shape) * np.dtype(DTYPES[name]).itemsize
+    def place(self, name: str, dataset: Any) -> Place:
+        """Where in the file a dataset lies; UserError where it does not as a whole, or has another dtype."""
+        dtype = self.dtype(name, dataset)
+        needed = prod(dataset.shape) * np.dtype(dtype).itemsize
         offset = dataset.get_offset()
         if offset is None and needed:
             raise UserError(f"{self.path}: dataset '{name}' was never written; rebuild the KGE store")
         if (offset or 0) + needed > self.size:
             raise damaged(self.path, f"'{name}' should have {needed} bytes, and the file ends before")
-        return offset or 0
+        return Place(offset or 0, tuple(dataset.shape), dtype)
+
+    def dtype(self, name: str, dataset: Any) -> str:
+        """The one of the format's dtypes that a dataset has."""
+        kind = dataset.get_type()
+        for dtype in DTYPES[name]:
+            if kind.equal(h5py.h5t.py_create(np.dtype(dtype))):
+                return dtype
+        raise UserError(
+            f"{self.path}: dataset '{name}' is {dataset.dtype.str}, not plain {' or '.join(DTYPES[name])}; "
+            "rebuild the KGE store"
+        )
 
     def repack(self) -> str:
         return f"it must lie in the file in one piece: h5repack -l CONTI -f NONE {shlex.quote(self.path)} new.h5"

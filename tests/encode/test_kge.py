@@ -7,8 +7,10 @@ import os
 import pickle
 import shutil
 import sys
+import tracemalloc
 import weakref
 from collections.abc import Callable
+from functools import _lru_cache_wrapper
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 from stonkgs.encode.kge import KgeStore
 from stonkgs.errors import UserError
 from stonkgs.kge.build import build
+from stonkgs.kge.layout import name_hash
 
 NAMES = ['p(HGNC:1 ! A, var("p.V6E"))', "NA", "", "µ ! naïve 蛋白", "trailing ", '"', "nan"]
 VECTORS = np.random.default_rng(0).standard_normal((len(NAMES), 5)).astype(np.float32)
@@ -28,14 +31,17 @@ WALKS = {0: [0, 1, 2], 1: [6, 6, 6], 2: [2, 2, 2], 3: [5, 4, 3], 6: [1, 0, 1]}
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("kge")
+    return _build(tmp_path_factory.mktemp("kge"))
+
+
+def _build(folder: Path, *, half: bool = False) -> Path:
     vectors, walks = folder / "v.tsv", folder / "w.tsv"
     lines = ["\t".join([name, *(repr(float(x)) for x in row)]) for name, row in zip(NAMES, VECTORS, strict=True)]
     vectors.write_text("\n".join(lines) + "\n", "utf-8")
     walks.write_text(
         "".join("\t".join(NAMES[n] for n in [node, *walk]) + "\n" for node, walk in WALKS.items()), "utf-8"
     )
-    build(vectors=str(vectors), walks=str(walks), output=str(folder / "kge.h5"))
+    build(vectors=str(vectors), walks=str(walks), output=str(folder / "kge.h5"), half=half)
     return folder / "kge.h5"
 
 
@@ -58,6 +64,34 @@ def test_gives_back_what_went_in(store: KgeStore) -> None:
 def test_a_name_is_found_by_exactly_its_text(store: KgeStore, name: str) -> None:
     assert store.number(name) == -1
     assert store.number(name) == -1, "the cached answer"
+
+
+def test_match_is_kept_and_checked() -> None:
+    for match in (None, "exact", "identifier"):
+        store = KgeStore(path="/nowhere", match=match)
+        assert store.match == pickle.loads(pickle.dumps(store)).match == match
+    assert KgeStore(path="/nowhere").match is None
+    for wrong in ("fuzzy", "", "Exact", True):
+        with pytest.raises(UserError, match=f"kge.match={wrong}: .*; it is exact, identifier, or null for what"):
+            KgeStore(path="/nowhere", match=wrong)  # type: ignore[arg-type]
+
+
+def test_half_precision(tmp_path: Path) -> None:
+    store = KgeStore(path=str(_build(tmp_path, half=True)))
+    expected = VECTORS.astype(np.float16)
+    assert store.vectors.dtype == np.float16
+    gathered = store.gather(np.array([6, 0]))
+    assert (gathered.dtype, gathered.tolist()) == (np.dtype("<f2"), expected[[6, 0]].tolist())
+    out = np.zeros((1, 5), np.float16)
+    assert store.gather(np.array([3]), out=out) is out
+    assert out.tolist() == expected[[3]].tolist()
+    assert store.gather(np.array([], np.int64)).dtype == np.float16
+    assert [store.number(name) for name in NAMES] == list(range(7))
+
+
+def test_gather_converts_nothing_by_the_way(store: KgeStore) -> None:
+    with pytest.raises(TypeError, match="gather into float16, where the store has float32"):
+        store.gather(np.array([0]), out=np.zeros((1, 5), np.float16))
 
 
 def test_the_arrays_are_plain_read_only_views(store: KgeStore) -> None:
@@ -91,7 +125,9 @@ def test_the_cache_is_bounded_and_dies_with_its_store(good: Path) -> None:
     store = KgeStore(path=str(good))
     for number in range(20_000):
         store.number(f"unknown {number}")
-    assert store._number.cache_info().currsize == 16_384  # type: ignore[attr-defined]
+        store.identified(f"unknown {number}")
+    caches = [found for found in gc.get_objects() if isinstance(found, _lru_cache_wrapper)]
+    assert sum(cache.cache_info().currsize == 16_384 for cache in caches) >= 2
     alive = weakref.ref(store)
     gc.disable()
     try:
@@ -101,24 +137,17 @@ def test_the_cache_is_bounded_and_dies_with_its_store(good: Path) -> None:
         gc.enable()
 
 
-def test_names_that_share_a_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stonkgs.encode.kge.name_hash", _four_bits)
-    monkeypatch.setattr("stonkgs.kge.build.name_hash", _four_bits)
-    names = [f"node {number}" for number in range(200)]
-    lines = [*names, "node 7", "node 3", "node 7"]
-    (tmp_path / "v.tsv").write_text("".join(f"{name}\t{line}\n" for line, name in enumerate(lines)))
-    (tmp_path / "w.tsv").write_text("".join(f"{name}\t{name}\n" for name in names))
-    summary = build(vectors=str(tmp_path / "v.tsv"), walks=str(tmp_path / "w.tsv"), output=str(tmp_path / "k.h5"))
-    store = KgeStore(path=str(tmp_path / "k.h5"))
-    assert (summary.nodes, summary.repeated) == (200, 3)
-    assert [store.number(name) for name in names] == list(range(200))
-    assert [store.walk(number)[0] for number in range(200)] == list(range(200))
-    assert store.number("node 200") == -1
-    assert store.vectors[[3, 7, 8], 0].tolist() == [201, 202, 8]
-
-
-def _four_bits(name: bytes) -> int:
-    return sum(name) % 16
+def test_a_long_name_is_not_remembered(store: KgeStore) -> None:
+    """Memory must not follow the input: sixteen thousand names of a megabyte would be sixteen gigabytes."""
+    store.number("A")
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            store.number(f"{number}" + 100_000 * "x")
+            store.identified(f"{number}" + 100_000 * "x ! ")
+        assert tracemalloc.get_traced_memory()[0] < 2_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_only_the_path_is_pickled(store: KgeStore) -> None:
@@ -160,6 +189,13 @@ def test_nothing_is_opened_by_the_constructor() -> None:
         ("names", 0, 0xFF, lambda store: store.name(0)),
         ("hash_order", slice(None), -1, lambda store: store.number("NA")),
         ("hash_order", slice(None), 7, lambda store: store.number("NA")),
+        ("hash_order", slice(None), 0, lambda store: store.number("NA")),
+        ("hashes", slice(None), name_hash(b"x"), lambda store: store.number("x")),
+        ("identifier_order", slice(None), -1, lambda store: store.identified("NA")),
+        ("identifier_order", slice(None), 7, lambda store: store.identified("NA")),
+        ("identifier_order", slice(None), 0, lambda store: store.identified("NA")),
+        ("identifier_hashes", slice(None), name_hash(b"x"), lambda store: store.identified("x")),
+        ("name_offsets", 0, 2**60, lambda store: store.identified(NAMES[0])),
     ],
 )
 def test_damage_that_shows_where_it_is_used(

@@ -5,7 +5,7 @@ import math
 import random
 import resource
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,21 +22,13 @@ V = b"A\t1\t2\nB\t3\t4\nC\t5\t6\n"
 W = b"B\tA\tB\tC\nA\tA\tA\tA\n"
 
 
-def make(folder: Path, vectors: bytes = V, walks: bytes = W, *, overwrite: bool = False) -> Summary:
-    (folder / "v.tsv").write_bytes(vectors)
-    (folder / "w.tsv").write_bytes(walks)
-    return build(
-        vectors=str(folder / "v.tsv"), walks=str(folder / "w.tsv"), output=str(folder / "k.h5"), overwrite=overwrite
-    )
+Make = Callable[..., Summary]
+Opened = Callable[[], KgeStore]
 
 
-def opened(folder: Path) -> KgeStore:
-    return KgeStore(path=str(folder / "k.h5"))
-
-
-def test_round_trip(tmp_path: Path) -> None:
-    summary = make(tmp_path)
-    store = opened(tmp_path)
+def test_round_trip(make: Make, opened: Opened, tmp_path: Path) -> None:
+    summary = make(V, W)
+    store = opened()
     assert store.vectors.tolist() == [[1, 2], [3, 4], [5, 6]]
     assert store.walks.tolist() == [[0, 0, 0], [0, 1, 2], [-1, -1, -1]]
     assert [store.name(number) for number in range(3)] == ["A", "B", "C"]
@@ -48,7 +40,7 @@ def test_round_trip(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["k.h5", "v.tsv", "w.tsv"]
 
 
-def test_the_digest_tells_stores_apart(tmp_path: Path) -> None:
+def test_the_digest_tells_stores_apart(make: Make) -> None:
     graphs = [
         (V, W),
         (V.replace(b"6", b"7"), W),
@@ -57,12 +49,37 @@ def test_the_digest_tells_stores_apart(tmp_path: Path) -> None:
         (b"AB\t1\nC\t2\n", b"C\tC\n"),
         (b"A\t1\nBC\t2\n", b"BC\tBC\n"),
     ]
-    assert len({make(tmp_path, *graph, overwrite=True).digest for graph in graphs}) == len(graphs)
+    assert len({make(*graph, overwrite=True).digest for graph in graphs}) == len(graphs)
 
 
-def test_repeated_names_keep_the_first_place_and_the_last_value(tmp_path: Path) -> None:
-    summary = make(tmp_path, b"A\t1\nB\t2\nA\t3\nC\t4\nB\t5\nB\t6\nD\t7\n", b"A\tA\nD\tA\nA\tC\nD\tB\n")
-    store = opened(tmp_path)
+def test_the_digest_is_what_it_was(make: Make) -> None:
+    """Models name their store by it: it does not change with the version, because the indexes follow from the names."""
+    assert make(V, W).digest == "ce9b68ebd515764259492632feacc9462092b6ab9606c8afd95b783d9df8321d"
+
+
+def test_half_precision(make: Make, opened: Opened, tmp_path: Path) -> None:
+    values = [0.1, -65504, 65519, 1e-8, 2049, 6e-8]
+    vectors = "\t".join(["A", *map(str, values)]).encode()
+    full, summary = make(vectors, b"A\tA"), make(vectors, b"A\tA", half=True, overwrite=True)
+    store = opened()
+    assert store.vectors.tolist() == [np.array(values).astype(np.float16).tolist()]
+    assert store.vectors.tolist()[0][1:4] == [-65504, 65504, 0]
+    assert store.vectors.dtype == "<f2"
+    assert summary.digest == store.digest != full.digest
+    assert "1 nodes of 6 half-precision floats" in str(summary)
+    with h5py.File(tmp_path / "k.h5") as file:
+        assert file["vectors"].dtype == "<f2"
+
+
+def test_half_precision_takes_half_the_room(make: Make) -> None:
+    vectors = b"".join(b"%d" % node + b"\t1.5" * 1000 + b"\n" for node in range(50))
+    full, half = make(vectors, b"1\t2\n"), make(vectors, b"1\t2\n", half=True, overwrite=True)
+    assert full.size - half.size == pytest.approx(50 * 1000 * 2, abs=4096)
+
+
+def test_repeated_names_keep_the_first_place_and_the_last_value(make: Make, opened: Opened) -> None:
+    summary = make(b"A\t1\nB\t2\nA\t3\nC\t4\nB\t5\nB\t6\nD\t7\n", b"A\tA\nD\tA\nA\tC\nD\tB\n")
+    store = opened()
     assert summary.repeated == 3
     assert [store.name(number) for number in range(4)] == ["A", "B", "C", "D"]
     assert store.vectors[:, 0].tolist() == [3, 6, 4, 7]
@@ -71,61 +88,65 @@ def test_repeated_names_keep_the_first_place_and_the_last_value(tmp_path: Path) 
 
 @pytest.mark.parametrize(("block", "chunk"), [(1, 1), (50, 7), (300, 64), (1 << 20, 1 << 20)])
 def test_where_the_pieces_are_cut_does_not_show(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, chunk: int
+    make: Make, opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, chunk: int
 ) -> None:
     """Blocks of text, chunks of arrays, and buckets of the sort, against a plain reading of the same lines."""
     monkeypatch.setattr("stonkgs.kge.rows.BLOCK", block)
     monkeypatch.setattr("stonkgs.kge.index.CHUNK", chunk)
+    monkeypatch.setattr("stonkgs.kge.index.BATCH", chunk)
     monkeypatch.setattr("stonkgs.kge.create.CHUNK", chunk)
     shuffled = random.Random(0)
-    lines = [(f"node {shuffled.randrange(60)}", shuffled.random()) for _ in range(150)]
+    lines = [(f"p(X:{shuffled.randrange(60)} ! {shuffled.choice('AB')})", shuffled.random()) for _ in range(150)]
     last = dict(lines)
     walks = {name: shuffled.choices(list(last), k=3) for name in shuffled.sample(list(last), 20)}
     summary = make(
-        tmp_path,
         "".join(f"{name}\t{value!r}\n" for name, value in lines).encode(),
         "".join("\t".join([name, *walk]) + "\n" for name, walk in walks.items()).encode(),
     )
-    store = opened(tmp_path)
+    store = opened()
     assert [store.name(number) for number in range(store.nodes)] == list(last)
     np.testing.assert_array_equal(store.vectors[:, 0], np.array(list(last.values()), np.float32))
     assert [store.number(name) for name in last] == list(range(len(last)))
+    for key in range(60):
+        same = [number for number, name in enumerate(last) if name.startswith(f"p(X:{key} ")]
+        assert store.identified(f"p(X:{key})") == (same[0] if len(same) == 1 else -1)
     for number, name in enumerate(last):
         assert [store.name(node) for node in store.walk(number) if node >= 0] == walks.get(name, [])
     assert (summary.repeated, summary.without_walk) == (len(lines) - len(last), len(last) - len(walks))
 
 
-def test_the_file_is_what_the_format_says(tmp_path: Path) -> None:
-    make(tmp_path)
+def test_the_file_is_what_the_format_says(make: Make, tmp_path: Path) -> None:
+    make(V, W)
     with h5py.File(tmp_path / "k.h5") as file:
         assert set(file) == set(DTYPES)
         for name, dataset in file.items():
-            assert (dataset.dtype.str, dataset.chunks) == (DTYPES[name], None)
+            assert (dataset.dtype.str, dataset.chunks) == (DTYPES[name][0], None)
             assert dataset.id.get_offset() % 4096 == 0
         attributes = dict(file.attrs)
-        assert (file["hashes"][1:] >= file["hashes"][:-1]).all()
+        for name in ("hashes", "identifier_hashes"):
+            assert (file[name][1:] >= file[name][:-1]).all()
     origin = json.loads(attributes.pop("origin").decode())
     assert origin["vectors"] == {"name": "v.tsv", "bytes": len(V)}
     assert origin["walks"] == {"name": "w.tsv", "bytes": len(W)}
     digest = attributes.pop("digest")
-    assert attributes == {"format": b"stonkgs-kge", "version": 1, "dimension": 2, "walk_length": 3, "nodes": 3}
+    assert attributes == {"format": b"stonkgs-kge", "version": 2, "dimension": 2, "walk_length": 3, "nodes": 3}
     assert len(digest) == 64
 
 
-def test_an_output_is_replaced_only_on_demand(tmp_path: Path) -> None:
-    before = make(tmp_path).digest
+def test_an_output_is_replaced_only_on_demand(make: Make, opened: Opened) -> None:
+    before = make(V, W).digest
     with pytest.raises(UserError, match=r"k\.h5: exists; .*--overwrite"):
-        make(tmp_path, V + b"D\t7\t8\n")
-    assert opened(tmp_path).digest == before
+        make(V + b"D\t7\t8\n", W)
+    assert opened().digest == before
     with pytest.raises(UserError, match="line 4"):
-        make(tmp_path, V + b"D\t7\n", overwrite=True)
-    assert opened(tmp_path).digest == before, "a build that fails leaves the old store"
-    assert make(tmp_path, V + b"D\t7\t8\n", overwrite=True).nodes == 4
-    assert opened(tmp_path).nodes == 4
+        make(V + b"D\t7\n", W, overwrite=True)
+    assert opened().digest == before, "a build that fails leaves the old store"
+    assert make(V + b"D\t7\t8\n", W, overwrite=True).nodes == 4
+    assert opened().nodes == 4
 
 
-def test_an_output_that_cannot_be(tmp_path: Path) -> None:
-    make(tmp_path)
+def test_an_output_that_cannot_be(make: Make, tmp_path: Path) -> None:
+    make(V, W)
     vectors, walks = str(tmp_path / "v.tsv"), str(tmp_path / "w.tsv")
     cases = {
         "missing/k.h5": r"missing/k\.h5: cannot be written \(No such file or directory\); name a folder that exists",
@@ -167,7 +188,13 @@ def test_a_full_disk(tmp_path: Path, size: int) -> None:
 
 def test_memory_does_not_grow_with_the_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight times the nodes, the same peak of Python and numpy memory."""
-    sizes = {"rows.BLOCK": 16_384, "index.CHUNK": 1024, "create.CHUNK": 1024, "build.CACHED_NAMES": 512}
+    sizes = {
+        "rows.BLOCK": 16_384,
+        "index.CHUNK": 1024,
+        "index.BATCH": 256,
+        "create.CHUNK": 1024,
+        "build.CACHED_NAMES": 512,
+    }
     for name, size in sizes.items():
         monkeypatch.setattr(f"stonkgs.kge.{name}", size)
     _peak(tmp_path, 100)  # what is imported and cached once
@@ -176,8 +203,8 @@ def test_memory_does_not_grow_with_the_graph(tmp_path: Path, monkeypatch: pytest
 
 
 def _peak(folder: Path, nodes: int) -> int:
-    vectors = "".join(f"node number {n:06}\t{n}\t1\n" for n in range(nodes)).encode()
-    walks = "".join(f"node number {n:06}\tnode number {(7 * n) % nodes:06}\n" for n in range(nodes)).encode()
+    vectors = "".join(f"p(X:{n:06} ! node)\t{n}\t1\n" for n in range(nodes)).encode()
+    walks = "".join(f"p(X:{n:06} ! node)\tp(X:{(7 * n) % nodes:06} ! node)\n" for n in range(nodes)).encode()
     (folder / "v.tsv").write_bytes(vectors)
     (folder / "w.tsv").write_bytes(walks)
     del vectors, walks
@@ -190,11 +217,11 @@ def _peak(folder: Path, nodes: int) -> int:
 
 
 @pytest.mark.parametrize("graph", ["upstream"])
-def test_the_first_implementations_graph(golden: Path, tmp_path: Path, graph: str) -> None:
+def test_the_first_implementations_graph(opened: Opened, golden: Path, tmp_path: Path, graph: str) -> None:
     """Against the simplest reading of the recorded files."""
     files = {name: str(golden / graph / f"{name}.tsv") for name in ("kge", "walks")}
     build(vectors=files["kge"], walks=files["walks"], output=str(tmp_path / "k.h5"))
-    store = opened(tmp_path)
+    store = opened()
     vectors, walks = _table(files["kge"]), _table(files["walks"])
     numbers = {name: number for number, name in enumerate(vectors)}
     assert [store.name(number) for number in range(store.nodes)] == list(vectors)

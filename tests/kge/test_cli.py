@@ -28,10 +28,27 @@ def test_build_and_info(tmp_path: Path, inputs: list[str], capsys: pytest.Captur
     assert "1 nodes without a walk, 0 repeated lines" in built
     assert main(["info", store]) == 0
     shown = capsys.readouterr().out
-    for line in (f"store        {store}", "nodes        2", "dimension    2", "walk length  3", "  A", "  B"):
-        assert line in shown.splitlines()
+    for line in (f"store {store}", "nodes 2", "dimension 2", "precision float32", "walk length 3", "A", "B"):
+        assert line in [" ".join(shown_line.split()) for shown_line in shown.splitlines()]
+    assert "without walk  1 nodes" in shown
+    assert "identifiers   0 are of several nodes" in shown
     assert "v.tsv" in shown
     assert built.split()[-1] in shown, "the digest"
+
+
+def test_half_precision_and_shared_identifiers(
+    tmp_path: Path, inputs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["p(X:1 ! A)", "p(X:1 ! B)", "p(X:1)", "p(X:2)", "p(X:3 ! C)", 'p(X:3 ! "C")']
+    (tmp_path / "v.tsv").write_text("".join(f"{name}\t1\n" for name in names))
+    (tmp_path / "w.tsv").write_text("".join(f"{name}\t{name}\n" for name in names[:2]))
+    main(["build", *inputs, "--output", str(tmp_path / "k.h5"), "--half"])
+    assert "6 nodes of 1 half-precision floats" in capsys.readouterr().out
+    main(["info", str(tmp_path / "k.h5")])
+    shown = capsys.readouterr().out
+    assert "precision     float16\n" in shown
+    assert "without walk  4 nodes\n" in shown
+    assert "identifiers   2 are of several nodes" in shown
 
 
 def test_overwrite(tmp_path: Path, inputs: list[str]) -> None:

@@ -13,18 +13,7 @@ from numpy.typing import NDArray
 
 from stonkgs.encode.kge import KgeStore
 from stonkgs.errors import UserError
-from stonkgs.kge.build import build
 from stonkgs.kge.layout import DTYPES, Inspection
-
-
-@pytest.fixture(scope="module")
-def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Seven nodes of five floats, walks of three nodes."""
-    folder = tmp_path_factory.mktemp("kge")
-    (folder / "v.tsv").write_text("".join(f"node {number}" + f"\t{number}.5" * 5 + "\n" for number in range(7)))
-    (folder / "w.tsv").write_text("".join(f"node {number}" + "\tnode 3" * 3 + "\n" for number in range(6)))
-    build(vectors=str(folder / "v.tsv"), walks=str(folder / "w.tsv"), output=str(folder / "kge.h5"))
-    return folder / "kge.h5"
 
 
 def change(good: Path, path: Path, name: str, make: Callable[[Any, NDArray[Any]], None]) -> KgeStore:
@@ -67,8 +56,8 @@ def nothing(*_: object) -> None:
     """The dataset stays removed."""
 
 
-def half(file: Any, data: NDArray[Any]) -> None:
-    file["vectors"] = data.astype("<f2")
+def other(dtype: str) -> Callable[[Any, NDArray[Any]], object]:
+    return lambda file, data: file.create_dataset("vectors", data=data.astype(dtype))
 
 
 REPACK = "h5repack -l CONTI -f NONE"
@@ -82,8 +71,12 @@ HOSTILE: dict[str, tuple[Callable[[Any, NDArray[Any]], object], str]] = {
     "compact": (compact, f"is compact.*{REPACK}"),
     "a group": (lambda file, _: file.create_group("vectors"), "'vectors' is not a dataset"),
     "missing": (nothing, "lacks the dataset 'vectors'"),
-    "float16": (half, "'vectors' is <f2, not plain <f4"),
-    "big-endian": (lambda file, data: file.create_dataset("vectors", data=data.astype(">f4")), "is >f4, not plain <f4"),
+    "float64": (other("<f8"), "'vectors' is <f8, not plain <f4 or <f2; rebuild"),
+    "whole numbers": (other("<i4"), "'vectors' is <i4, not plain <f4 or <f2"),
+    "big-endian": (other(">f4"), "is >f4, not plain <f4"),
+    "big-endian half": (other(">f2"), "is >f2, not plain <f4"),
+    "complex": (other("<c8"), "is <c8, not plain <f4"),
+    "texts": (other("S4"), "not plain <f4"),
     "never written": (lambda file, data: file.create_dataset("vectors", data.shape, "<f4"), "was never written"),
     "huge": (lambda file, _: file.create_dataset("vectors", (2**50, 5), "<f4"), "'walks' is .* asks for"),
     "no nodes": (lambda file, _: file.create_dataset("vectors", (0, 5), "<f4"), "the KGE store is empty"),
@@ -127,9 +120,11 @@ def test_a_huge_shape_without_its_bytes(good: Path, tmp_path: Path) -> None:
             "name_offsets": (nodes + 1,),
             "hashes": (nodes,),
             "hash_order": (nodes,),
+            "identifier_hashes": (nodes,),
+            "identifier_order": (nodes,),
         }.items():
             del file[name]
-            file.create_dataset(name, shape, DTYPES[name])
+            file.create_dataset(name, shape, DTYPES[name][0])
         file.create_dataset("vectors", (nodes, 5), "<f4")
 
     with pytest.raises(UserError, match="never written"):
@@ -150,9 +145,9 @@ def test_an_address_past_the_end_of_the_file(good: Path, tmp_path: Path) -> None
 def test_the_end_of_the_file_is_not_left_to_hdf5(good: Path) -> None:
     """HDF5 2 sees the address above by itself, and older ones do not."""
     with h5py.File(good) as file:
-        end = file["hash_order"].id.get_offset() + 28
+        end = file["identifier_order"].id.get_offset() + 28  # the last one
         assert Inspection(str(good), file, end).result()
-        with pytest.raises(UserError, match="'hash_order' should have 28 bytes, and the file ends before"):
+        with pytest.raises(UserError, match="'identifier_order' should have 28 bytes, and the file ends before"):
             Inspection(str(good), file, end - 1).result()
 
 
@@ -172,7 +167,11 @@ def test_a_truncated_file(good: Path, tmp_path: Path, share: float) -> None:
         ("format", np.bytes_("pykeen"), "not a KGE store"),
         ("format", np.zeros((50, 50)), "not a KGE store"),
         ("version", None, "version None"),
-        ("version", 2, "version 2 of the KGE store, and this stonkgs reads version 1"),
+        (
+            "version",
+            3,
+            "version 3 of the KGE store, and this stonkgs reads version 2: rebuild it with 'stonkgs kge build'",
+        ),
         ("digest", None, "'digest' is not a SHA-256"),
         ("digest", np.bytes_("\x1b[2J"), "'digest' is not a SHA-256"),
         ("nodes", 8, "'nodes' is 8, its data say 7"),
@@ -189,12 +188,34 @@ def test_attributes(good: Path, tmp_path: Path, attribute: str, value: object, m
         _ = KgeStore(path=str(tmp_path / "bad.h5")).digest
 
 
+def test_a_store_of_the_first_version(good: Path, tmp_path: Path) -> None:
+    """It had no index of identifiers; its version is what is said, not what it lacks."""
+    shutil.copy(good, tmp_path / "old.h5")
+    with h5py.File(tmp_path / "old.h5", "r+") as file:
+        file.attrs["version"] = 1
+        del file["identifier_hashes"], file["identifier_order"]
+    with pytest.raises(
+        UserError, match=r"old\.h5: version 1 of .* reads version 2: rebuild it with 'stonkgs kge build'"
+    ):
+        _ = KgeStore(path=str(tmp_path / "old.h5")).nodes
+
+
 def test_what_is_no_file_or_no_hdf5(tmp_path: Path) -> None:
     (tmp_path / "text.h5").write_text("name\t1\n" * 100)
+    (tmp_path / "empty.h5").touch()
+    (tmp_path / "gone.h5").symlink_to("nowhere")
     os.mkfifo(tmp_path / "pipe")
-    for name, message in {"text.h5": "not an HDF5 file", "pipe": "no such file", ".": "no such file"}.items():
-        with pytest.raises(UserError, match=message):
+    for name, message in {
+        "text.h5": "not an HDF5 file; a KGE store is made by 'stonkgs kge build'",
+        "empty.h5": "not an HDF5 file",
+        "pipe": "is no regular file; copy it to one",
+        ".": "is a directory; name the KGE store in it",
+        "missing.h5": "no such file; a KGE store is made by 'stonkgs kge build'",
+        "gone.h5": "no such file",
+    }.items():
+        with pytest.raises(UserError, match=message) as refused:
             _ = KgeStore(path=str(tmp_path / name)).nodes
+        assert str(refused.value).startswith(str(tmp_path / name).removesuffix("/."))
 
 
 @pytest.mark.parametrize("before", [0, 1, 2, 4])
@@ -208,6 +229,7 @@ def test_a_repacked_store_lies_at_any_byte(good: Path, tmp_path: Path, before: i
         new.attrs.update(old.attrs)
     store = KgeStore(path=str(tmp_path / "moved.h5"))
     original = KgeStore(path=str(good))
+    assert [store.identified(f"p(HGNC:{number})") for number in range(7)] == list(range(7))
     assert [store.number(original.name(number)) for number in range(7)] == list(range(7))
     assert [store.name(number) for number in range(7)] == [original.name(number) for number in range(7)]
     np.testing.assert_array_equal(store.gather(np.arange(7)), original.vectors)

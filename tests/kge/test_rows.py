@@ -1,6 +1,7 @@
 """What the text files may look like, and the line that every mistake is named with."""
 
 import gzip
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +15,8 @@ V = b"A\t1\t2\nB\t3\t4\nC\t5\t6\n"
 W = b"B\tA\tB\tC\nA\tA\tA\tA\n"
 
 
-def make(folder: Path, vectors: bytes = V, walks: bytes = W, *, overwrite: bool = False) -> Summary:
-    (folder / "v.tsv").write_bytes(vectors)
-    (folder / "w.tsv").write_bytes(walks)
-    return build(
-        vectors=str(folder / "v.tsv"), walks=str(folder / "w.tsv"), output=str(folder / "k.h5"), overwrite=overwrite
-    )
-
-
-def opened(folder: Path) -> KgeStore:
-    return KgeStore(path=str(folder / "k.h5"))
+Make = Callable[..., Summary]
+Opened = Callable[[], KgeStore]
 
 
 @pytest.mark.parametrize(
@@ -39,12 +32,12 @@ def opened(folder: Path) -> KgeStore:
     ],
     ids=["CRLF", "no final newline", "blank lines", "gzip", "gzip members", "byte order mark", "exponent"],
 )
-def test_spellings_of_the_same_graph(tmp_path: Path, vectors: bytes, walks: bytes) -> None:
-    digest = make(tmp_path).digest
-    assert make(tmp_path, vectors, walks, overwrite=True).digest == digest
+def test_spellings_of_the_same_graph(make: Make, vectors: bytes, walks: bytes) -> None:
+    digest = make(V, W).digest
+    assert make(vectors, walks, overwrite=True).digest == digest
 
 
-def test_names_are_taken_as_they_stand(tmp_path: Path) -> None:
+def test_names_are_taken_as_they_stand(make: Make, opened: Opened) -> None:
     names = [
         '"A',
         'B"',
@@ -64,25 +57,25 @@ def test_names_are_taken_as_they_stand(tmp_path: Path) -> None:
     ]
     vectors = "".join(f"{name}\t{number}\n" for number, name in enumerate(names))
     walks = "".join("\t".join([name, *names]) + "\n" for name in names)
-    make(tmp_path, vectors.encode(), walks.encode())
-    store = opened(tmp_path)
+    make(vectors.encode(), walks.encode())
+    store = opened()
     assert [store.name(number) for number in range(len(names))] == names
     assert [store.number(name) for name in names] == list(range(len(names)))
     assert (store.walks == np.arange(len(names))).all()
 
 
-def test_a_single_node_with_an_empty_name(tmp_path: Path) -> None:
-    make(tmp_path, b"\t1\n", b"\t\t\n")
-    assert opened(tmp_path).number("") == 0
-    assert opened(tmp_path).number("A") == -1
-    assert opened(tmp_path).walks.tolist() == [[0, 0]]
+def test_a_single_node_with_an_empty_name(make: Make, opened: Opened) -> None:
+    make(b"\t1\n", b"\t\t\n")
+    assert opened().number("") == 0
+    assert opened().number("A") == -1
+    assert opened().walks.tolist() == [[0, 0]]
 
 
-def test_floats_are_the_nearest_to_their_text(tmp_path: Path) -> None:
+def test_floats_are_the_nearest_to_their_text(make: Make, opened: Opened) -> None:
     texts = ["0.1", "1e-50", "1e-40", "-3.4028234e38", "16777217", "-0.0", ".5", "5.", "1.17549435e-38"]
-    make(tmp_path, "\t".join(["A", *texts]).encode(), b"A\tA")
+    make("\t".join(["A", *texts]).encode(), b"A\tA")
     expected = np.array([float(text) for text in texts]).astype(np.float32)
-    assert opened(tmp_path).vectors[0].tobytes() == expected.tobytes()
+    assert opened().vectors[0].tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize(
@@ -99,6 +92,13 @@ def test_floats_are_the_nearest_to_their_text(tmp_path: Path) -> None:
         (V.replace(b"5", b"nan"), W, r"v\.tsv, line 3: 'nan' is not a finite"),
         (V.replace(b"5", b"-inf"), W, r"v\.tsv, line 3: '-inf' is not a finite"),
         (V.replace(b"5", b"1e39"), W, r"v\.tsv, line 3: '1e39' is not a finite float32"),
+        (V.replace(b"5", b"1,5"), W, r"v\.tsv, line 3: '1,5' is not a number; .* or decimal commas"),
+        (V.replace(b"5", b"5\0"), W, r"v\.tsv, line 3: '5\\x00' is not a number"),
+        (V.replace(b"B", b"B\0"), W, r"v\.tsv, line 2: the name 'B\\x00' has a NUL byte; mend it, or .*iconv"),
+        (V, W + b"\0\tA\tB\tC\n", r"w\.tsv, line 3: the name '\\x00' has a NUL byte"),
+        (V, W + b"C\tA\tB\tC\0\n", r"w\.tsv, line 3: the walk visits a node without a vector, 'C\\x00'"),
+        (V.decode().encode("utf-16-le"), W, r"v\.tsv, line 1: the name 'A\\x00' has a NUL byte; .*iconv -f UTF-16 "),
+        (V.decode().encode("utf-16"), W, r"v\.tsv, line 1: the name '.*A.x00' has a NUL byte; .*iconv -f UTF-16 "),
         (V.replace(b"B", b"\xe4"), W, r"v\.tsv, line 2: the name '\\\\xe4' is not UTF-8; .*iconv"),
         (b"", W, r"v\.tsv: no rows"),
         (b"\n\r\n", W, r"v\.tsv: no rows"),
@@ -117,17 +117,34 @@ def test_floats_are_the_nearest_to_their_text(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("block", [1, 1 << 20])
 def test_mistakes_name_their_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vectors: bytes, walks: bytes, message: str, block: int
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vectors: bytes, walks: bytes, message: str, block: int
 ) -> None:
     monkeypatch.setattr("stonkgs.kge.rows.BLOCK", block)
     with pytest.raises(UserError, match=message) as refused:
-        make(tmp_path, vectors, walks)
+        make(vectors, walks)
     assert "\n" not in str(refused.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["v.tsv", "w.tsv"], "nothing is left behind"
 
 
+@pytest.mark.parametrize("value", [b"65520", b"-65520", b"1e30"])
+def test_what_half_precision_cannot_hold_names_its_line(make: Make, tmp_path: Path, value: bytes) -> None:
+    vectors = V.replace(b"5", value)
+    with pytest.raises(UserError, match=rf"v\.tsv, line 3: '{value.decode()}' is too large for float16; .*--half"):
+        make(vectors, W, half=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["v.tsv", "w.tsv"], "nothing is left behind"
+    make(vectors, W)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [(b"nan", "is not a finite"), (b"1e39", "is not a finite"), (b"x", "no")]
+)
+def test_what_no_precision_holds(make: Make, value: bytes, message: str) -> None:
+    with pytest.raises(UserError, match=rf"v\.tsv, line 3: '{value.decode()}' .*{message}"):
+        make(V.replace(b"5", value), W, half=True)
+
+
 def test_inputs_that_are_no_files(tmp_path: Path) -> None:
     (tmp_path / "w.tsv").write_bytes(W)
-    for name in ("missing.tsv", "."):
-        with pytest.raises(UserError, match="no such file"):
+    for name, message in {"missing.tsv": "no such file", ".": "is a directory; name the file in it"}.items():
+        with pytest.raises(UserError, match=message):
             build(vectors=str(tmp_path / name), walks=str(tmp_path / "w.tsv"), output=str(tmp_path / "k.h5"))
