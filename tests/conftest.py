@@ -4,6 +4,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+# Before torch is imported: see there.
+import stonkgs.cli  # noqa: F401  # isort: skip
 import numpy as np
 import pytest
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import LABELS, NODES, ROOT, WALK_LENGTH, write_lines
+from conftest import NODES, ROOT, WALK_LENGTH, write_lines
 from synthetic import as_published, write_model
 
 from stonkgs.cli import main
@@ -28,44 +28,52 @@ TORCH = "torch==2.13.0\n"
 
 @pytest.fixture
 def user(tmp_path: Path, kge_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the files that the README speaks of."""
+    """A folder with the files that the README speaks of, beside a checkout's datasets."""
     for name, kept in (("embeddings", "vectors"), ("random_walks", "walks")):
         shutil.copy(kge_path.parent / f"{kept}.tsv", tmp_path / f"{name}_best_model.tsv")
-    shutil.copy(kge_path, tmp_path / "kge.h5")
     model = write_model(
-        tmp_path / "model", hidden=16, layers=2, text_length=12, walk_length=WALK_LENGTH, max_position_embeddings=24
+        tmp_path / "ours", hidden=16, layers=2, text_length=12, walk_length=WALK_LENGTH, max_position_embeddings=24
     )
     as_published(model, tmp_path / "correct_binary", nodes=len(NODES))
     (tmp_path / "vocabulary").rename(tmp_path / "biobert-v1.1")
     write_lines(tmp_path / "statements.tsv", [["source", "target", "evidence"], [NODES[0], "NA", "HIF1A"]])
     (tmp_path / "nightly").mkdir()
-    row = {"source": NODES[0], "target": "NA", "sentence": "HIF1A"}
+    row = {"source": NODES[0], "target": "NA", "sentence": "HIF1A", "id": 1}
     (tmp_path / "nightly" / "1.jsonl.gz").write_bytes(gzip.compress(json.dumps(row).encode()))
+    (tmp_path / "datasets").symlink_to(ROOT / "datasets")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
+def run(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line of the README: ours in this process, the shell's in a shell."""
+    program, *arguments = shlex.split(command)
+    if program == "stonkgs":
+        assert main(arguments) == 0, capsys.readouterr().err
+    else:
+        subprocess.run(["bash", "-c", command], check=True)
+
+
 def test_the_readme_shows_something() -> None:
     assert len(SETUP) == 1
-    assert len(TASKS) >= 3
-    assert len(PYTHON) >= 1
+    assert len(TASKS) >= 8
+    assert len(PYTHON) >= 2
 
 
-@pytest.mark.parametrize("command", TASKS)
-def test_a_command(command: str, user: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    program, *arguments = shlex.split(command)
-    assert program == "stonkgs"
-    if arguments[:2] == ["kge", "build"]:  # the others need what it makes
-        (user / "kge.h5").unlink()
-    assert main(arguments) == 0, capsys.readouterr().err
-    if arguments[0] == "predict":
-        assert list(user.rglob("_SUCCESS"))
+def test_all_of_it_from_top_to_bottom(user: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The commands in their order, each with what those before it have made."""
+    for command in TASKS:
+        run(command, capsys)
+    found = {path.parent.name for path in user.rglob("_SUCCESS")}
+    assert found == {"mine", "1", "results"}
+    assert "nothing was written" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("code", PYTHON)
 def test_python(code: str, user: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(next(command for command in TASKS if command.startswith("printf")), capsys)
     exec(compile(code, "README.md", "exec"), {})
-    assert "tensor([[" in capsys.readouterr().out
+    assert "correct" in capsys.readouterr().out
 
 
 def test_ci_runs_the_test_command() -> None:
@@ -75,32 +83,32 @@ def test_ci_runs_the_test_command() -> None:
 
 
 @pytest.mark.process
-def test_setup_and_a_wheel_from_another_directory(user: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The README's set-up line in a clean clone; then a wheel, alone in the same environment, in the user's folder."""
-    folder = tmp_path_factory.mktemp("install")
-    (folder / "constraints").write_text(TORCH)
+def test_setup_and_a_wheel_from_another_directory(tmp_path: Path) -> None:
+    """The README's first line in a clean clone; then a wheel, alone in the same environment, anywhere."""
+    (tmp_path / "constraints").write_text(TORCH)
     environment = {key: value for key, value in os.environ.items() if key not in {"PYTHONPATH", "VIRTUAL_ENV"}}
-    environment["PIP_CONSTRAINT"] = str(folder / "constraints")
+    environment["PIP_CONSTRAINT"] = str(tmp_path / "constraints")
 
-    def run(command: str, where: Path) -> str:
+    def shell(command: str, where: Path) -> str:
         done = subprocess.run(
             ["bash", "-c", command], cwd=where, env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    run(f"git clone -q {shlex.quote(str(ROOT))} clone", folder)
+    shell(f"git clone -q {shlex.quote(str(ROOT))} clone", tmp_path)
     setup = SETUP[0].replace("python3", shlex.quote(sys.executable), 1)
-    assert "stonkgs predict: statements in" in run(setup, folder / "clone")
-    pip = f"{folder}/clone/.venv/bin/pip"
-    run(
-        f"{pip} wheel -q --no-deps -w {folder} . && {pip} uninstall -q -y stonkgs && {pip} install -q {folder}/*.whl",
-        folder / "clone",
+    shown = shell(setup, tmp_path / "clone").splitlines()
+    assert shown[-4].split("\t")[:4] == ["id", "source", "target", "evidence"]
+    assert any(line.startswith("predicted") for line in shown)
+    pip = f"{tmp_path}/clone/.venv/bin/pip"
+    shell(
+        f"{pip} wheel -q --no-deps -w {tmp_path} . && {pip} uninstall -q -y stonkgs"
+        f" && {pip} install -q {tmp_path}/*.whl",
+        tmp_path / "clone",
     )
-    shutil.rmtree(folder / "clone" / "stonkgs")
-    summary = run(
-        f"{folder}/clone/.venv/bin/stonkgs predict model.path=model kge.path=kge.h5 source.path=statements.tsv", user
-    )
-    assert "predicted             1" in summary
-    header = (user / "predictions" / "statements" / "predictions.tsv").read_text().split("\n")[0].split("\t")
-    assert header[3:5] == list(LABELS)
+    for name in ("stonkgs", "configs", "datasets", "predictions"):
+        shutil.rmtree(tmp_path / "clone" / name)
+    (tmp_path / "elsewhere").mkdir()
+    summary = shell(f"{tmp_path}/clone/.venv/bin/stonkgs predict writer=parquet", tmp_path / "elsewhere")
+    assert "predictions/statements/predictions.parquet" in summary
