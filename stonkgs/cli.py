@@ -29,8 +29,8 @@ CONFIG_DIR = str(_HERE / "configs" if (_HERE / "configs").is_dir() else _HERE.pa
 DATA_DIR = _HERE / "datasets" if (_HERE / "configs").is_dir() else _HERE.parent / "datasets"
 
 # Torch's threads (libgomp's) wait for each other by spinning, for milliseconds: beside any other busy process a small
-# model ran 10 times slower on two threads than on one. This is 10 microseconds. It is read when torch is imported.
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+# model ran 10 times slower on two threads than on one. This is a microsecond. It is read when torch is imported.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 USAGE = """\
 stonkgs: rate text-mined biomedical statements
