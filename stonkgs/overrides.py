@@ -7,14 +7,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-_CHOICE = re.compile(r"^(\+{0,2}(source|kge|model)(@[\w.]*)?(\.path)?=|--config-|-c[dnp]|\+?experiment=)")
+#: What can be said of a run without saying what is predicted, or by which model.
+_HARMLESS = re.compile(
+    r"(output_dir|plan_only|overwrite|on_error|num_workers|start_method|threads|debug|split\.rows|source\.limit"
+    r"|(batch|writer|trainer)(\.\w+)?)=.*|--cfg|-c|job|--resolve|--multirun|-m",
+    re.DOTALL,
+)
 
 
 def with_example(arguments: Sequence[str]) -> list[str]:
-    """The shipped example, where nothing says what to predict, by which model. Never in part: it rates no one's rows
-    whose model was forgotten.
+    """The shipped example, where nothing says what to predict, or by which model. Never in part, and never where
+    somebody's own configuration may say it: its model shall not rate the rows of one who forgot to name a model.
     """
-    if any(map(_CHOICE.match, arguments)):
+    if not all(map(_HARMLESS.fullmatch, arguments)):
         return list(arguments)
     return [*(f"{group}=example" for group in ("source", "kge", "model")), *arguments]
 
@@ -48,7 +53,10 @@ def explained(text: str, config_dir: str, name: str) -> str:
     text = text.split(" Config search path:", maxsplit=1)[0].removeprefix(f"In {name!r}: ")
     if not (match := re.match(r"Could not override '([^']+)'", text)):
         return text
-    close = difflib.get_close_matches(match[1], _keys(config_dir, name), n=1)
+    keys = _keys(config_dir, name)
+    if match[1] in keys:
+        return f"there is no key {match[1]!r} beside the other choices made here; --cfg job shows which there are"
+    close = difflib.get_close_matches(match[1], keys, n=1)
     return f"there is no key {match[1]!r}; " + (f"did you mean {close[0]}?" if close else "--help shows all keys")
 
 

@@ -53,9 +53,6 @@ def predict(cfg: DictConfig) -> Summary | Survey:
     encoder, num_workers, threads = predictor.encoder(), _workers(cfg, device), cfg.threads or cores()
     started = time.perf_counter()
     plan = source.plan(cfg.split.rows or SPLIT_ROWS[device])
-    if cfg.plan_only:
-        with _placed(predictor, trainer, threads):
-            return survey(source, encoder, predictor, size=cfg.batch.size, workers=num_workers)
     task = Task(
         output_dir=Path(cfg.output_dir or Path("predictions") / _stem(plan.files[0])),
         plan=plan,
@@ -64,6 +61,10 @@ def predict(cfg: DictConfig) -> Summary | Survey:
         record=run_record(cfg, plan, predictor, device),
         on_rejected=_raise if cfg.on_error == "raise" else _keep,
     )
+    if cfg.plan_only:
+        writer.prepare(task, overwrite=cfg.overwrite)
+        with _placed(predictor, trainer, threads):
+            return survey(source, encoder, predictor, size=cfg.batch.size, workers=num_workers)
     writer.start(task, overwrite=cfg.overwrite)
 
     batches = partial(Batches, encoder=encoder, size=cfg.batch.size, window=cfg.batch.window)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from stonkgs.printable import printable
 from stonkgs.writer.account import Account
 
 
@@ -29,7 +30,7 @@ class Summary:
             ("texts cut", account.texts_truncated, ""),
             ("rows/s", account.read / max(self.seconds, 1e-9), f"{self.seconds:,.1f} s"),
         ]
-        return "\n".join(f"{name:10} {_number(value):>12}   {note}".rstrip() for name, value, note in rows)
+        return "\n".join(f"{name:10} {_number(value):>12}   {printable(note)}".rstrip() for name, value, note in rows)
 
 
 def _number(value: float | None) -> str:

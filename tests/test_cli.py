@@ -20,14 +20,27 @@ def test_with_some_of_what_it_needs_it_says_the_rest(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err == "error: predict needs kge.path= model.path= (--help shows all keys)\n"
 
 
-@pytest.mark.parametrize("given", [[], ["batch.size=8"], ["source.limit=5", "writer=jsonl"]])
+@pytest.mark.parametrize(
+    "given", [[], ["batch.size=8"], ["source.limit=5", "writer=jsonl"], ["--cfg", "job", "writer.columns=[id]"]]
+)
 def test_without_any_of_it_the_example_is_taken(given: list[str]) -> None:
     assert with_example(given) == ["source=example", "kge=example", "model=example", *given]
 
 
 @pytest.mark.parametrize(
     "given",
-    [["source.path=x"], ["source=jsonl"], ["model=example"], ["kge.path=x"], ["--config-dir", "x"], ["-cn", "x"]],
+    [
+        ["source.path=x"],
+        ["source=jsonl"],
+        ["model=example"],
+        ["kge.path=x"],
+        ["--config-dir", "x"],
+        ["-cn", "x"],
+        ["hydra.searchpath=[file:///x]", "+job=nightly"],
+        ["source._target_=my.Database"],
+        ["kge.match=exact"],
+        ["--help"],
+    ],
 )
 def test_the_example_never_stands_in_for_a_part(given: list[str]) -> None:
     assert with_example(given) == given
@@ -186,3 +199,18 @@ def test_the_record_of_a_run(tmp_path: Path, small_run: list[str]) -> None:
     assert {"torch", "stonkgs"} <= record["versions"].keys()
     assert len(record["kge"]["digest"]) == len(record["model"]["digest"]) == 64
     assert record["input"][0]["size"] == (tmp_path / "rows.tsv").stat().st_size
+
+
+def test_what_a_model_says_does_not_drive_the_terminal(
+    small_run: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = json.dumps(["\x1b]0;x\x07", "b\npredicted  999"])
+    assert main(["predict", *small_run, f"model.labels={labels}"]) == 0
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed
+    assert [line.split()[0] for line in printed.splitlines()].count("predicted") == 1
+
+
+def test_a_key_of_another_choice(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "source=csv", "source.path=x", "source.quoting=none"]) == 1
+    assert "no key 'source.quoting' beside the other choices made here" in capsys.readouterr().err

@@ -73,3 +73,8 @@ def test_the_sample_is_spread_over_the_input() -> None:
 )
 def test_durations(seconds: float, told: str) -> None:
     assert duration(seconds) == told
+
+
+def test_what_a_run_would_refuse_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "plan_only=true", *arguments, "writer.columns=[nothing]"]) == 1
+    assert "the input has no column 'nothing'" in capsys.readouterr().err

@@ -35,8 +35,9 @@ class TextEncoder:
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer itself, read on first use in each process."""
-        # The workers of the DataLoader are the parallelism; threads of the tokenizer's own would only crowd them.
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        # The workers of the DataLoader are the parallelism; threads of the tokenizer's own would only crowd them, and
+        # a process that is forked after they ran would wait for them forever.
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"
         tokenizer = _from_vocabulary(self.path) if self.path.endswith(".txt") else _from_json(self.path)
         tokenizer.no_padding()
         tokenizer.no_truncation()

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,11 @@ from stonkgs.encode.kge import KgeStore
 from stonkgs.errors import UserError
 from stonkgs.model.network import Inputs, STonKGs
 from stonkgs.model.windows import encoded
-from stonkgs.source.rows import OnRejected, Row, frame_rows, is_frame, windows
+from stonkgs.source.rows import OnRejected, Row, frame_rows, is_frame, roles, windows
 from stonkgs.statement import Rejection, Statement
+
+#: Columns beside the probabilities, where a DataFrame is asked for.
+BESIDE = ("prediction", "source_known", "target_known", "text_truncated")
 
 
 @dataclass(slots=True)
@@ -89,20 +93,22 @@ class Predictor:
         """Predict any iterable of dictionaries, (source, target, evidence) tuples or Statements, as it goes.
 
         Holds one window of rows, which is sorted by length and predicted in batches of `size`; results come in the
-        order of the rows. `window=1` answers each row before the next one is asked for. `columns` gives the
-        dictionaries' own names of source, target and evidence. A row that cannot be used ends it in a UserError, when
-        all rows before it are out; with `on_rejected`, for example a list's append, that is called and the rest goes
-        on. With `num_workers` processes encode windows ahead, as many as there are processes, which pays beside a GPU;
-        they end with the generator.
+        order of the rows. `window=1` answers each row before the next one is asked for. `columns` gives the rows' own
+        names of source, target and evidence, where they have any. A row that cannot be used ends it in a UserError,
+        when all rows before it are out; with `on_rejected`, for example a list's append, that is called and the rest
+        goes on. With `num_workers` processes encode windows ahead, as many as there are processes, which pays beside
+        a GPU; they end with the generator.
         """
         if not self.labels:
             raise UserError("a pre-trained model without a classifier predicts nothing; fine-tune it first")
+        if len(set(self.labels)) < len(self.labels):
+            raise UserError(f"several classes have one name: {list(self.labels)}; load the model with other labels=")
         for name, value, least in (("size", size, 1), ("window", window, 1), ("num_workers", num_workers, 0)):
-            if type(value) is not int or value < least:
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
                 raise UserError(f"{name}={value!r}: must be a whole number of {least} or more")
+        roles(columns)  # what is wrong with it is said now, not when the first row is asked for
         source = frame_rows(rows, columns) if is_frame(rows) else _iterated(rows)
-        read = windows(source, size=window, columns=None if is_frame(rows) else columns, on_rejected=on_rejected)
-        return self._predict(read, size, num_workers)
+        return self._predict(windows(source, size=window, columns=columns, on_rejected=on_rejected), size, num_workers)
 
     def predict(
         self,
@@ -125,6 +131,8 @@ class Predictor:
             if on_rejected:
                 on_rejected(rejection)
 
+        if is_frame(rows):
+            _check_free(rows, self.labels)
         options: dict[str, Any] = {"columns": columns, "size": size, "window": window, "num_workers": num_workers}
         found = list(self.predict_iter(rows, on_rejected=note if on_rejected else None, **options))
         if not is_frame(rows):
@@ -154,7 +162,8 @@ class Predictor:
         """Probabilities, float32 [B, classes], on the model's device."""
         if not len(batch):
             return torch.zeros(0, len(self.labels))
-        probabilities = torch.softmax(self.model(self.inputs(batch)).float(), dim=-1)
+        with _evaluating(self.model):
+            probabilities = torch.softmax(self.model(self.inputs(batch)).float(), dim=-1)
         if not torch.isfinite(probabilities).all():
             raise UserError(
                 f"the model gives values that are not numbers: its weights, or the vectors of {self.kge.path}, "
@@ -174,6 +183,19 @@ class Predictor:
         )
 
 
+@contextmanager
+def _evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """A model that is being trained predicts without dropout, and is then as it was."""
+    training = [module for module in model.modules() if module.training] if model.training else []
+    if training:
+        model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
 def _iterated(rows: Any) -> Iterable[Row]:
     if isinstance(rows, str | bytes | Mapping | Statement) or not isinstance(rows, Iterable):
         raise UserError(
@@ -185,11 +207,17 @@ def _iterated(rows: Any) -> Iterable[Row]:
 def _as_frame(frame: Any, predictions: list[Prediction], labels: tuple[str, ...]) -> Any:
     """A DataFrame's rows with their predictions beside them."""
     columns: dict[str, list[Any]] = {label: [found.probabilities[label] for found in predictions] for label in labels}
-    for name in ("prediction", "source_known", "target_known", "text_truncated"):
+    for name in BESIDE:
         columns[name] = [getattr(found, name) for found in predictions]
-    if taken := sorted(set(columns) & set(frame.columns)):
-        raise UserError(f"the data frame has columns {taken}, which are output columns too: rename or drop them")
     return frame.assign(**columns)
+
+
+def _check_free(frame: Any, labels: tuple[str, ...]) -> None:
+    """Before the work: UserError where an output column would hide one of the DataFrame's, or another."""
+    if taken := sorted({*labels, *BESIDE} & set(frame.columns)):
+        raise UserError(f"the data frame has columns {taken}, which are output columns too: rename or drop them")
+    if clash := sorted({*labels} & {*BESIDE}):
+        raise UserError(f"the model has classes {clash}, which are output columns too; load it with other labels=")
 
 
 def _check_fit(model: STonKGs, kge: KgeStore) -> None:

@@ -79,7 +79,7 @@ def first_sentence(error: Exception) -> str:
 
 def _plain(weight: Any) -> bool:
     """Whether this is a tensor with a place in the file for each of its numbers."""
-    if not isinstance(weight, Tensor) or weight.layout is not torch.strided:
+    if not isinstance(weight, Tensor) or weight.layout is not torch.strided or weight.device.type != "cpu":
         return False
     return weight.nbytes <= weight.untyped_storage().nbytes()
 

@@ -31,7 +31,10 @@ def encoded(
     try:
         yield from _ahead(read, pool, num_workers)
     except BrokenProcessPool as error:
-        raise UserError("a worker process was killed, perhaps for want of memory; try a smaller num_workers") from error
+        raise UserError(
+            "a worker process ended early: killed, perhaps for want of memory (try a smaller num_workers), or, where "
+            "processes are not forked, started by a script without if __name__ == '__main__':"
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -18,7 +18,7 @@ SIGNATURES = (
     (rb"\xfd7zXZ\x00", "is packed with xz: unpack it with unxz"),
     (rb"7z\xbc\xaf\x27\x1c", "is a 7z archive: unpack it"),
     (rb"\x1f\x8b|\x28\xb5\x2f\xfd", "is packed twice: unpack it once"),
-    (rb"(?s:.{257})ustar", "is a tar archive: unpack it with tar -xf"),
+    (rb"(?s:.{257})ustar(?:\x00|  \x00)", "is a tar archive: unpack it with tar -xf"),
     (rb"\xff\xfe\x00\x00|\x00\x00\xfe\xff", "is UTF-32: convert it, for example with iconv -f UTF-32 -t UTF-8"),
     (rb"\xff\xfe|\xfe\xff", "is UTF-16: convert it, for example with iconv -f UTF-16 -t UTF-8"),
 )

@@ -22,23 +22,30 @@ def windows(
 
     Without it the first such row ends everything in a UserError that names it, after the rows before it were given.
     """
-    names = roles(columns)
     window: list[Statement] = []
+    try:
+        for statement in _statements(rows, roles(columns), on_rejected):
+            window.append(statement)
+            if len(window) >= size:
+                yield window
+                window = []
+    except Exception:  # a bad row, or the caller's own iterator: what it gave before counts
+        if window:
+            yield window
+        raise
+    if window:
+        yield window
+
+
+def _statements(rows: Iterable[Row], names: Mapping[str, str], on_rejected: OnRejected | None) -> Iterator[Statement]:
     for number, row in enumerate(rows, start=1):
         record = understood(row, number, names)
         if isinstance(record, Statement):
-            window.append(record)
+            yield record
         elif on_rejected:
             on_rejected(record)
         else:
-            if window:
-                yield window
             raise UserError(f"row {number}: {record.reason}; mend it, or go on without: on_rejected=print")
-        if len(window) >= size:
-            yield window
-            window = []
-    if window:
-        yield window
 
 
 def roles(columns: Mapping[str, str] | None) -> dict[str, str]:
@@ -52,11 +59,11 @@ def understood(row: Row, number: int, names: Mapping[str, str]) -> Statement | R
     """A row as a Statement; a Rejection where it is none."""
     if isinstance(row, Statement):
         parts, extra = [row.source, row.target, row.evidence], row.extra
-    elif isinstance(row, Mapping):
-        if missing := [name for name in names.values() if name not in row]:
+    elif (named := _named(row)) is not None:
+        if missing := [name for name in names.values() if name not in named]:
             return _rejected(row, number, f"no {missing[0]!r}")
-        parts = [row[name] for name in names.values()]
-        extra = {key: value for key, value in row.items() if key not in names.values()}
+        parts = [named[name] for name in names.values()]
+        extra = {key: value for key, value in named.items() if key not in names.values()}
     elif isinstance(row, Sequence) and not isinstance(row, str | bytes):
         if len(row) != len(ROLES):
             return _rejected(row, number, f"{len(row)} values; a tuple is (source, target, evidence)")
@@ -68,6 +75,17 @@ def understood(row: Row, number: int, names: Mapping[str, str]) -> Statement | R
             return _rejected(row, number, f"{name!r} {reason}")
     source, target, evidence = parts
     return Statement(source, target, evidence, extra)
+
+
+def _named(row: Any) -> Mapping[str, Any] | None:
+    """A row that knows its columns' names: a mapping, a named tuple (DataFrame.itertuples), a row of a database."""
+    if isinstance(row, Mapping):
+        return row
+    if isinstance(row, tuple) and hasattr(row, "_fields"):
+        return dict(zip(row._fields, row, strict=True))
+    if isinstance(row, Sequence) and callable(getattr(row, "keys", None)):
+        return dict(zip(row.keys(), row, strict=True))  # type: ignore[attr-defined]
+    return None
 
 
 def _fault(value: Any) -> str | None:
@@ -89,14 +107,14 @@ def _rejected(row: Any, number: int, reason: str) -> Rejection:
 
 def is_frame(rows: Any) -> bool:
     """Whether these are a pandas DataFrame; pandas itself is not needed to know."""
-    return type(rows).__name__ == "DataFrame" and hasattr(rows, "iloc")
+    return hasattr(rows, "iloc") and any(kind.__name__ == "DataFrame" for kind in type(rows).__mro__)
 
 
-def frame_rows(frame: Any, columns: Mapping[str, str] | None) -> Iterator[tuple[Any, Any, Any]]:
-    """The three columns of a DataFrame, a tuple a row; UserError where one is missing or there twice."""
+def frame_rows(frame: Any, columns: Mapping[str, str] | None) -> Iterator[dict[str, Any]]:
+    """A DataFrame's rows, one at a time; UserError where one of the three columns is missing or there twice."""
     names = list(frame.columns)
     for name in roles(columns).values():
         if names.count(name) != 1:
             found = "no column" if name not in names else "more than one column"
             raise UserError(f"the data frame has {found} {name!r}; there are {names}. Name yours with columns=")
-    return zip(*(frame[name] for name in roles(columns).values()), strict=True)
+    return (dict(zip(names, row, strict=True)) for row in frame.itertuples(index=False, name=None))

@@ -1,5 +1,6 @@
 """What the text formats share: a window that slides over a file's bytes, and the records found in it."""
 
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
@@ -19,6 +20,10 @@ from stonkgs.statement import RAW_LIMIT, Rejection, Statement
 BOM = b"\xef\xbb\xbf"
 #: The mean record is that of this many bytes at a file's start.
 SAMPLE = 1 << 20
+
+
+#: Blank lines; a carriage return alone is no line's end.
+BLANK = re.compile(rb"(?:\r?\n)*+")
 
 
 class UnusableError(Exception):
@@ -152,7 +157,18 @@ class Lines:
             raw = _without_newline(raw)
             if raw.strip(b"\r"):
                 yield Record(offset, line, raw)
+            else:
+                end = self._pass_blank(end, stop)
             offset = end
+
+    def _pass_blank(self, offset: int, stop: int) -> int:
+        """Offset past the blank lines from here on, as far as the window reaches: there may be millions of them."""
+        cursor = self.cursor
+        # The stop may lie inside the line break that was just passed.
+        run = BLANK.match(cursor.data, offset - cursor.base, max(stop, offset) - cursor.base)
+        assert run is not None
+        self.lines += run[0].count(b"\n")
+        return cursor.base + run.end()
 
     def _enter(self, start: int, stop: int) -> int:
         """Offset of the first record at or after `start`: a line's start, so the byte before it is a newline."""

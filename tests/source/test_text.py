@@ -139,3 +139,25 @@ def test_a_byte_order_mark_is_no_part_of_the_first_record(tmp_path: Path) -> Non
         (record,) = scanner.records(0, END)
         assert record == Record(data.index(b"a"), data.count(b"\n", 0, data.index(b"a")), b"ab")
         scanner.close()
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_many_blank_lines_count_and_are_passed(end: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.tsv"
+    path.write_bytes(f"source\ttarget\tevidence{end}{end * 700_000}a\tb\tc{end}{end * 7}bad{end}".encode())
+    for rows in (1, 10**9):
+        source = TsvSource(path=path)
+        lines = 0
+        found = []
+        for split in source.plan(rows):
+            records = source.read(split)
+            while True:
+                try:
+                    record = next(records)
+                except StopIteration as stop:
+                    lines += stop.value
+                    break
+                found.append((type(record).__name__, lines + (getattr(record, "line", None) or 0)))
+        assert [kind for kind, _ in found] == ["Statement", "Rejection"]
+        assert found[1][1] == 700_000 + 1 + 7
+        assert lines == 700_000 + 1 + 7 + 1
