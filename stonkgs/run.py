@@ -62,7 +62,7 @@ def predict(cfg: DictConfig) -> Summary | Survey:
         on_rejected=_raise if cfg.on_error == "raise" else _keep,
     )
     if cfg.plan_only:
-        writer.prepare(task, overwrite=cfg.overwrite)
+        writer.prepare(task)
         with _placed(predictor, trainer, threads):
             return survey(source, encoder, predictor, size=cfg.batch.size, workers=num_workers)
     writer.start(task, overwrite=cfg.overwrite)

@@ -131,7 +131,9 @@ def files_of_differing_columns(folder: Path) -> list[str]:
     return [f"source.path=[{folder}/a.tsv,{folder}/b.tsv]"]
 
 
-@bad("source", r"{}/bad\.jsonl: is a JSON array; write an object a line, for example with jq -c '\.\[\]' {}/bad\.jsonl")
+@bad(
+    "source", r"{}/bad\.jsonl: is a JSON array, not JSON Lines; write an object a line, for example with jq -c '\.\[\]'"
+)
 def a_json_array(folder: Path) -> list[str]:
     return rows(folder, json.dumps([{"source": "a", "target": "b", "evidence": "c"}]), "bad.jsonl")
 

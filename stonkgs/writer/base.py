@@ -97,22 +97,21 @@ class PredictionWriter(BasePredictionWriter, ABC):
                 shutil.copyfileobj(rows, file)
 
     def start(self, task: Task, *, overwrite: bool = False) -> None:
-        """Begin a run. Raises UserError, and touches nothing, where `prepare` does."""
-        self.prepare(task, overwrite=overwrite)
-        self.folder.claim(task.record)
+        """Begin a run.
 
-    def prepare(self, task: Task, *, overwrite: bool = False) -> None:
-        """Look whether a run can begin, and touch nothing.
-
-        Raises UserError where an output column would hide one of the input's, or where the folder holds something that
-        this run would destroy (a finished run may be, with `overwrite`).
+        Raises UserError, and touches nothing, where `prepare` does, or where the folder holds something that this run
+        would destroy (a finished run may be, with `overwrite`).
         """
+        self.prepare(task)
+        self.folder.claim(task.plan, task.record, overwrite=overwrite)
+
+    def prepare(self, task: Task) -> None:
+        """Settle the output's columns; UserError where one would hide one of the input's, or cannot be written."""
         self.task = task
         self.passed = self._passed(task.plan.schema)
         self.schema = self._output_schema(task)
         self.check(self.schema)
         self.folder = RunFolder(task.output_dir, self.extension)
-        self.folder.check(task.plan, overwrite=overwrite)
 
     def write_on_batch_end(  # Lightning's hook
         self,

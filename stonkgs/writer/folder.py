@@ -41,17 +41,14 @@ class RunFolder:
         """The account and the rejected rows of a split."""
         return self.parts / f"_{split:08d}.jsonl"
 
-    def check(self, plan: Plan, *, overwrite: bool) -> None:
-        """UserError where a run that begins here would destroy something."""
+    def claim(self, plan: Plan, record: dict[str, Any], *, overwrite: bool) -> None:
+        """Begin a run here. UserError, and nothing touched, where this would destroy something."""
         if self.success.exists() and not overwrite:
             raise UserError(
                 f"{self.path}: holds a finished run; choose another output_dir=, or replace it: overwrite=true"
             )
         self._refuse_foreign()
         self._refuse_inputs(plan)
-
-    def claim(self, record: dict[str, Any]) -> None:
-        """Begin a run here, when `check` has nothing against it."""
         make_folder(self.parts)
         self._clear_parts()
         self.write_record(self.parts / "_run.json", record)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from stonkgs.errors import UserError
-from stonkgs.source.file import ALLOWANCE, BLOCK, Kept, compression, content_size, expand, open_bytes
+from stonkgs.source.file import ALLOWANCE, BLOCK, RATIO, Kept, compression, content_size, expand, open_bytes
 
 
 def test_globs_are_sorted_and_lists_keep_their_order(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_huge_window_is_refused_before_it_has_memory(tmp_path: Path) -> None:
 def test_a_bomb_is_stopped_behind_the_allowance(tmp_path: Path, kind: str) -> None:
     path = written(tmp_path, PACK[kind](bytes(16 << 20)) * 64)
     message = (
-        f"{path}: its {kind} data unpacks to more than 250 times its size, as no text does; "
+        f"{path}: its {kind} data unpacks to more than {RATIO[kind]} times its size, as no text does; "
         "if you trust it, unpack it yourself"
     )
     tracemalloc.start()
