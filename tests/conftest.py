@@ -1,7 +1,9 @@
 """Where the shared material lies, and the small model and store that most tests start from."""
 
 import os
-from collections.abc import Sequence
+import resource
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 # Before torch is imported: see there.
@@ -85,3 +87,14 @@ def write_lines(path: Path, rows: Sequence[Sequence[str]]) -> Path:
     """Rows as bare tab-separated lines, quotes and all."""
     path.write_text("".join("\t".join(row) + "\n" for row in rows), "utf-8")
     return path
+
+
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """No file of this process can grow beyond `size` bytes: the nearest to a full disk that needs no disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -8,12 +8,10 @@ import gzip
 import json
 import os
 import re
-import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 import safetensors.torch
 import torch
-from conftest import NODES, ROOT
+from conftest import NODES, ROOT, file_size_limit
 
 from stonkgs.cli import main
 
@@ -528,17 +526,6 @@ def test_nul_bytes_are_characters(folder: Path) -> None:
     evidence = [json.loads(line)["evidence"] for line in (folder / "out" / "predictions.jsonl").open()]
     assert evidence[3] == "c\0d"
     assert len(evidence) == 5
-
-
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    """No file of this process may grow past `size` bytes, as if the disk were full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("writer", ["tsv", "jsonl", "parquet"])

@@ -3,15 +3,14 @@
 import json
 import math
 import random
-import resource
 import tracemalloc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from conftest import file_size_limit
 
 from stonkgs.encode.kge import KgeStore
 from stonkgs.errors import UserError
@@ -160,17 +159,6 @@ def test_an_output_that_cannot_be(make: Make, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"/proc/k\.h5: cannot be written"):
         build(vectors=vectors, walks=walks, output="/proc/k.h5")
     assert (tmp_path / "v.tsv").read_bytes() == V
-
-
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    """No file can grow beyond `size` bytes: the nearest to a full disk that needs no disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("size", [100, 30_000])

@@ -2,17 +2,14 @@
 
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import HIDDEN, NODES, WALK_LENGTH
+from conftest import HIDDEN, NODES, WALK_LENGTH, file_size_limit
 from synthetic import as_published, write_model, write_store
 
 from stonkgs.encode.kge import KgeStore
@@ -194,17 +191,6 @@ def test_an_empty_folder_is_not_in_the_way(here: Path) -> None:
     (here / "ours").mkdir()
     assert convert() == 0
     assert names(here / "ours") == FILES
-
-
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    """No file can grow beyond `size` bytes: the nearest to a full disk that needs no disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("size", [100, 20_000])
