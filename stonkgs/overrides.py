@@ -21,7 +21,10 @@ def with_example(arguments: Sequence[str]) -> list[str]:
     """
     if not all(map(_HARMLESS.fullmatch, arguments)):
         return list(arguments)
-    return [*(f"{group}=example" for group in ("source", "kge", "model")), *arguments]
+    # Beside the other overrides: hydra wants all of them on one side of a flag.
+    place = next((number for number, argument in enumerate(arguments) if "=" in argument), len(arguments))
+    example = [f"{group}=example" for group in ("source", "kge", "model")]
+    return [*arguments[:place], *example, *arguments[place:]]
 
 
 _PATH = re.compile(r"^(\+{0,2}[\w./@]*(?:path|tokenizer|output_dir))=(.+)$", re.DOTALL)

@@ -20,11 +20,21 @@ def test_with_some_of_what_it_needs_it_says_the_rest(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err == "error: predict needs kge.path= model.path= (--help shows all keys)\n"
 
 
+EXAMPLE = ["source=example", "kge=example", "model=example"]
+
+
 @pytest.mark.parametrize(
-    "given", [[], ["batch.size=8"], ["source.limit=5", "writer=jsonl"], ["--cfg", "job", "writer.columns=[id]"]]
+    ("given", "wanted"),
+    [
+        ([], EXAMPLE),
+        (["source.limit=5", "writer=jsonl"], [*EXAMPLE, "source.limit=5", "writer=jsonl"]),
+        (["--cfg", "job"], ["--cfg", "job", *EXAMPLE]),
+        (["-m", "batch.size=1,2"], ["-m", *EXAMPLE, "batch.size=1,2"]),
+        (["threads=1", "--multirun"], [*EXAMPLE, "threads=1", "--multirun"]),
+    ],
 )
-def test_without_any_of_it_the_example_is_taken(given: list[str]) -> None:
-    assert with_example(given) == ["source=example", "kge=example", "model=example", *given]
+def test_without_any_of_it_the_example_is_taken(given: list[str], wanted: list[str]) -> None:
+    assert with_example(given) == wanted
 
 
 @pytest.mark.parametrize(
