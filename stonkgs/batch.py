@@ -34,6 +34,8 @@ class SplitEnd:
     rejected: list[Rejection]
     #: None where the format has no lines
     lines: int | None
+    #: another process has committed the split meanwhile: the rest of it is not read, and nothing of it counts
+    elsewhere: bool = False
 
 
 @dataclass(slots=True)
@@ -142,6 +144,9 @@ class Batches(IterableDataset[Batch]):
         for batch in self._batches(split, self._statements(split, end)):
             if last is not None:
                 yield last
+                if split.number in self.source.committed:
+                    last, end.elsewhere = None, True
+                    break
             last = batch
         last = last or collate([], split=split.number, columns=self._columns)
         last.end = end

@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import Strategy
@@ -29,6 +30,7 @@ BASES: tuple[type, ...] = (
     Strategy,
     torch.optim.Optimizer,
     torch.optim.lr_scheduler.LRScheduler,
+    ClusterEnvironment,
 )
 
 

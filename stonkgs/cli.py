@@ -6,15 +6,13 @@ Hydra only configures. Nothing heavy is imported before a run really starts: `--
 import os
 import signal
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from stonkgs.errors import UserError
+from stonkgs.interrupt import Interrupted, signals
 from stonkgs.overrides import explained, quote_paths, with_example
 from stonkgs.printable import printable
 
@@ -37,18 +35,11 @@ stonkgs: rate text-mined biomedical statements
 
   stonkgs predict KEY=VALUE ...    statements in, predictions on disk   (--help: the keys)
                                    without any: the shipped example
+  stonkgs status DIR               how far the run is that writes there, and what it has rejected
   stonkgs kge build|info ...       make and look at a store of knowledge graph embeddings   (--help)
   stonkgs model convert|info ...   make a published checkpoint ours, look at a model folder   (--help)
   stonkgs --version
 """
-
-
-class Interrupted(BaseException):
-    """SIGINT or SIGTERM: not an Exception, so that nothing on the way takes it for a failure to handle."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(signum)
-        self.signum = signum
 
 
 def entry() -> NoReturn:
@@ -59,18 +50,19 @@ def entry() -> NoReturn:
 def main(argv: Sequence[str]) -> int:
     """Run one command; its exit status: 0, 1 for a user's error, 2 for a wrong call, 128 + n for signal n."""
     command, rest = (argv[0], list(argv[1:])) if argv else ("", [])
-    commands: dict[str, Callable[[list[str]], int]] = {"predict": _predict, "kge": _kge, "model": _model}
+    commands: dict[str, Callable[[list[str]], int]] = {"predict": _predict, "status": _status}
+    commands |= {"kge": _kge, "model": _model}
     others = {"": _usage, "-h": _usage, "--help": _usage, "--version": _version}
     if not (run := (commands | others).get(command)):
         print(f"error: no command {command!r}; there are {', '.join(commands)}", file=sys.stderr)
         return 2
     try:
-        with _signals():
+        with signals():
             status = run(rest)
             return status if command else 2
     except Interrupted as interrupt:
-        name = signal.Signals(interrupt.signum).name
-        print(f"interrupted by {name}: no result was published; the same command starts again", file=sys.stderr)
+        if interrupt.advice:
+            print(f"interrupted by {signal.Signals(interrupt.signum).name}: {interrupt.advice}", file=sys.stderr)
         return 128 + interrupt.signum
     except BrokenPipeError:  # `stonkgs predict --help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -108,6 +100,12 @@ def _predict(rest: list[str]) -> int:
     return _hydra("predict", with_example(rest))
 
 
+def _status(rest: list[str]) -> int:
+    from stonkgs.status import main as status
+
+    return status(rest)
+
+
 def _kge(rest: list[str]) -> int:
     from stonkgs.kge.cli import main as kge
 
@@ -129,13 +127,15 @@ def _hydra(name: str, rest: list[str]) -> int:
     failures: list[Exception] = []
 
     def job(cfg: "DictConfig") -> None:
+        sys.argv = before  # what Lightning starts for a second device: this command again
         try:
             _separate_jobs(cfg)
             if needed := sorted(OmegaConf.missing_keys(cfg)):
                 raise UserError(f"{name} needs {' '.join(f'{key}=' for key in needed)} (--help shows all keys)")
             from stonkgs import run
 
-            print(getattr(run, name)(cfg))
+            if (told := getattr(run, name)(cfg)) is not None:
+                print(told)
         except Exception as error:  # hydra would print the overrides before it lets go of it; Interrupted ends a sweep
             failures.append(error)
 
@@ -163,23 +163,3 @@ def _separate_jobs(cfg: "DictConfig") -> None:
     hydra = HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN:
         cfg.output_dir = str(Path(cfg.output_dir or "predictions") / str(hydra.job.num))
-
-
-@contextmanager
-def _signals() -> Iterator[None]:
-    """Ctrl-C and SIGTERM raise Interrupted, once; what was set before comes back."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(signum: int, _: FrameType | None) -> None:
-        for number in before:
-            signal.signal(number, signal.SIG_IGN)
-        raise Interrupted(signum)
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,28 +1,44 @@
 """Files that are there whole or not at all."""
 
 import os
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from stonkgs.errors import UserError
 
+#: Tells the processes of all machines that share a folder from each other, with their number (a fork copies this).
+_RUN = uuid.uuid4().hex[:8]
+
+
+def process_name() -> str:
+    """A name that no other process has, on any machine."""
+    return f"{os.getpid()}-{_RUN}"
+
 
 @contextmanager
-def publish(path: Path) -> Iterator[BinaryIO]:
-    """Write a file beside `path`, flush it to the disk, and rename it: readers see all of it or nothing.
+def publish(path: Path, *, check: Callable[[Path], None] | None = None, lasting: bool = True) -> Iterator[BinaryIO]:
+    """Write a file beside `path`, see that all of it is on the disk, and rename it: readers see the whole or nothing.
 
-    Raises UserError where the disk is full or the folder cannot be written; what was written so far is removed.
+    `check` may look at the closed file and raise. What is `lasting` has its name on the disk, too, and survives a power
+    cut; else the name may be lost, but never be there without the content. Raises UserError where the disk is full or
+    the folder cannot be written; what was written so far is removed.
     """
-    beside = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    beside = path.with_name(f"{path.name}.tmp-{process_name()}")
     try:
         with open(beside, "wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            size = file.tell()
+        if beside.stat().st_size != size:  # a quota, or a file system over a network, that failed quietly
+            raise OSError(f"only {beside.stat().st_size:,} of {size:,} bytes arrived")
+        if check:
+            check(beside)
+        _sync(beside)
         beside.replace(path)
-        sync_folder(path.parent)
+        if lasting:
+            sync_folder(path.parent)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
@@ -31,7 +47,11 @@ def publish(path: Path) -> Iterator[BinaryIO]:
 
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

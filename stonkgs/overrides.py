@@ -10,7 +10,8 @@ from typing import Any
 #: What can be said of a run without saying what is predicted, or by which model.
 _HARMLESS = re.compile(
     r"(output_dir|plan_only|overwrite|on_error|num_workers|start_method|threads|debug|split\.rows|source\.limit"
-    r"|(batch|writer|trainer)(\.\w+)?)=.*|--cfg|-c|job|--resolve|--multirun|-m",
+    r"|splits|merge|(batch|writer|trainer)(\.\w+)?|hydra\.(run\.dir|job\.name|output_subdir))=.*"
+    r"|--cfg|-c|job|--resolve|--multirun|-m",
     re.DOTALL,
 )
 

@@ -6,22 +6,23 @@ import pytorch_lightning as pl
 from tqdm import tqdm
 
 from stonkgs.batch import Batch
-from stonkgs.source.split import Plan
 
 
 class RowProgress(pl.Callback):
     """A progress bar in rows; silent where the output is no terminal.
 
-    A format that is planned without reading it does not know its rows: then they are estimated from the splits that
-    are through.
+    It counts this process: `splits` is its fair share of what is left, `rows` their rows. A format that is planned
+    without reading it does not know its rows: then they are estimated from the splits that are through.
     """
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, *, splits: int, rows: int | None) -> None:
+        self.share = splits
+        self.rows = rows
         self.splits = 0
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.bar = tqdm(total=self.plan.rows, unit=" rows", disable=None, smoothing=0.05, leave=False)
+        hidden = trainer.local_rank != 0 or None  # None: where the output is no terminal
+        self.bar = tqdm(total=self.rows, unit=" rows", disable=hidden, smoothing=0.05, leave=False)
 
     def on_predict_batch_end(
         self,
@@ -36,8 +37,8 @@ class RowProgress(pl.Callback):
         if batch.end is not None:
             self.splits += 1
             self.bar.update(len(batch.end.rejected))
-            if self.plan.rows is None:
-                self.bar.total = round(self.bar.n * len(self.plan) / self.splits)
+            if self.rows is None:
+                self.bar.total = round(self.bar.n * max(1, self.share / self.splits))
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.bar.close()

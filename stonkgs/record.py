@@ -1,8 +1,10 @@
 """run.json: what a result came from, so that somebody can make it again."""
 
 import hashlib
+import json
 import platform
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,25 +15,33 @@ from omegaconf import DictConfig, OmegaConf
 
 from stonkgs.model.network import STonKGs
 from stonkgs.model.predictor import Predictor
-from stonkgs.source.split import Plan
+from stonkgs.source.file import naming
 
 PACKAGES = ("stonkgs", "torch", "transformers", "tokenizers", "pytorch-lightning", "h5py", "pyarrow", "numpy")
 
 
-def run_record(cfg: DictConfig, plan: Plan, predictor: Predictor, device: str) -> dict[str, Any]:
-    """Configuration, versions, and the fingerprints of all that the run reads."""
-    return {
+def run_record(
+    cfg: DictConfig, files: Sequence[str], predictor: Predictor, *, device: str, precision: str
+) -> dict[str, Any]:
+    """Configuration, versions, and the fingerprints of all that the run reads.
+
+    `settings` among it are those that decide the result beside the configuration: `split.rows` and `threads` are None
+    where they are left to the run that is continued.
+    """
+    settings = {"device": device, "precision": precision, "split.rows": cfg.split.rows, "threads": cfg.threads}
+    record = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "config": OmegaConf.to_container(cfg, resolve=True),
-        "input": [fingerprint(file) for file in plan.files],
-        "splits": len(plan),
+        "settings": settings,
+        "input": [fingerprint(file) for file in files],
         "model": {"labels": list(predictor.labels), "digest": model_digest(predictor.model)},
         "kge": {"nodes": predictor.kge.nodes, "digest": predictor.kge.digest},
-        "device": device,
         "host": platform.node(),
         "python": sys.version.split()[0],
         "versions": {package: version(package) for package in PACKAGES},
     }
+    read_back: dict[str, Any] = json.loads(json.dumps(record, default=str))  # to be compared with one from a file
+    return read_back
 
 
 def model_digest(model: STonKGs) -> str:
@@ -47,8 +57,8 @@ def model_digest(model: STonKGs) -> str:
 
 def fingerprint(path: str) -> dict[str, str | int]:
     """What tells a file from another in a moment: size, time, and a hash of its first and last MB."""
-    stat = Path(path).stat()
-    with open(path, "rb") as file:
+    with naming(path), open(path, "rb") as file:
+        stat = Path(path).stat()
         digest = hashlib.sha256(file.read(1 << 20))
         file.seek(max(0, stat.st_size - (1 << 20)))
         digest.update(file.read(1 << 20))

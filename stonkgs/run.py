@@ -2,33 +2,40 @@
 
 import logging
 import os
+import signal
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_all_start_methods
 from pathlib import Path
+from typing import Any, Self
 
 import pytorch_lightning as pl
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from pytorch_lightning.accelerators import CPUAccelerator
 
 from stonkgs.batch import Batches
 from stonkgs.build import build
 from stonkgs.errors import UserError
+from stonkgs.interrupt import Interrupted
 from stonkgs.memory import shared_memory
 from stonkgs.model.module import StatementData, StatementModule
 from stonkgs.model.predictor import Predictor
-from stonkgs.progress import RowProgress
+from stonkgs.processes import Standing, reap, standing, trainer_config
 from stonkgs.record import run_record
 from stonkgs.source.base import Source
 from stonkgs.source.file import line_at
+from stonkgs.source.split import Plan
 from stonkgs.statement import Rejection
 from stonkgs.summary import Summary
 from stonkgs.survey import Survey, survey
+from stonkgs.writer.account import Account
 from stonkgs.writer.base import PredictionWriter, Task
+from stonkgs.writer.folder import Finished, RunFolder
 
 #: Rows of a split where nothing else is asked for: a part a few seconds on either kind of device.
 SPLIT_ROWS = {"cpu": 256, "gpu": 16_384}
@@ -38,46 +45,145 @@ NULLABLE = ("split.rows", "threads", "num_workers")
 MOST = 2**31
 
 
-def predict(cfg: DictConfig) -> Summary | Survey:
-    """Statements in, predictions on disk: `configs/predict.yaml` says what each key means. Raises UserError."""
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The flow's parts as a configuration builds them, and where they run."""
+
+    stands: Standing
+    predictor: Predictor
+    source: Source
+    writer: PredictionWriter
+    trainer: pl.Trainer
+
+    @classmethod
+    def build(cls, cfg: DictConfig) -> Self:
+        """Each of them, a line a stage; UserError where one cannot be built, or does not fit the others."""
+        stands = standing(cfg.splits)
+        make = partial(build, trust=tuple(cfg.trust))
+        predictor = Predictor(make(cfg.model), make(cfg.kge), any_kge=cfg.any_kge)
+        if not predictor.labels:
+            raise UserError(f"{cfg.model.path}: a pre-trained model without a classifier; fine-tune it first")
+        source, writer = make(cfg.source), make(cfg.writer)
+        return cls(stands, predictor, source, writer, make(trainer_config(cfg.trainer, cfg.splits, stands)))
+
+    @property
+    def device(self) -> str:
+        """The kind of device."""
+        return "cpu" if isinstance(self.trainer.accelerator, CPUAccelerator) else "gpu"
+
+    def threads(self, cfg: DictConfig) -> int:
+        """Of the model: every core that this process may use, shared with those that were started with it."""
+        return cfg.threads or max(1, cores() // max(self.stands.local, self.trainer.num_devices))
+
+    def workers(self, cfg: DictConfig) -> int:
+        """On a CPU the network takes every core; beside a GPU the cores are free to read and encode."""
+        if cfg.num_workers is not None:
+            return int(cfg.num_workers)
+        return 0 if self.device == "cpu" else max(1, min(8, cores() - 1))
+
+    @property
+    def processes(self) -> int:
+        """How many there are in all, as far as they were told of each other."""
+        return self.stands.of * self.trainer.world_size
+
+
+def predict(cfg: DictConfig) -> Summary | Survey | None:
+    """Statements in, predictions on disk: `configs/predict.yaml` says what each key means.
+
+    None in a process that another one tells for. Raises UserError.
+    """
     _quiet()
     _check_settings(cfg)
-    make = partial(build, trust=tuple(cfg.trust))
-    predictor = Predictor(make(cfg.model), make(cfg.kge), any_kge=cfg.any_kge)
-    _check_head(predictor, cfg)
-    source: Source = make(cfg.source)
-    writer: PredictionWriter = make(cfg.writer)
-    trainer = _one_device(make(cfg.trainer))
-    device = "cpu" if isinstance(trainer.accelerator, CPUAccelerator) else "gpu"
-
-    encoder, num_workers, threads = predictor.encoder(), _workers(cfg, device), cfg.threads or cores()
     started = time.perf_counter()
-    plan = source.plan(cfg.split.rows or SPLIT_ROWS[device])
-    task = Task(
-        output_dir=Path(cfg.output_dir or Path("predictions") / _stem(plan.files[0])),
-        plan=plan,
-        labels=predictor.labels,
-        first_line=source.first_line,
-        record=run_record(cfg, plan, predictor, device),
-        on_rejected=_raise if cfg.on_error == "raise" else _keep,
-    )
+    stages = Stages.build(cfg)
+    writer, trainer = stages.writer, stages.trainer
+    overwrite = cfg.overwrite and not stages.stands.child
+    _check_processes(stages, overwrite=overwrite)
+
+    files = stages.source.files()
+    folder = RunFolder(Path(cfg.output_dir or Path("predictions") / _stem(files[0])), writer.extension)
+    record = run_record(cfg, files, stages.predictor, device=stages.device, precision=trainer.precision)
+    state = None if overwrite or cfg.plan_only else folder.state(record, files)
+    if isinstance(state, Finished):
+        return _finished(state, folder)
+    task = _task(cfg, stages, record, folder.path, state.plan if state else None)
     if cfg.plan_only:
-        writer.prepare(task)
-        with _placed(predictor, trainer, threads):
-            return survey(source, encoder, predictor, size=cfg.batch.size, workers=num_workers)
-    writer.start(task, overwrite=cfg.overwrite)
+        return _survey(cfg, stages, task)
+    state = writer.start(task, overwrite=overwrite)
+    if isinstance(state, Finished):  # by other processes, while this one was planning
+        return _finished(state, folder)
 
-    batches = partial(Batches, encoder=encoder, size=cfg.batch.size, window=cfg.batch.window)
-    data = StatementData(source, batches, num_workers=num_workers, start_method=cfg.start_method)
-    module = StatementModule(predictor, threads=threads)
-    trainer.callbacks += [writer, RowProgress(plan)]  # type: ignore[attr-defined]
-    with shared_memory(num_workers):
-        trainer.predict(module, datamodule=data, return_predictions=False)
+    module = StatementModule(stages.predictor, threads=state.record["settings"]["threads"])
+    trainer.callbacks += [writer, writer.progress(stages.processes)]  # type: ignore[attr-defined]
+    try:
+        with shared_memory(stages.workers(cfg)):
+            trainer.predict(module, datamodule=_data(cfg, stages, state.plan), return_predictions=False)
+        account = writer.finish()
+    except Interrupted as interrupt:
+        reap(trainer.strategy.launcher, kill=signal.SIGTERM)
+        interrupt.advice = "" if stages.stands.child else writer.advice()
+        raise
+    if failed := reap(trainer.strategy.launcher):
+        logging.getLogger(__name__).warning("%d processes failed; the others did their share", failed)
+    if trainer.global_rank:
+        return None
+    seconds, here = time.perf_counter() - started, writer.presence.rows
+    return _useful(Summary(account, folder.path, writer.published, seconds, here))
 
-    account = writer.finish()
-    summary = Summary(account, time.perf_counter() - started, task.output_dir, writer.extension)
-    if account.rejected and not account.predicted:
-        raise UserError(f"all {account.rejected:,} rows were rejected: see {task.output_dir / 'rejected.jsonl'}")
+
+def _task(cfg: DictConfig, stages: Stages, record: dict[str, Any], folder: Path, plan: Plan | None) -> Task:
+    """What is to be done, by the plan of the run that is under way, or by one that is made now."""
+    device = stages.device
+    rows = cfg.split.rows or SPLIT_ROWS[device]
+    decided = {"split.rows": rows, "threads": stages.threads(cfg) if device == "cpu" else None}
+    return Task(
+        output_dir=folder,
+        plan=plan or stages.source.plan(rows),
+        labels=stages.predictor.labels,
+        first_line=stages.source.first_line,
+        record=record,
+        decided=decided,
+        on_rejected=_raise if cfg.on_error == "raise" else _keep,
+        merge=cfg.merge,
+    )
+
+
+def _data(cfg: DictConfig, stages: Stages, plan: Plan) -> StatementData:
+    """The planned source through encoder and batches, as this process reads it."""
+    stages.source.planned = plan
+    batches = partial(Batches, encoder=stages.predictor.encoder(), size=cfg.batch.size, window=cfg.batch.window)
+    return StatementData(
+        stages.source,
+        batches,
+        num_workers=stages.workers(cfg),
+        start_method=cfg.start_method,
+        index=stages.stands.index,
+        of=stages.stands.of,
+        committed=stages.writer.parts,
+    )
+
+
+def _survey(cfg: DictConfig, stages: Stages, task: Task) -> Survey:
+    """plan_only=true: the model on the trainer's device and in its precision, as Trainer.predict would have it."""
+    stages.writer.prepare(task)
+    torch.set_num_threads(stages.threads(cfg))
+    predictor, precision = stages.predictor, stages.trainer.precision_plugin
+    precision.convert_module(predictor.model.to(stages.trainer.strategy.root_device))
+    with precision.forward_context():
+        encoder, workers = predictor.encoder(), stages.workers(cfg)
+        return survey(stages.source, encoder, predictor, size=cfg.batch.size, workers=workers)
+
+
+def _finished(state: Finished, folder: RunFolder) -> Summary:
+    """Say so, and do nothing but remove what a process that was killed at the very end has left."""
+    folder.tidy()
+    return _useful(Summary(Account.of(state.record["result"]), folder.path, state.record["predictions"]))
+
+
+def _useful(summary: Summary) -> Summary:
+    if not summary.predictions:
+        rejected = summary.output_dir / "rejected.jsonl"
+        raise UserError(f"all {summary.account.rejected:,} rows were rejected: see {rejected}")
     return summary
 
 
@@ -87,7 +193,7 @@ def _check_settings(cfg: DictConfig) -> None:
         value = OmegaConf.select(cfg, key)
         if not ((type(value) is int and least <= value < MOST) or (value is None and key in NULLABLE)):
             raise UserError(f"{key}={value}: must be a whole number of {least} or more")
-    for key in ("overwrite", "any_kge", "plan_only", "debug"):
+    for key in ("overwrite", "merge", "any_kge", "plan_only", "debug"):
         if type(cfg[key]) is not bool:
             raise UserError(f"{key}={cfg[key]}: must be true or false")
     for key, choices in (("on_error", ["reject", "raise"]), ("start_method", [None, *get_all_start_methods()])):
@@ -100,27 +206,15 @@ def _check_settings(cfg: DictConfig) -> None:
         raise UserError(f"trust={cfg.trust}: must be a list, [{cfg.trust}]")
 
 
-def _check_head(predictor: Predictor, cfg: DictConfig) -> None:
-    if not predictor.labels:
-        raise UserError(f"{cfg.model.path}: a pre-trained model without a classifier; fine-tune it first")
-
-
-def _one_device(trainer: pl.Trainer) -> pl.Trainer:
-    """Several processes would each write the whole result; torchrun's are told by its variable."""
-    processes = max(trainer.world_size, int(os.environ.get("WORLD_SIZE", "1")))
-    if processes > 1:
-        raise UserError(f"{processes} processes or devices were asked for; a run has one for now: trainer.devices=1")
-    return trainer
-
-
-@contextmanager
-def _placed(predictor: Predictor, trainer: pl.Trainer, threads: int) -> Iterator[None]:
-    """The model on the trainer's device and in its precision, as Trainer.predict would have it."""
-    torch.set_num_threads(threads)
-    precision = trainer.precision_plugin
-    precision.convert_module(predictor.model.to(trainer.strategy.root_device))
-    with precision.forward_context():
-        yield
+def _check_processes(stages: Stages, *, overwrite: bool) -> None:
+    if overwrite and (stages.stands.together or stages.trainer.num_nodes > 1):
+        raise UserError(
+            "overwrite=true: this is one process of several, and would destroy what the others have begun; remove the "
+            "earlier result, or choose another output_dir="
+        )
+    sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    if sweep and stages.trainer.world_size > 1:
+        raise UserError("--multirun runs each job on one device: trainer.devices=1, or start a command for each job")
 
 
 def _stem(path: str) -> str:
@@ -146,13 +240,6 @@ def _raise(rejection: Rejection) -> None:
 def cores() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _workers(cfg: DictConfig, device: str) -> int:
-    """On a CPU the network takes every core; beside a GPU the cores are free to read and encode."""
-    if cfg.num_workers is not None:
-        return int(cfg.num_workers)
-    return 0 if device == "cpu" else max(1, min(8, cores() - 1))
 
 
 def _quiet() -> None:

@@ -10,12 +10,15 @@ from stonkgs.writer.account import Account
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a run has done."""
+    """What a run has done, all its processes and attempts together, and this process: `seconds` and `here`."""
 
     account: Account
-    seconds: float
     output_dir: Path
-    extension: str
+    #: the file or folder of the predictions; none where every row was rejected
+    predictions: str | None
+    seconds: float | None = None
+    #: rows of this process; none where the run was finished before
+    here: int | None = None
 
     def __str__(self) -> str:
         """A row a fact, numbers in one column."""
@@ -23,14 +26,20 @@ class Summary:
         found = {"by name": account.nodes_exact, "by identifier": account.nodes_identifier}
         rows = [
             ("rows read", account.read, ""),
-            ("predicted", account.predicted, str(self.output_dir / f"predictions.{self.extension}")),
+            ("predicted", account.predicted, str(self.output_dir / (self.predictions or ""))),
             ("rejected", account.rejected, str(self.output_dir / "rejected.jsonl") if account.rejected else ""),
             ("classes", None, shares(account.classes)),
             ("nodes", 2 * account.predicted, shares(found | {"unknown": account.nodes_unknown})),
             ("texts cut", account.texts_truncated, ""),
-            ("rows/s", account.read / max(self.seconds, 1e-9), f"{self.seconds:,.1f} s"),
+            self._rate(),
         ]
         return "\n".join(f"{name:10} {_number(value):>12}   {printable(note)}".rstrip() for name, value, note in rows)
+
+    def _rate(self) -> tuple[str, float | None, str]:
+        if self.here is None or self.seconds is None:
+            return "finished", None, "before; nothing was done (overwrite=true starts anew)"
+        some = "" if self.here == self.account.read else f", {self.here:,} rows of this process"
+        return "rows/s", self.here / max(self.seconds, 1e-9), f"{self.seconds:,.1f} s{some}"
 
 
 def _number(value: float | None) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from stonkgs.batch import Batch, window_batches
 from stonkgs.encode.encoder import Encoder, Found
 from stonkgs.model.predictor import Predictor
+from stonkgs.printable import duration
 from stonkgs.source.base import Source
 from stonkgs.source.split import Plan
 from stonkgs.statement import Statement
@@ -140,13 +141,3 @@ def _predict(predictor: Predictor, found: Survey) -> None:
 
 def _share(count: int, of: int) -> str:
     return f"{count / max(of, 1):.1%}"
-
-
-def duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3 h 20 min`, `2 d 5 h`."""
-    minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
-    if minutes < 1.5:
-        return f"{seconds:.0f} s"
-    if hours < 1.5:
-        return f"{minutes:.0f} min"
-    return f"{int(hours)} h {minutes % 60:.0f} min" if days < 2 else f"{int(days)} d {hours % 24:.0f} h"

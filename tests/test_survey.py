@@ -7,7 +7,8 @@ import pytest
 from conftest import NODES, write_lines
 
 from stonkgs.cli import main
-from stonkgs.survey import duration, spread
+from stonkgs.printable import duration
+from stonkgs.survey import spread
 
 
 @pytest.fixture

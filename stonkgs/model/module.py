@@ -2,6 +2,7 @@
 
 import gc
 import signal
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +11,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from stonkgs import interrupt
 from stonkgs.batch import Batch, Batches
 from stonkgs.model.predictor import Predictor
 from stonkgs.source.base import Source
+from stonkgs.source.split import NOTHING, Committed
 
 
 class StatementModule(pl.LightningModule):
@@ -29,6 +32,16 @@ class StatementModule(pl.LightningModule):
         """Lightning and torchrun set threads by the number of processes, which moves the last bits: set ours last."""
         if self.threads:
             torch.set_num_threads(self.threads)
+        if self.trainer.world_size > 1:
+            _part_ways()
+        interrupt.wait_for_batches()
+
+    def on_predict_batch_end(self, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """The batch's rows are held or written by now."""
+        interrupt.check()
+
+    def on_predict_end(self) -> None:
+        interrupt.wait_no_more()
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self.predictor(batch)
@@ -38,21 +51,35 @@ class StatementData(pl.LightningDataModule):
     """The DataLoader over a source's batches.
 
     Rank and world are taken in `predict_dataloader`, when Lightning has made the process group: Lightning does not
-    shard an IterableDataset.
+    shard an IterableDataset. `index` and `of` number this command among several that share a folder: each of them may
+    have processes of Lightning's.
     """
 
     def __init__(
-        self, source: Source, batches: Callable[..., Batches], *, num_workers: int, start_method: str | None
+        self,
+        source: Source,
+        batches: Callable[..., Batches],
+        *,
+        num_workers: int,
+        start_method: str | None,
+        index: int = 0,
+        of: int = 1,
+        committed: Committed = NOTHING,
     ) -> None:
         super().__init__()
         self.source = source
         self.batches = batches
         self.num_workers = num_workers
         self.start_method = start_method
+        self.index = index
+        self.of = of
+        self.committed = committed
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         assert self.trainer is not None
-        source = self.source.shard(rank=self.trainer.global_rank, world=self.trainer.world_size)
+        processes = self.trainer.world_size
+        rank, world = self.index * processes + self.trainer.global_rank, self.of * processes
+        source = self.source.shard(rank=rank, world=world, committed=self.committed)
         options: dict[str, Any] = {}
         if self.num_workers:
             # Forked workers share this process's memory until somebody writes to it, and the garbage collector writes
@@ -68,6 +95,16 @@ class StatementData(pl.LightningDataModule):
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """The Predictor moves what the network needs, when it has gathered the vectors."""
         return batch
+
+
+def _part_ways() -> None:
+    """From here on no process waits for another: where one dies, the others do its share.
+
+    Lightning's observer would kill them all.
+    """
+    for thread in threading.enumerate():
+        if thread.name == "child-process-observer":
+            thread._child_processes = []  # type: ignore[attr-defined]
 
 
 def _leave_signals_to_main(worker: int) -> None:

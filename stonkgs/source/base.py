@@ -15,7 +15,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from stonkgs.errors import UserError
 from stonkgs.source.file import Paths, expand
-from stonkgs.source.split import END, Plan, Split, deal
+from stonkgs.source.split import END, NOTHING, Committed, Plan, Split, turns
 from stonkgs.statement import Rejection, Statement
 
 #: The three columns that a statement is made of.
@@ -40,6 +40,8 @@ class Source(IterableDataset[Statement | Rejection], ABC):
         self.limit = limit
         self.planned: Plan | None = None
         self.rank, self.world = 0, 1
+        #: splits that need not be read any more
+        self.committed: Committed = NOTHING
 
     @abstractmethod
     def schema(self, files: Sequence[str]) -> pa.Schema:
@@ -60,7 +62,7 @@ class Source(IterableDataset[Statement | Rejection], ABC):
     def plan(self, rows: int) -> Plan:
         """List the splits of about `rows` records each, and fix the columns. Kept, and returned."""
         self._check_settings()
-        files = tuple(expand(self.path))
+        files = self.files()
         schema = self.schema(files)
         self._check_names(files[0], schema.names)
         reached = list(self._reached(files))
@@ -71,6 +73,10 @@ class Source(IterableDataset[Statement | Rejection], ABC):
         total = self.total(files) if self.limit is None else sum(count for count, _ in reached)
         self.planned = Plan(files[: len(cuts)], schema, file, start, stop, rows=total)
         return self.planned
+
+    def files(self) -> tuple[str, ...]:
+        """The files behind `path`, in their order; UserError where there are none, or one cannot be read."""
+        return tuple(expand(self.path))
 
     def _reached(self, files: Sequence[str]) -> Iterator[tuple[int, int]]:
         """What `reach` tells of each file from which records are read: up to the limit, over the files in order.
@@ -115,14 +121,14 @@ class Source(IterableDataset[Statement | Rejection], ABC):
         """Number, from 1, of the file's first line that belongs to a split: what is above it is a header."""
         return 1
 
-    def shard(self, *, rank: int, world: int) -> Self:
-        """This source as one process of several reads it."""
+    def shard(self, *, rank: int, world: int, committed: Committed = NOTHING) -> Self:
+        """This source as one process of several reads it, without what is committed."""
         other = copy.copy(self)
-        other.rank, other.world = rank, world
+        other.rank, other.world, other.committed = rank, world, committed
         return other
 
     def splits(self) -> Iterator[Split]:
-        """The splits that this worker of this process reads, in order.
+        """The splits that this worker of this process reads, in its order.
 
         The rank was taken in the main process: in a worker started by spawn or forkserver torch.distributed is not
         initialised, and asking there gives every process rank 0. Only the worker's number is asked for here.
@@ -131,7 +137,8 @@ class Source(IterableDataset[Statement | Rejection], ABC):
             raise RuntimeError("a source is planned before it is read: call plan(rows)")
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
-        for number in deal(len(self.planned), rank=self.rank, world=self.world, worker=worker, workers=workers):
+        whose = {"rank": self.rank, "world": self.world, "worker": worker, "workers": workers}
+        for number in turns(len(self.planned), **whose, committed=self.committed):
             yield self.planned[number]
 
     def __iter__(self) -> Iterator[Statement | Rejection]:

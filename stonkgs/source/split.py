@@ -1,9 +1,9 @@
-"""Splits, and who reads which: decided by one pure function before any work is done."""
+"""Splits, and who reads which: every process works it out by itself, and asks nobody but the disk."""
 
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -52,13 +52,64 @@ class Plan(Sequence[Split]):
         return Split(number, self.files[self.file[number]], int(self.start[number]), int(self.stop[number]))
 
 
-def deal(count: int, *, rank: int, world: int, worker: int, workers: int) -> Iterator[int]:
-    """Numbers, in rising order, of the splits that one DataLoader worker of one process reads.
+class Committed(Protocol):
+    """Which splits are on disk already, whoever has predicted them. Asked in the process that reads."""
 
-    Round robin over the full list: neighbours go to different workers, so that parts are finished in about the
-    input's order, and each worker passes once through a file that cannot be seeked.
+    def __contains__(self, number: int) -> bool:
+        """Whether this one is, now."""
+
+    def listed(self, count: int) -> npt.NDArray[np.bool_]:
+        """Which of the first `count` are: bool [count], by one look at the folder."""
+
+
+class _Nothing:
+    def __contains__(self, number: int) -> bool:
+        return False
+
+    def listed(self, count: int) -> npt.NDArray[np.bool_]:
+        return np.zeros(count, np.bool_)
+
+
+#: What is committed where nothing is written to a folder.
+NOTHING: Final[Committed] = _Nothing()
+
+
+def deal(count: int, *, rank: int, world: int, worker: int, workers: int) -> Iterator[int]:
+    """Numbers, in rising order, of the splits that are one DataLoader worker's share in one process of several.
+
+    Round robin over the full list: neighbours go to different processes and workers, so that parts are finished in
+    about the input's order, and each worker passes once through a file that cannot be seeked.
     """
-    return iter(range(rank * workers + worker, count, world * workers))
+    return iter(range(worker * world + rank, count, world * workers))
+
+
+def turns(
+    count: int, *, rank: int, world: int, worker: int, workers: int, committed: Committed = NOTHING
+) -> Iterator[int]:
+    """The splits that one worker reads, and when: first its share, then what others have not committed.
+
+    A process that is through helps the others, and so does the work of one that has died. What is left is cut into
+    stretches, of which the first is left to those who are at it and each helper takes another, counted from the end;
+    then it looks again. A stretch is read in rising order: a file that cannot be seeked is passed through once a
+    stretch. Two processes may still do one split: both write the same, and the second is not even noticed. Two workers
+    of a process never do: each helps with every `workers`th split of the others.
+    """
+    listed = committed.listed(count)
+    for number in deal(count, rank=rank, world=world, worker=worker, workers=workers):
+        if not listed[number] and number not in committed:
+            yield number
+    numbers = np.arange(count if world > 1 else 0)
+    others = (numbers % world != rank) & (numbers // world % workers == worker)
+    while len(left := np.flatnonzero(others & ~committed.listed(len(numbers)))):
+        for number in _stretch(left, rank, world).tolist():
+            others[number] = False  # once is enough: what this worker has read may take a while to be committed
+            if number not in committed:
+                yield number
+
+
+def _stretch(left: npt.NDArray[np.int64], rank: int, world: int) -> npt.NDArray[np.int64]:
+    stretches = np.array_split(left, min(world + 1, len(left)))
+    return stretches[-1 - rank % max(len(stretches) - 1, 1)]
 
 
 def ranges(start: int, stop: int, step: int) -> npt.NDArray[np.int64]:

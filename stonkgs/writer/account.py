@@ -53,6 +53,15 @@ class Account:
             total.add(counts)
         return total
 
+    @classmethod
+    def of(cls, result: Mapping[str, Any]) -> Self:
+        """An account that `as_result` has told."""
+        return cls(**{key.name: result[key.name] for key in fields(cls) if key.name != "lines"})
+
+    def as_result(self) -> dict[str, Any]:
+        """What run.json says of it."""
+        return {"read": self.read} | {key: value for key, value in asdict(self).items() if key != "lines"}
+
     def add(self, counts: Mapping[str, Any]) -> None:
         """Count a split's account, as `write` left it, too."""
         for name, count in counts["classes"].items():

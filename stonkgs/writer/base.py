@@ -3,7 +3,8 @@
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, NamedTuple
 
@@ -19,10 +20,12 @@ from stonkgs.disk import publish
 from stonkgs.encode.encoder import Found
 from stonkgs.errors import UserError
 from stonkgs.memory import give_back
+from stonkgs.progress import RowProgress
 from stonkgs.source.split import Plan
 from stonkgs.statement import Rejection
 from stonkgs.writer.account import Account
-from stonkgs.writer.folder import RunFolder
+from stonkgs.writer.folder import Begun, Finished, RunFolder, read_record
+from stonkgs.writer.presence import Presence
 
 PREDICTION = "prediction"
 #: bool columns: whether the nodes have an embedding, and whether the sentence was longer than the model reads
@@ -41,8 +44,12 @@ class Task:
     first_line: Callable[[str], int]
     #: what run.json says of the run: configuration, versions, fingerprints
     record: dict[str, Any] = field(default_factory=dict)
+    #: settings that are left open there, where this run decides them: see `RunFolder.begin`
+    decided: dict[str, Any] = field(default_factory=dict)
     #: called with each rejected row as soon as its split is through; may raise
     on_rejected: Callable[[Rejection], None] = field(default=lambda _: None)
+    #: one file in the end; else the parts stay
+    merge: bool = True
 
 
 class Held(NamedTuple):
@@ -79,31 +86,42 @@ class PredictionWriter(BasePredictionWriter, ABC):
 
     @abstractmethod
     def write(self, table: pa.Table, file: BinaryIO) -> None:
-        """Write one part's rows."""
+        """Write one part: a file of the format by itself, that begins with `header`."""
 
     def header(self, schema: pa.Schema) -> bytes:
-        """What comes before the first part's rows."""
+        """What comes before the rows."""
         return b""
 
     def check(self, schema: pa.Schema) -> None:
         """UserError where the format cannot hold a column: said before the work, not after it."""
         return
 
+    def verify(self, part: Path, rows: int) -> None:
+        """OSError where a part of so many rows, closed and not committed yet, cannot be read back."""
+        return
+
     def join(self, parts: Iterator[Path], schema: pa.Schema, file: BinaryIO) -> None:
-        """One file of all parts, in order, at constant memory. Enough for formats whose parts can be concatenated."""
-        file.write(self.header(schema))
+        """One file of all parts, in order, at constant memory. Enough for formats whose rows can be concatenated."""
+        header = self.header(schema)
+        file.write(header)
         for part in parts:
             with open(part, "rb") as rows:
-                shutil.copyfileobj(rows, file)
+                rows.seek(len(header))
+                shutil.copyfileobj(rows, file, 1 << 20)
 
-    def start(self, task: Task, *, overwrite: bool = False) -> None:
-        """Begin a run.
+    def start(self, task: Task, *, overwrite: bool = False) -> Begun | Finished:
+        """Begin a run, or join the one that is under way in its folder; `task.plan` is then that one's.
 
         Raises UserError, and touches nothing, where `prepare` does, or where the folder holds something that this run
-        would destroy (a finished run may be, with `overwrite`).
+        would destroy, or another run; with `overwrite` it starts anew.
         """
         self.prepare(task)
-        self.folder.claim(task.plan, task.record, overwrite=overwrite)
+        state = self.folder.begin(task.plan, task.record, decided=task.decided, overwrite=overwrite)
+        if isinstance(state, Begun):
+            self.run, task.plan = state, state.plan
+            self.parts = self.folder.parts(state.id)
+            self.presence = Presence(self.parts.path)
+        return state
 
     def prepare(self, task: Task) -> None:
         """Settle the output's columns; UserError where one would hide one of the input's, or cannot be written."""
@@ -125,50 +143,91 @@ class PredictionWriter(BasePredictionWriter, ABC):
     ) -> None:
         self.add(batch, prediction.cpu().numpy())
 
+    @property
+    def published(self) -> str | None:
+        """The name in the folder of what a finished run has predicted; None where every row was rejected."""
+        name: str | None = read_record(self.folder.record).get("predictions")
+        return name
+
+    def progress(self, processes: int) -> RowProgress:
+        """A bar over this process' fair share of what is left."""
+        plan, left = self.task.plan, int((~self.parts.listed(len(self.task.plan))).sum())
+        share = -(-left // processes)
+        return RowProgress(splits=share, rows=None if plan.rows is None else round(plan.rows * share / len(plan)))
+
+    def advice(self) -> str:
+        """What is kept where the run was interrupted, and how to go on."""
+        done, count = int(self.parts.listed(len(self.task.plan)).sum()), len(self.task.plan)
+        return f"{done:,} of {count:,} splits are done and kept; the same command continues"
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Drop what is open."""
+        self._open.clear()
+        self.presence.leave()
+
     def add(self, batch: Batch, probabilities: npt.NDArray[np.float32]) -> None:
         """Take one batch with its probabilities [B, classes]; a split's last batch writes the split's part."""
         kept = batch.columns.select(self.passed.names)
         held = Held(batch.positions, kept, batch.found, batch.truncated, probabilities)
         self._open.setdefault(batch.split, []).append(held)
+        rows = len(batch)
         if batch.end is not None:
+            rows += len(batch.end.rejected)
             self._commit(batch.split, self._open.pop(batch.split), batch.end)
             give_back()
+        self.presence.tell(rows, ended=batch.end is not None, holds=self._open)
 
     def finish(self) -> Account:
         """Join the parts and what was rejected, in the input's order; the whole run's account.
 
-        Where every row was rejected there are no predictions, and no `_SUCCESS`.
+        Of several processes one does, and the others wait for it. Where every row was rejected there are no
+        predictions, and no `_SUCCESS`. UserError where another run has taken the folder over.
         """
-        plan, folder = self.task.plan, self.folder
-        for split in plan:
-            if not folder.part(split.number).exists():
-                raise RuntimeError(f"{split.file}: split {split.number} of {len(plan)} was not predicted")
+        self.presence.leave()
+        with self.folder.joining():
+            if self.folder.is_current(self.run.id):
+                if read_record(self.folder.record).get("plan") != self.run.id:
+                    self._join()
+                self.folder.seal(self.run.id)
+        record = read_record(self.folder.record)
+        if record.get("plan") != self.run.id:
+            raise UserError(f"{self.folder.path}: another run was started here meanwhile (overwrite=true)")
+        return Account.of(record["result"])
+
+    def _join(self) -> None:
+        plan, folder, parts = self.task.plan, self.folder, self.parts
+        if not (done := parts.listed(len(plan))).all():
+            split = plan[int(done.argmin())]
+            raise RuntimeError(f"{split.file}: split {split.number} of {len(plan)} was not predicted")
         folder.retract()
         with publish(folder.rejected) as file:
-            accounts = ((int(plan.file[split]), folder.account(split)) for split in range(len(plan)))
+            accounts = ((int(plan.file[split]), parts.account(split)) for split in range(len(plan)))
             total = Account.join(accounts, [self.task.first_line(name) for name in plan.files], file)
-        useful = total.predicted or not total.rejected
-        if useful:
+        name = None
+        if total.predicted or not total.rejected:
+            name = (folder.predictions if self.task.merge else folder.kept).name
+        if name == folder.predictions.name:
             with publish(folder.predictions) as file:
-                self.join((folder.part(split) for split in range(len(plan))), self.schema, file)
-        result = {"read": total.read} | {key: value for key, value in asdict(total).items() if key != "lines"}
-        name = folder.predictions.name if useful else None
-        folder.write_record(folder.record, self.task.record | {"result": result, "predictions": name})
-        folder.close()
-        if useful:
-            with publish(folder.success):
-                pass
-        return total
+                self.join((parts.rows(split) for split in range(len(plan))), self.schema, file)
+        ended = {"plan": self.run.id, "finished": datetime.now(UTC).isoformat(timespec="seconds"), "splits": len(plan)}
+        folder.write_record(self.run.record | ended | {"result": total.as_result(), "predictions": name})
 
     def _commit(self, split: int, held: Sequence[Held], end: SplitEnd) -> None:
+        if end.elsewhere or split in self.parts:
+            return
         for rejection in end.rejected:
             self.task.on_rejected(rejection)
         table = self._table(held)
-        with publish(self.folder.account(split)) as file:
-            _account(held, end, self.task.labels).write(end.rejected, file)
-        # The part's rename is what makes the split count: all else is on disk before it.
-        with publish(self.folder.part(split)) as file:
-            self.write(table, file)
+        try:
+            with publish(self.parts.account(split), lasting=False) as file:
+                _account(held, end, self.task.labels).write(end.rejected, file)
+            # The rename of the rows is what makes the split count: all else is on disk before it.
+            rows = self.parts.rows(split)
+            with publish(rows, check=lambda part: self.verify(part, len(table)), lasting=False) as file:
+                self.write(table, file)
+        except UserError:
+            if split not in self.parts:  # else the run was finished, or replaced: `finish` will tell
+                raise
 
     def _table(self, held: Sequence[Held]) -> pa.Table:
         """One split's rows in the input's order: its columns, probabilities, prediction and flags."""

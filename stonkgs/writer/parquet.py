@@ -22,6 +22,14 @@ class ParquetWriter(PredictionWriter):
     def write(self, table: pa.Table, file: BinaryIO) -> None:
         pq.write_table(table, file)
 
+    def verify(self, part: Path, rows: int) -> None:
+        try:
+            found = pq.read_metadata(part).num_rows
+        except pa.ArrowException as error:
+            raise OSError(f"cannot be read back: {error}") from error
+        if found != rows:
+            raise OSError(f"{found:,} of {rows:,} rows arrived")
+
     def join(self, parts: Iterator[Path], schema: pa.Schema, file: BinaryIO) -> None:
         with pq.ParquetWriter(file, schema, compression="zstd") as joined:
             for tables in _gathered(parts):

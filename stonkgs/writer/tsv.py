@@ -25,6 +25,7 @@ class TsvWriter(PredictionWriter):
         return _line(schema.names)
 
     def write(self, table: pa.Table, file: BinaryIO) -> None:
+        file.write(self.header(table.schema))
         columns = [plain(column) for column in table.columns]
         file.writelines(_line(map(_cell, row)) for row in zip(*columns, strict=True))
 

@@ -1,0 +1,123 @@
+"""`stonkgs status DIR`: how far the run is that writes there, by what lies in its folder. Touches nothing."""
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stonkgs.errors import UserError
+from stonkgs.printable import duration, printable
+from stonkgs.summary import Summary
+from stonkgs.writer.account import Account
+from stonkgs.writer.folder import Begun, RunFolder, read_record
+from stonkgs.writer.parts import Parts
+
+#: A process that has told nothing for so many seconds does not count for the rate.
+SILENT = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What a process has told of itself: see `stonkgs.writer.presence`."""
+
+    host: str
+    pid: int
+    holds: list[int]
+    #: rows of this process, and in how many seconds
+    rows: int
+    seconds: float
+    #: seconds since it told so
+    age: float
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is heard of, or if it is on this machine, there."""
+        if self.host != platform.node():
+            return self.age < SILENT
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:  # somebody else's
+            pass
+        return True
+
+    def __str__(self) -> str:
+        name = f"{self.host}:{self.pid}"
+        rate = f"{self.rows / max(self.seconds, 1e-9):,.1f} rows/s"
+        state = rate if self.alive else "gone" if self.host == platform.node() else "silent"
+        holds = ", ".join(f"{split:,}" for split in self.holds[:8]) or "none"
+        return f"{name}   {state}   holds splits {holds}   told {duration(self.age)} ago"
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="stonkgs status", description=__doc__)
+    parser.add_argument("folder", metavar="DIR", help="the output_dir of a run")
+    print(status(Path(parser.parse_args(argv).folder)))
+    return 0
+
+
+def status(path: Path) -> str:
+    """How far the run in a folder is, a row a fact. Raises UserError where there is none."""
+    folder = RunFolder(path, "")
+    if begun := folder.begun():
+        return _under_way(folder, begun)
+    record = read_record(folder.record)
+    if not record:
+        raise UserError(f"{path}: no run has written here")
+    return str(Summary(Account.of(record["result"]), path, record["predictions"]))
+
+
+def _under_way(folder: RunFolder, begun: Begun) -> str:
+    parts = Parts(folder.parts(begun.id).path, _extension(folder.parts(begun.id).path))
+    done = parts.listed(len(begun.plan))
+    total = Account()
+    for split in np.flatnonzero(done).tolist():
+        with open(parts.account(split), "rb") as file:
+            total.add(json.loads(file.readline()))
+    processes = sorted(_processes(parts.path), key=lambda process: (not process.alive, process.host, process.pid))
+    rate = sum(process.rows / max(process.seconds, 1e-9) for process in processes if process.alive)
+    count, there = len(done), int(done.sum())
+    mean = total.read / there if there else 0.0
+    left = (
+        f"{duration((count - there) * mean / rate)}"
+        if rate and mean
+        else "unknown: " + ("no process is at it; the same command continues" if not rate else "no split is through")
+    )
+    facts = [
+        ("splits", f"{there:,} of {count:,} ({there / max(count, 1):.0%})"),
+        ("rows read", f"{total.read:,}"),
+        ("rejected", f"{total.rejected:,}"),
+        ("rate", f"{rate:,.1f} rows/s"),
+        ("time left", left),
+        ("begun", f"{begun.record.get('started')} on {begun.record.get('host')}"),
+        *(("process", str(process)) for process in processes),
+    ]
+    return "\n".join(f"{name:10} {printable(fact)}" for name, fact in facts)
+
+
+def _extension(parts: Path) -> str:
+    """The parts' own: a run has one writer."""
+    for path in parts.iterdir():
+        if path.name[:8].isdigit() and ".tmp-" not in path.name:
+            return path.suffix.removeprefix(".")
+    return ""
+
+
+def _processes(parts: Path) -> Iterator[Process]:
+    for path in parts.glob("_process-*.json"):
+        try:
+            told: dict[str, Any] = json.loads(path.read_text("utf-8"))
+            age = max(0.0, time.time() - path.stat().st_mtime)
+            known = {key: told[key] for key in ("host", "pid", "holds", "rows", "seconds")}
+            yield Process(**known, age=age)
+        except (OSError, ValueError, KeyError, TypeError):  # it has just left
+            continue
