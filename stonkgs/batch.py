@@ -144,7 +144,7 @@ class Batches(IterableDataset[Batch]):
         for batch in self._batches(split, self._statements(split, end)):
             if last is not None:
                 yield last
-                if split.number in self.source.committed:
+                if self.source.committed is not None and split.number in self.source.committed:
                     last, end.elsewhere = None, True
                     break
             last = batch

@@ -3,7 +3,6 @@
 import logging
 import os
 import signal
-import time
 import warnings
 from dataclasses import dataclass
 from functools import partial
@@ -94,7 +93,6 @@ def predict(cfg: DictConfig) -> Summary | Survey | None:
     """
     _quiet()
     _check_settings(cfg)
-    started = time.perf_counter()
     stages = Stages.build(cfg)
     writer, trainer = stages.writer, stages.trainer
     overwrite = cfg.overwrite and not stages.stands.child
@@ -127,8 +125,8 @@ def predict(cfg: DictConfig) -> Summary | Survey | None:
         logging.getLogger(__name__).warning("%d processes failed; the others did their share", failed)
     if trainer.global_rank:
         return None
-    seconds, here = time.perf_counter() - started, writer.presence.rows
-    return _useful(Summary(account, folder.path, writer.published, seconds, here))
+    here = writer.presence
+    return _useful(Summary(account, folder.path, writer.published, here.seconds, here.rows))
 
 
 def _task(cfg: DictConfig, stages: Stages, record: dict[str, Any], folder: Path, plan: Plan | None) -> Task:

@@ -389,12 +389,12 @@ def a_path_to_nothing(folder: Path) -> list[str]:
 # ---------------------------------------------------------------------------------------------------------- writer
 
 
-@bad("writer", r"{}/rows\.tsv/out/parts: cannot be made: Not a directory")
+@bad("writer", r"{}/rows\.tsv/out: cannot be made: Not a directory")
 def a_folder_that_cannot_be(folder: Path) -> list[str]:
     return [f"output_dir={folder}/rows.tsv/out"]
 
 
-@bad("writer", r"/proc/stonkgs/parts: cannot be made: No such file or directory")
+@bad("writer", r"/proc/stonkgs: cannot be made: No such file or directory")
 def a_folder_that_nobody_may_write(folder: Path) -> list[str]:
     return ["output_dir=/proc/stonkgs"]
 

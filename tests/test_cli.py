@@ -149,15 +149,6 @@ def test_a_sweep_gives_each_job_a_folder(
     assert all((tmp_path / "out" / str(job) / "_SUCCESS").exists() for job in (0, 1))
 
 
-def test_one_of_several_processes_is_refused(
-    small_run: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert main(["predict", *small_run]) == 1
-    assert "2 processes or devices were asked for" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-
-
 def test_quoting_leaves_lists_null_and_sweeps_alone() -> None:
     given = ["source.path=[a.tsv,b.tsv]", "output_dir=null", "batch.size=3", "source.path='x'"]
     assert quote_paths(given) == given

@@ -260,15 +260,6 @@ def test_a_summary_for_people(small: dict[str, Path], tmp_path: Path, capsys: py
     assert printed.err == "", "quiet where nobody is looking"
 
 
-def test_two_devices_are_refused_for_now(
-    small: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = write_lines(tmp_path / "rows.tsv", [["source", "target", "evidence"]])
-    arguments = [f"source.path={path}", "trainer.devices=2", "trainer.accelerator=cpu"]
-    assert main(["predict", *arguments, *[f"{k}={v}" for k, v in small.items()]]) == 1
-    assert "trainer.devices=1" in capsys.readouterr().err
-
-
 def test_how_nodes_were_found_is_reported(
     small: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,14 +1,13 @@
 """What somebody at a terminal sees."""
 
 import io
+from types import SimpleNamespace
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from stonkgs.batch import NO_COLUMNS, Batch, SplitEnd
 from stonkgs.progress import RowProgress
-from stonkgs.source.split import Plan
 from stonkgs.statement import Rejection
 
 
@@ -26,9 +25,8 @@ def batch(rows: int, end: SplitEnd | None = None) -> Batch:
 def shown(screen: io.StringIO, rows: int | None, monkeypatch: pytest.MonkeyPatch) -> str:
     """The last state of a bar over four splits, of which two of 30 rows are through, one row of them rejected."""
     monkeypatch.setattr("sys.stderr", screen)
-    four = np.zeros(4, np.int64)
-    progress = RowProgress(Plan(("in.tsv",), pa.schema([]), four, four, four, rows=rows))
-    progress.on_predict_start(None, None)  # type: ignore[arg-type]
+    progress = RowProgress(splits=4, rows=rows)
+    progress.on_predict_start(SimpleNamespace(local_rank=0), None)  # type: ignore[arg-type]
     progress.bar.mininterval = 0
     rejection = Rejection("in.tsv", "two fields", b"x")
     for given in (batch(20), batch(10, SplitEnd([], 30)), batch(20), batch(9, SplitEnd([rejection], 30))):

@@ -15,7 +15,7 @@ from stonkgs import interrupt
 from stonkgs.batch import Batch, Batches
 from stonkgs.model.predictor import Predictor
 from stonkgs.source.base import Source
-from stonkgs.source.split import NOTHING, Committed
+from stonkgs.source.split import Committed
 
 
 class StatementModule(pl.LightningModule):
@@ -64,7 +64,7 @@ class StatementData(pl.LightningDataModule):
         start_method: str | None,
         index: int = 0,
         of: int = 1,
-        committed: Committed = NOTHING,
+        committed: Committed | None = None,
     ) -> None:
         super().__init__()
         self.source = source

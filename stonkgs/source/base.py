@@ -15,7 +15,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from stonkgs.errors import UserError
 from stonkgs.source.file import Paths, expand
-from stonkgs.source.split import END, NOTHING, Committed, Plan, Split, turns
+from stonkgs.source.split import END, Committed, Plan, Split, turns
 from stonkgs.statement import Rejection, Statement
 
 #: The three columns that a statement is made of.
@@ -40,8 +40,8 @@ class Source(IterableDataset[Statement | Rejection], ABC):
         self.limit = limit
         self.planned: Plan | None = None
         self.rank, self.world = 0, 1
-        #: splits that need not be read any more
-        self.committed: Committed = NOTHING
+        #: which splits need not be read any more, where that is known
+        self.committed: Committed | None = None
 
     @abstractmethod
     def schema(self, files: Sequence[str]) -> pa.Schema:
@@ -121,7 +121,7 @@ class Source(IterableDataset[Statement | Rejection], ABC):
         """Number, from 1, of the file's first line that belongs to a split: what is above it is a header."""
         return 1
 
-    def shard(self, *, rank: int, world: int, committed: Committed = NOTHING) -> Self:
+    def shard(self, *, rank: int, world: int, committed: Committed | None = None) -> Self:
         """This source as one process of several reads it, without what is committed."""
         other = copy.copy(self)
         other.rank, other.world, other.committed = rank, world, committed

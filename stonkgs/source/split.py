@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -62,18 +62,6 @@ class Committed(Protocol):
         """Which of the first `count` are: bool [count], by one look at the folder."""
 
 
-class _Nothing:
-    def __contains__(self, number: int) -> bool:
-        return False
-
-    def listed(self, count: int) -> npt.NDArray[np.bool_]:
-        return np.zeros(count, np.bool_)
-
-
-#: What is committed where nothing is written to a folder.
-NOTHING: Final[Committed] = _Nothing()
-
-
 def deal(count: int, *, rank: int, world: int, worker: int, workers: int) -> Iterator[int]:
     """Numbers, in rising order, of the splits that are one DataLoader worker's share in one process of several.
 
@@ -84,7 +72,7 @@ def deal(count: int, *, rank: int, world: int, worker: int, workers: int) -> Ite
 
 
 def turns(
-    count: int, *, rank: int, world: int, worker: int, workers: int, committed: Committed = NOTHING
+    count: int, *, rank: int, world: int, worker: int, workers: int, committed: Committed | None = None
 ) -> Iterator[int]:
     """The splits that one worker reads, and when: first its share, then what others have not committed.
 
@@ -92,8 +80,12 @@ def turns(
     stretches, of which the first is left to those who are at it and each helper takes another, counted from the end;
     then it looks again. A stretch is read in rising order: a file that cannot be seeked is passed through once a
     stretch. Two processes may still do one split: both write the same, and the second is not even noticed. Two workers
-    of a process never do: each helps with every `workers`th split of the others.
+    of a process never do: each helps with every `workers`th split of the others. Where nothing is known of what is
+    committed, each process reads its share alone.
     """
+    if committed is None:
+        yield from deal(count, rank=rank, world=world, worker=worker, workers=workers)
+        return
     listed = committed.listed(count)
     for number in deal(count, rank=rank, world=world, worker=worker, workers=workers):
         if not listed[number] and number not in committed:

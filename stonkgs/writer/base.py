@@ -160,6 +160,10 @@ class PredictionWriter(BasePredictionWriter, ABC):
         done, count = int(self.parts.listed(len(self.task.plan)).sum()), len(self.task.plan)
         return f"{done:,} of {count:,} splits are done and kept; the same command continues"
 
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Lightning has started all processes by now: time counts from here."""
+        self.presence = Presence(self.parts.path)
+
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Drop what is open."""
         self._open.clear()

@@ -48,9 +48,9 @@ class RunFolder:
     """An `output_dir`. `plan.json` is there while a run is under way, and its parts lie in `parts-<its id>`.
 
     An earlier result stays till the new one is complete. Nothing is deleted or replaced but what a run of ours has
-    made, told by run.json and plan.json. Of the file system it is assumed that a rename within a folder and a hard link are
-    atomic, and that who opens a file sees what was written before it was closed (NFS promises both); locks are used
-    where there are any, and nothing but doubled work comes of their absence.
+    made, told by run.json and plan.json. Of the file system it is assumed that a rename within a folder and a hard
+    link are atomic, and that who opens a file sees what was written before it was closed (NFS promises both); locks
+    are used where there are any, and nothing but doubled work comes of their absence.
     """
 
     def __init__(self, path: Path, extension: str) -> None:
@@ -95,7 +95,7 @@ class RunFolder:
         """The run that is under way, as its plan.json says; its own files where none are given."""
         try:
             values = json.loads(self.plan.read_text("utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{self.plan}: cannot be read ({error}); start anew: overwrite=true") from error
@@ -235,10 +235,10 @@ class RunFolder:
                 Parts(path, self.extension).clear()
 
     def _refuse_foreign(self) -> None:
-        if read_record(self.plan, PLAN_FORMAT) or read_record(self.record):
-            return
         ours = (self.predictions, self.rejected, self.record, self.plan, self.kept)
-        if taken := [path.name for path in ours if path.exists() or path.is_symlink()]:
+        taken = [path.name for path in ours if path.exists() or path.is_symlink()]
+        # Looked into after that, in this order: another process may begin a run just now, or finish one.
+        if taken and not (read_record(self.plan, PLAN_FORMAT) or read_record(self.record)):
             raise UserError(f"{self.path}: holds {', '.join(taken)}, which no run wrote; choose another output_dir=")
 
     def _refuse_inputs(self, plan: Plan) -> None:

@@ -19,9 +19,14 @@ class Presence:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / f"_process-{process_name()}.json"
-        self.started = time.time()
+        self.started = time.monotonic()
         self.rows = self.splits = 0
         self._told = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Since this process began to work."""
+        return time.monotonic() - self.started
 
     def tell(self, rows: int, *, ended: bool, holds: Iterable[int]) -> None:
         """So many rows more, with which a split may have ended."""
@@ -30,8 +35,8 @@ class Presence:
         if (now := time.monotonic()) - self._told < EVERY:
             return
         self._told = now
-        values = {"host": platform.node(), "pid": os.getpid(), "started": self.started, "holds": sorted(holds)}
-        values |= {"rows": self.rows, "splits": self.splits, "seconds": time.time() - self.started}
+        values = {"host": platform.node(), "pid": os.getpid(), "holds": sorted(holds)}
+        values |= {"rows": self.rows, "splits": self.splits, "seconds": self.seconds}
         beside = self.path.with_name(f"{self.path.name}.tmp-{process_name()}")
         with suppress(OSError):
             beside.write_text(json.dumps(values))

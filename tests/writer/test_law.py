@@ -20,10 +20,13 @@ import pytest
 import stonkgs.writer
 from stonkgs.batch import Batch, SplitEnd
 from stonkgs.columns import json_field
+from stonkgs.differences import DECISIVE
 from stonkgs.errors import UserError
+from stonkgs.source.plan_json import as_json, from_json
 from stonkgs.source.split import Plan
 from stonkgs.statement import Rejection
 from stonkgs.writer.base import FLAGS, PredictionWriter, Task
+from stonkgs.writer.folder import Begun, Finished
 
 TEXTS = ["plain", "", 'a "quoted" one', "tab\tinside", "line\nbreak", "lone \r return", " spaces ", "β-catenin", "'"]
 SCHEMA = pa.schema(
@@ -91,8 +94,17 @@ def plan_of(splits: int) -> Plan:
     return Plan(("in.tsv",), SCHEMA, zeros, zeros, zeros)
 
 
+#: What `stonkgs.record.run_record` would say of one and the same command.
+RECORD: dict[str, Any] = {
+    **{"settings": {"threads": None}, "input": [], "model": {"labels": ["no", "yes"], "digest": "a"}},
+    **{"kge": {"digest": "b"}, "config": {"kge": {}, "source": {}, "batch": {"size": 32}, "writer": {}}},
+    "versions": dict.fromkeys(DECISIVE, "1"),
+}
+
+
 def task(folder: Path, splits: int, **options: Any) -> Task:
-    return Task(folder, plan_of(splits), ("no", "yes"), first_line=lambda _: 2, **options)
+    record = {"record": RECORD, "decided": {"threads": 2}}
+    return Task(folder, plan_of(splits), ("no", "yes"), first_line=lambda _: 2, **(record | options))
 
 
 def batch(split: int, positions: list[int], given: list[dict[str, Any]], end: SplitEnd | None) -> Batch:
@@ -181,7 +193,7 @@ def test_complete_or_not_at_all(writer: PredictionWriter, tmp_path: Path) -> Non
     first, *_ = batches(rows(3), 3)
     first.end = SplitEnd([], 3)
     writer.add(first, probabilities(first))
-    assert {path.name for path in tmp_path.iterdir()} == {"parts"}
+    assert {path.name[:6] for path in tmp_path.iterdir()} == {"plan.j", "parts-"}
     with pytest.raises(RuntimeError, match="split 1 of 2 was not predicted"):
         writer.finish()
     assert not list(tmp_path.glob("predictions.*"))
@@ -233,8 +245,12 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_a_finished_run_is_not_overwritten_by_accident(writer: PredictionWriter, tmp_path: Path) -> None:
     run(writer, tmp_path, rows(5), 2)
     before = contents(tmp_path)
-    with pytest.raises(UserError, match=r"holds a finished run.*overwrite=true"):
-        type(writer)().start(task(tmp_path, 1))
+    finished = type(writer)().start(task(tmp_path, 1))
+    assert isinstance(finished, Finished)
+    assert finished.record["result"]["read"] == 8
+    other = RECORD | {"kge": {"digest": "c"}}
+    with pytest.raises(UserError, match=r"holds a finished run of other settings: the KGE store's digest was b, is c"):
+        type(writer)().start(task(tmp_path, 1, record=other))
     assert contents(tmp_path) == before
 
 
@@ -259,7 +275,7 @@ def test_another_format_replaces_it_too(writer: PredictionWriter, tmp_path: Path
     assert [path.name for path in tmp_path.glob("predictions.*")] == [f"predictions.{other.extension}"]
 
 
-@pytest.mark.parametrize("name", ["predictions.{}", "rejected.jsonl", "run.json", "parts/notes.txt"])
+@pytest.mark.parametrize("name", ["predictions.{}", "rejected.jsonl", "run.json", "plan.json", "parts/notes.txt"])
 def test_what_no_run_wrote_is_never_touched(writer: PredictionWriter, tmp_path: Path, name: str) -> None:
     path = tmp_path / name.format(writer.extension)
     path.parent.mkdir(exist_ok=True)
@@ -275,19 +291,27 @@ def test_other_files_in_the_folder_stay(writer: PredictionWriter, tmp_path: Path
     (tmp_path / "notes.txt").write_text("mine too")
     again = type(writer)()
     again.start(task(tmp_path, 1), overwrite=True)
-    (tmp_path / "parts" / "notes.txt").write_text("here?")
+    (again.parts.path / "notes.txt").write_text("here?")
     again.add(batch(0, [], [], SplitEnd([], 0)), np.zeros((0, 2), np.float32))
     again.finish()
-    assert {"predictions.xlsx", "notes.txt", "parts/notes.txt", "_SUCCESS"} <= contents(tmp_path).keys()
+    assert {"predictions.xlsx", "notes.txt", f"{again.parts.path.name}/notes.txt"} <= contents(tmp_path).keys()
+    assert (tmp_path / "_SUCCESS").exists()
 
 
-def test_a_link_to_another_folder_is_not_followed(writer: PredictionWriter, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["parts", "parts-01234567"])
+def test_a_link_to_another_folder_is_not_followed(writer: PredictionWriter, tmp_path: Path, name: str) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "00000001.tsv").write_text("mine")
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "parts").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(UserError, match="no folder of ours"):
-        writer.start(task(tmp_path / "out", 1))
+    run(writer, tmp_path / "out", rows(5), 2)
+    (tmp_path / "out" / name).symlink_to(tmp_path / "elsewhere")
+    again = type(writer)()
+    again.start(task(tmp_path / "out", 1, merge=False), overwrite=True)
+    again.add(batch(0, [0], rows(1), SplitEnd([], 1)), np.ones((1, 2), np.float32))
+    if name == "parts":
+        with pytest.raises(UserError, match="may hold files that no run wrote: move them away, and give the same"):
+            again.finish()
+        (tmp_path / "out" / name).unlink()
+    assert again.finish().predicted == 1
     assert (tmp_path / "elsewhere" / "00000001.tsv").exists()
 
 
@@ -302,13 +326,149 @@ def test_a_run_does_not_replace_its_own_input(writer: PredictionWriter, tmp_path
     assert contents(tmp_path) == before
 
 
-def test_what_a_dead_run_left_does_not_count(writer: PredictionWriter, tmp_path: Path) -> None:
-    writer.start(task(tmp_path, 9))
-    for part in batches(rows(8), 2):
+def test_what_a_dead_run_has_committed_counts(writer: PredictionWriter, tmp_path: Path) -> None:
+    """And nothing else: neither what it held, nor what it was on the way to write."""
+    given = rows(8)
+    writer.start(task(tmp_path, 4))
+    done, begun, *_ = [part for part in batches(given, 2) if part.split in (1, 2)]
+    for part in (part for part in batches(given, 2) if part.split == 1):
         writer.add(part, probabilities(part))
-    (tmp_path / "parts" / "00000001.tsv.tmp-99").touch()
-    assert len(run(type(writer)(), tmp_path, rows(6), 3)) == 6
-    assert not (tmp_path / "parts").exists()
+    writer.add(begun if begun.split == 2 else done, np.ones((1, 2), np.float32))
+    writer.parts.rows(3).with_name(f"00000003.{writer.extension}.tmp-99-abc").write_text("half a")
+    writer.parts.account(0).write_text("{}")
+    again = type(writer)()
+    state = again.start(task(tmp_path, 4))
+    assert isinstance(state, Begun)
+    assert again.parts.listed(4).tolist() == [split in again.parts for split in range(4)] == [False, True, False, False]
+    for part in (part for part in batches(given, 2) if part.split != 1):
+        again.add(part, probabilities(part))
+    assert again.finish().predicted == 8
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *(f"predictions.{writer.extension}", "rejected.jsonl", "run.json", "_SUCCESS")
+    }
+
+
+def test_the_one_who_begins_decides_for_all(writer: PredictionWriter, tmp_path: Path) -> None:
+    first = writer.start(task(tmp_path, 2))
+    second = type(writer)().start(task(tmp_path, 2, decided={"threads": 7}))
+    assert isinstance(first, Begun)
+    assert isinstance(second, Begun)
+    assert first.id == second.id
+    assert second.record["settings"]["threads"] == 2
+    given = RECORD | {"settings": {"threads": 3}}
+    with pytest.raises(UserError, match="not finished, and of other settings: threads was 2, is 3"):
+        type(writer)().start(task(tmp_path, 2, record=given))
+
+
+def test_a_split_that_two_have_done_counts_once(writer: PredictionWriter, tmp_path: Path) -> None:
+    given = rows(6)
+    other = type(writer)()
+    writer.start(task(tmp_path, 2))
+    other.start(task(tmp_path, 2))
+    for part in batches(given, 3):
+        writer.add(part, probabilities(part))
+        other.add(part, probabilities(part))
+    first, second = writer.finish(), other.finish()
+    assert first == second
+    assert first.predicted == 6
+    assert len(READERS[writer.extension](tmp_path / f"predictions.{writer.extension}")) == 6
+
+
+def test_who_comes_too_late_finds_it_done(writer: PredictionWriter, tmp_path: Path) -> None:
+    """A helper may be in the middle of a split when another process finishes the run, and removes its folder."""
+    given = rows(6)
+    late = type(writer)()
+    late.start(task(tmp_path, 2))
+    first, *rest = list(batches(given, 3))
+    late.add(first, probabilities(first))
+    run(writer, tmp_path, given, 3)
+    before = contents(tmp_path)
+    for part in rest:
+        late.add(part, probabilities(part))
+    assert late.finish().predicted == 6
+    assert contents(tmp_path) == before
+
+
+def test_a_run_that_was_replaced_says_so(writer: PredictionWriter, tmp_path: Path) -> None:
+    given = rows(6)
+    old, new = type(writer)(), type(writer)()
+    old.start(task(tmp_path, 2))
+    first, *rest = list(batches(given, 3))
+    old.add(first, probabilities(first))
+    new.start(task(tmp_path, 1), overwrite=True)
+    for part in rest:
+        old.add(part, probabilities(part))
+    with pytest.raises(UserError, match=r"another run was started here meanwhile \(overwrite=true\)"):
+        old.finish()
+    new.add(batch(0, [0], rows(1), SplitEnd([], 1)), np.ones((1, 2), np.float32))
+    assert new.finish().predicted == 1
+
+
+def test_the_parts_may_stay(writer: PredictionWriter, tmp_path: Path) -> None:
+    """merge=false: each part is a file of its format, and the folder holds nothing else that a reader would read."""
+    given = rows(20)
+    whole = run(type(writer)(), tmp_path / "whole", given, 7)
+    writer.start(task(tmp_path / "parts", 3, merge=False))
+    for part in batches(given, 7):
+        writer.add(part, probabilities(part))
+    assert writer.finish().predicted == 20
+    folder = tmp_path / "parts" / "parts"
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == [f"{split:08d}.{writer.extension}" for split in range(3)]
+    assert [row for name in names for row in READERS[writer.extension](folder / name)] == whole
+    if writer.extension == "parquet":
+        assert pq.read_table(folder).to_pylist() == whole
+    assert (tmp_path / "whole" / "rejected.jsonl").read_bytes() == (tmp_path / "parts/rejected.jsonl").read_bytes()
+    again = type(writer)()
+    again.start(task(tmp_path / "parts", 1), overwrite=True)
+    again.add(batch(0, [0], rows(1), SplitEnd([], 1)), np.ones((1, 2), np.float32))
+    again.finish()
+    assert not folder.exists(), "replaced as a file would be"
+
+
+def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    start = np.sort(random.integers(0, 2**62, 50))
+    plan = Plan(("a.tsv", "b.tsv", "c.tsv"), SCHEMA, np.sort(random.integers(0, 3, 50)), start, start + 9, rows=77)
+    read = from_json(json.loads(json.dumps(as_json(plan))), ("x", "y", "z"))
+    assert [(split.start, split.stop) for split in read] == [(split.start, split.stop) for split in plan]
+    assert [split.file for split in read] == [{"a": "x", "b": "y", "c": "z"}[split.file[0]] for split in plan]
+    assert read.schema.equals(SCHEMA, check_metadata=True)
+    assert read.rows == 77
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (["id"], "../../etc"),
+        (["id"], 5),
+        (["format"], "stonkgs-plan-9"),
+        (["files"], []),
+        (["files"], 3),
+        (["files", 0, "starts"], "0 x 3"),
+        (["files", 0, "starts"], "0 7 3"),
+        (["files", 0, "starts"], "-4 0"),
+        (["files", 0, "stops"], "0"),
+        (["rows"], "many"),
+        (["schema"], "AAAA"),
+        (["schema"], "%"),
+        (["schema"], None),
+        (["run"], None),
+    ],
+)
+def test_a_plan_from_elsewhere_is_one_line(
+    writer: PredictionWriter, tmp_path: Path, path: list[Any], value: Any
+) -> None:
+    writer.start(task(tmp_path, 2))
+    values = json.loads((tmp_path / "plan.json").read_text())
+    node = values
+    for key in path[:-1]:
+        node = node[key]
+    node[path[-1]] = value
+    (tmp_path / "plan.json").write_text(json.dumps(values))
+    with pytest.raises(UserError, match=r"plan.json") as caught:
+        type(writer)().start(task(tmp_path, 2))
+    assert "\n" not in str(caught.value)
 
 
 def test_memory_held_of_a_batch_is_its_columns(writer: PredictionWriter, tmp_path: Path) -> None:

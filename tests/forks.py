@@ -1,0 +1,121 @@
+"""Commands in forks of a warmed process: whole runs, killed wherever a test likes, a fraction of a second each."""
+
+import copy
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
+
+import stonkgs
+from stonkgs.cli import CONFIG_DIR
+from stonkgs.errors import UserError
+from stonkgs.run import predict
+
+#: What makes and joins the parts: a process may die at each of these lines.
+WATCHED = tuple(
+    str(Path(stonkgs.__file__).parent / name)
+    for name in ("disk.py", "writer/base.py", "writer/folder.py", "writer/parts.py", "writer/account.py")
+)
+
+
+def fork(arguments: Sequence[str], *, log: Path, before: Callable[[], None] = lambda: None) -> int:
+    """Run a command in a fork, one thread, its output in a file; the number of the process."""
+    config = composed(arguments)
+    if number := os.fork():
+        return number
+    status = 99
+    try:
+        status = _run(config, log, before)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:  # whatever happens: a fork that goes on would be a second test run
+        os._exit(status)
+
+
+def _run(config: DictConfig, log: Path, before: Callable[[], None]) -> int:
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+    torch.set_num_threads(1)  # the threads of the parent's pool are not here
+    try:
+        before()
+        print(predict(config))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except BaseException:
+        traceback.print_exc()
+        return 2
+    return 0
+
+
+def composed(arguments: Sequence[str]) -> DictConfig:
+    """What the command line makes of its arguments; most of a small run's time, so what is equal is made once."""
+    folder, *rest = sorted(arguments, key=lambda argument: not argument.startswith("output_dir="))
+    config = copy.deepcopy(_composed(tuple(rest)))
+    config.output_dir = folder.partition("=")[2]
+    return config
+
+
+@cache
+def _composed(arguments: tuple[str, ...]) -> DictConfig:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        return compose("predict", list(arguments))
+
+
+def wait(number: int) -> int:
+    """The exit status of a process; minus a signal's number where that has ended it."""
+    status = os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
+    assert status in (0, -signal.SIGKILL), f"process {number}: {status}"
+    return status
+
+
+def run(arguments: Sequence[str], log: Path) -> None:
+    """A command to its end."""
+    assert wait(fork(arguments, log=log)) == 0, log.read_text()
+
+
+def lines(arguments: Sequence[str], log: Path) -> list[tuple[str, int]]:
+    """Run a command to its end; all lines of WATCHED that it came by, in their order."""
+    path = log.with_suffix(".lines")
+
+    def note() -> None:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT)
+        _trace(lambda name, line: os.write(handle, f"{name}\t{line}\n".encode()))
+
+    assert wait(fork(arguments, log=log, before=note)) == 0, log.read_text()
+    found = [line.split("\t") for line in path.read_text().splitlines()]
+    return [(name, int(line)) for name, line in found]
+
+
+def die_at(event: int) -> Callable[[], None]:
+    """To be called in a fork: it kills itself when it comes by the so-manieth line of WATCHED, counted from 0."""
+
+    def count(name: str, line: int) -> None:
+        nonlocal event
+        if event == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        event -= 1
+
+    return lambda: _trace(count)
+
+
+def _trace(see: Callable[[str, int], Any]) -> None:
+    def local(frame: FrameType, event: str, _: Any) -> Any:
+        if event == "line":
+            see(frame.f_code.co_filename, frame.f_lineno)
+        return local
+
+    sys.settrace(lambda frame, event, _: local if frame.f_code.co_filename in WATCHED else None)

@@ -1,0 +1,235 @@
+"""Killed anywhere, by anything, and continued by any number of processes: the same bytes as if nothing had been.
+
+Most runs are forks of this process, with a model of a few milliseconds; a few are whole processes.
+"""
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import forks
+import pyarrow.parquet as pq
+import pytest
+from conftest import NODES, ROOT, write_lines
+
+from stonkgs.cli import main
+
+WRITERS = ["tsv", "jsonl", "parquet"]
+
+
+class Job:
+    """A command over some statements, two of which are unusable, and what it gives when nobody disturbs it."""
+
+    #: of one process, undisturbed
+    seconds: float
+
+    def __init__(self, folder: Path, model: Path, kge: Path, rows: int) -> None:
+        self.folder = folder
+        lines = [["id", "source", "target", "evidence"]]
+        lines += [[str(n), NODES[n % 7], NODES[n % 11], "HIF1A " * (n % 6)] for n in range(rows)]
+        for place in (7, rows // 2):
+            lines.insert(place, ["bad"])
+        write_lines(folder / "rows.tsv", lines)
+        self.common = [f"model.path={model}", f"kge.path={kge}", f"source.path={folder}/rows.tsv"]
+        self.common += ["threads=1", "split.rows=9", "batch.size=4"]
+
+    def arguments(self, name: str, *more: str) -> list[str]:
+        return [*self.common, f"output_dir={self.folder / name}", *more]
+
+    def fork(self, name: str, *more: str, **options: object) -> int:
+        log = self.folder / f"{name}-{time.monotonic_ns()}.log"
+        return forks.fork(self.arguments(name, *more), log=log, **options)  # type: ignore[arg-type]
+
+    def check(self, name: str, writer: str = "tsv") -> None:
+        """The folder holds what an undisturbed run's does, and nothing else."""
+        if not (self.folder / writer).exists():
+            forks.run(self.arguments(writer, f"writer={writer}"), self.folder / f"{writer}.log")
+        there, wanted = self.folder / name, self.folder / writer
+        files = {f"predictions.{writer}", "rejected.jsonl", "run.json", "_SUCCESS"}
+        assert {path.name for path in there.iterdir()} == files
+        assert (there / "rejected.jsonl").read_bytes() == (wanted / "rejected.jsonl").read_bytes()
+        if writer == "parquet":
+            assert pq.read_table(there / f"predictions.{writer}").equals(
+                pq.read_table(wanted / f"predictions.{writer}")
+            )
+        else:
+            assert (there / f"predictions.{writer}").read_bytes() == (wanted / f"predictions.{writer}").read_bytes()
+        results = [json.loads((folder / "run.json").read_text())["result"] for folder in (there, wanted)]
+        assert results[0] == results[1]
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory, model_path: Path, kge_path: Path) -> Job:
+    """Seven splits, after a run in this process: its forks then have all that takes time to load."""
+    made = Job(tmp_path_factory.mktemp("job"), model_path, kge_path, rows=60)
+    assert main(["predict", *made.arguments("warm")]) == 0
+    return made
+
+
+@pytest.fixture(scope="module")
+def long_job(tmp_path_factory: pytest.TempPathFactory, model_path: Path, kge_path: Path, job: Job) -> Job:
+    """A hundred splits."""
+    made = Job(tmp_path_factory.mktemp("long"), model_path, kge_path, rows=900)
+    made.check("first")
+    started = time.monotonic()
+    forks.run(made.arguments("second"), made.folder / "second.log")
+    made.seconds = time.monotonic() - started
+    return made
+
+
+def pairs(events: Sequence[int]) -> Iterator[list[int]]:
+    rest = iter(events)
+    while pair := list(islice(rest, 2)):
+        yield pair
+
+
+@pytest.mark.parametrize(
+    ("writer", "merge", "share"), [("tsv", True, 1), ("jsonl", True, 15), ("parquet", True, 10), ("parquet", False, 3)]
+)
+def test_killed_at_every_line_that_writes(job: Job, writer: str, merge: bool, share: int) -> None:
+    """At each line of the code that commits and joins, at a random one of the times that it comes by there.
+
+    One in `share` of the lines, where another writer is killed at all of them.
+    """
+    settings = (f"writer={writer}", f"merge={str(merge).lower()}")
+    name = f"{writer}-{merge}"
+    seen = forks.lines(job.arguments(f"{name}-traced", *settings), job.folder / "traced.log")
+    assert len(set(seen)) > 200
+    choice = random.Random(0)
+    events = [choice.choice([n for n, line in enumerate(seen) if line == one]) for one in dict.fromkeys(seen)]
+    killed = 0
+    for pair in pairs(events[::share]):
+        started = [job.fork(f"{name}-{event}", *settings, before=forks.die_at(event)) for event in pair]
+        killed += sum(forks.wait(number) == -signal.SIGKILL for number in started)
+        again = [job.fork(f"{name}-{event}", *settings) for event in pair]
+        assert all(forks.wait(number) == 0 for number in again)
+        for event in pair:
+            if merge:
+                job.check(f"{name}-{event}", writer)
+            else:
+                check_parts(job, f"{name}-{event}")
+    assert killed > 0.9 * len(events[::share])
+
+
+def check_parts(job: Job, name: str) -> None:
+    """merge=false: the parts are one data set."""
+    there = job.folder / name
+    assert {path.name for path in there.iterdir()} == {"parts", "rejected.jsonl", "run.json", "_SUCCESS"}
+    table = pq.read_table(there / "parts")
+    assert table.equals(pq.read_table(job.folder / "parquet" / "predictions.parquet"))
+    assert all(path.suffix == ".parquet" for path in (there / "parts").iterdir())
+
+
+def kill_after(seconds: float, numbers: Sequence[int]) -> None:
+    time.sleep(seconds)
+    for number in numbers:
+        os.kill(number, signal.SIGKILL)
+    for number in numbers:
+        forks.wait(number)
+
+
+def test_killed_at_any_moment(long_job: Job) -> None:
+    """One process, then three, then two, twenty-five times."""
+    under_way = [0, 0]
+    for moment in range(25):
+        writer, choice, name = WRITERS[moment % 3], random.Random(moment), f"moment-{moment}"
+        settings = (f"writer={writer}", f"num_workers={moment % 2}", "start_method=fork")
+        for stage, count in enumerate((1, 3)):
+            numbers = [long_job.fork(name, *settings, f"splits={k}/{count}") for k in range(count)]
+            kill_after(choice.uniform(0.2, 0.8) * long_job.seconds, numbers)
+            under_way[stage] += (long_job.folder / name / "plan.json").exists()
+        for number in [long_job.fork(name, *settings, f"splits={k}/2") for k in range(2)]:
+            assert forks.wait(number) == 0
+        long_job.check(name, writer)
+    assert under_way[0] >= 15
+    assert under_way[1] >= 10
+
+
+@pytest.mark.process
+def test_whole_processes_are_killed(long_job: Job) -> None:
+    """Five of them, side by side; then three and two each, as forks."""
+    choice = random.Random(0)
+    names = [f"process-{k}" for k in range(5)]
+    command = [sys.executable, "predict.py"]
+    started = {n: subprocess.Popen([*command, *long_job.arguments(n)], cwd=ROOT) for n in names}
+    for name, process in started.items():
+        while not (long_job.folder / name / "plan.json").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        time.sleep(choice.uniform(0, 0.8) * long_job.seconds)
+        process.kill()
+        process.wait()
+    for name in names:
+        numbers = [long_job.fork(name, f"splits={k}/3") for k in range(3)]
+        kill_after(choice.uniform(0.2, 0.6) * long_job.seconds, numbers)
+        for number in [long_job.fork(name, f"splits={k}/2") for k in range(2)]:
+            assert forks.wait(number) == 0
+        long_job.check(name)
+
+
+def test_three_commands_at_the_same_moment(long_job: Job) -> None:
+    for number in [long_job.fork("three") for _ in range(3)]:
+        assert forks.wait(number) == 0
+    long_job.check("three")
+
+
+def test_more_processes_than_splits(job: Job) -> None:
+    """Some of them have none, and some come when all is done."""
+    for number in [job.fork("many", f"splits={k}/12") for k in range(12)]:
+        assert forks.wait(number) == 0
+    job.check("many")
+
+
+def test_one_of_two_that_never_comes(job: Job) -> None:
+    forks.run(job.arguments("one", "splits=1/2", "num_workers=2", "start_method=fork"), job.folder / "one.log")
+    job.check("one")
+
+
+@pytest.mark.parametrize("start", ["fork", "forkserver"])
+def test_two_side_by_side(job: Job, start: str) -> None:
+    numbers = [
+        job.fork(f"two-{start}", f"splits={k}/2", "num_workers=1", f"start_method={start}", "split.rows=9")
+        for k in range(2)
+    ]
+    for number in numbers:
+        assert forks.wait(number) == 0
+    job.check(f"two-{start}")
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.9])
+def test_a_full_disk(job: Job, writer: str, share: float) -> None:
+    """Too small for a plan, a part or the whole: one line, and with more room the same command goes on."""
+    job.check(writer, writer)  # for its size
+    whole = (job.folder / writer / f"predictions.{writer}").stat().st_size
+    name, log = f"full-{writer}-{share}", job.folder / "full.log"
+    size = int(share * whole)
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+    number = forks.fork(job.arguments(name, f"writer={writer}"), log=log, before=limit)
+    assert os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]) == 1
+    assert not (job.folder / name / "_SUCCESS").exists()
+    forks.run(job.arguments(name, f"writer={writer}"), log)
+    job.check(name, writer)
+
+
+def test_what_is_committed_is_not_read_again(job: Job) -> None:
+    """A run that is continued reads what is missing: the log of opened files would not tell, the rows do."""
+    forks.wait(job.fork("again", before=forks.die_at(900)))
+    (parts,) = (job.folder / "again").glob("parts-*")
+    done = sorted(parts.glob("0*.tsv"))
+    assert 0 < len(done) < 7
+    for path in done:  # who reads them again would write them again
+        path.write_bytes(path.read_bytes().replace(b"HIF1A", b"hif1a"))
+    forks.run(job.arguments("again"), job.folder / "again.log")
+    assert b"hif1a" in (job.folder / "again" / "predictions.tsv").read_bytes()
