@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 import warnings
 from dataclasses import dataclass
 from functools import partial
@@ -122,7 +123,7 @@ def predict(cfg: DictConfig) -> Summary | Survey | None:
         interrupt.advice = "" if stages.stands.child else writer.advice()
         raise
     if failed := reap(trainer.strategy.launcher):
-        logging.getLogger(__name__).warning("%d processes failed; the others did their share", failed)
+        print(f"{failed} of {trainer.world_size} processes failed; the others did their share", file=sys.stderr)
     if trainer.global_rank:
         return None
     here = writer.presence

@@ -1,6 +1,7 @@
 """The command line: what it says at once, what it refuses, and in how many words."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -113,7 +114,7 @@ def test_a_misspelt_override_is_one_line(
 
 def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predcit"]) == 2
-    assert "there are predict, kge, model" in capsys.readouterr().err
+    assert "there are predict, status, kge, model" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -179,16 +180,15 @@ def test_a_signal_ends_in_one_line(number: signal.Signals, workers: int, tmp_pat
         file.write("source\ttarget\tevidence\n" + "NA\tNA\tsome evidence\n" * 300_000)
     command = [sys.executable, "predict.py", *small_run, f"num_workers={workers}", "batch.size=1"]
     run = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    parts = tmp_path / "out" / "parts"
     deadline = time.monotonic() + 120
-    while (
-        time.monotonic() < deadline and run.poll() is None and not (parts.exists() and len(list(parts.iterdir())) > 3)
-    ):
+    while time.monotonic() < deadline and run.poll() is None and len(list(tmp_path.glob("out/parts-*/0*.tsv"))) < 3:
         time.sleep(0.1)
     run.send_signal(number)
     error = run.communicate(timeout=60)[1]
     assert run.returncode == 128 + number
-    assert error == f"interrupted by {number.name}: no result was published; the same command starts again\n"
+    told = r"\d+ of [\d,]+ splits are done and kept; the same command continues"
+    assert re.fullmatch(rf"interrupted by {number.name}: {told}\n", error)
+    assert not list(tmp_path.glob("out/parts-*/*.tmp-*")), "what was open is dropped"
     assert not list((tmp_path / "out").glob("predictions.*"))
 
 
