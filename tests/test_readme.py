@@ -20,6 +20,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"^(<!-- tests -->\n)?```(bash|python)\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 COMMANDS = [line for mark, kind, block in BLOCKS if kind == "bash" and not mark for line in block.splitlines()]
 SETUP, TASKS = [c for c in COMMANDS if " -m venv " in c], [c for c in COMMANDS if " -m venv " not in c]
+SCRIPTS = re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 PYTHON = [block for _, kind, block in BLOCKS if kind == "python"]
 
 #: The wheel of torch for CPUs: a resolver left alone may fetch gigabytes.
@@ -48,10 +49,15 @@ def user(tmp_path: Path, kge_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 def run(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A line of the README: ours in this process, the shell's in a shell."""
     program, *arguments = shlex.split(command)
-    if program == "stonkgs":
+    if program == "stonkgs" and "trainer.devices=2" not in arguments:  # a second device is this process once more
         assert main(arguments) == 0, capsys.readouterr().err
     else:
-        subprocess.run(["bash", "-c", command], check=True)
+        subprocess.run(["bash", "-c", command], check=True, env=shell_environment())
+
+
+def shell_environment() -> dict[str, str]:
+    """With this environment's programs first."""
+    return os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
 def test_the_readme_shows_something() -> None:
@@ -65,8 +71,34 @@ def test_all_of_it_from_top_to_bottom(user: Path, capsys: pytest.CaptureFixture[
     for command in TASKS:
         run(command, capsys)
     found = {path.parent.name for path in user.rglob("_SUCCESS")}
-    assert found == {"mine", "1", "results"}
-    assert "nothing was written" in capsys.readouterr().out
+    assert found == {"mine", "1", "results", "on-two", "shared", "in-parts"}
+    printed = capsys.readouterr().out
+    assert "nothing was written" in printed
+    assert "finished                  before; nothing was done" in printed
+
+
+@pytest.mark.process
+def test_a_slurm_array(user: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two tasks of it at once, as SLURM would start them."""
+    script = next(script for script in SCRIPTS if "#SBATCH" in script)
+    run(next(command for command in TASKS if command.startswith("printf")), capsys)
+    (user / "night.sbatch").write_text(script)
+    variables = {"SLURM_ARRAY_TASK_COUNT": "8", "SLURM_ARRAY_TASK_MIN": "0", "SLURM_JOB_ID": "7"}
+    tasks = [variables | {"SLURM_ARRAY_TASK_ID": task} for task in ("0", "5")]
+    started = [subprocess.Popen(["bash", "night.sbatch"], env=shell_environment() | task) for task in tasks]
+    assert [task.wait(120) for task in started] == [0, 0]
+    assert len((user / "night" / "predictions.tsv").read_text().splitlines()) == 2
+
+
+@pytest.mark.process
+def test_torchrun_over_two_machines(user: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both of them this one, with a process each."""
+    (script,) = (script for script in SCRIPTS if script.startswith("torchrun"))
+    run(next(command for command in TASKS if command.startswith("printf")), capsys)
+    script = script.replace("--nproc-per-node=4", "--nproc-per-node=1").replace("gpu-1:29500", "localhost:29513")
+    started = [subprocess.Popen(["bash", "-c", script], env=shell_environment()) for _ in range(2)]
+    assert [machine.wait(240) for machine in started] == [0, 0]
+    assert (user / "both" / "_SUCCESS").exists()
 
 
 @pytest.mark.parametrize("code", PYTHON)
@@ -110,5 +142,7 @@ def test_setup_and_a_wheel_from_another_directory(tmp_path: Path) -> None:
     for name in ("stonkgs", "configs", "datasets", "predictions"):
         shutil.rmtree(tmp_path / "clone" / name)
     (tmp_path / "elsewhere").mkdir()
-    summary = shell(f"{tmp_path}/clone/.venv/bin/stonkgs predict writer=parquet", tmp_path / "elsewhere")
+    stonkgs = f"{tmp_path}/clone/.venv/bin/stonkgs"
+    summary = shell(f"{stonkgs} predict writer=parquet trainer.devices=2", tmp_path / "elsewhere")
     assert "predictions/statements/predictions.parquet" in summary
+    assert "rows read" in shell(f"{stonkgs} status predictions/statements", tmp_path / "elsewhere")
