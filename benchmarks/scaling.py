@@ -40,13 +40,14 @@ def main() -> None:
     parser.add_argument("what", choices=["processes", "splits", "many"])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rows", type=int, default=40_000)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 2_048])
     parser.add_argument("--splits", type=int, nargs="+", default=[1_000, 10_000])
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         if arguments.what == "processes":
             processes(Path(name), arguments.rounds, arguments.rows)
         elif arguments.what == "splits":
-            splits(Path(name), arguments.rounds, arguments.rows)
+            splits(Path(name), arguments.rounds, arguments.rows, arguments.sizes)
         else:
             many(Path(name), arguments.splits)
 
@@ -95,10 +96,10 @@ def side_by_side(output: Path, source: Path, count: int, *more: str) -> float:
     return time.perf_counter() - started
 
 
-def splits(folder: Path, rounds: int, rows: int) -> None:
-    """Seconds of a run with the default splits and of one without any, paired."""
+def splits(folder: Path, rounds: int, rows: int, sizes: Sequence[int]) -> None:
+    """Seconds of runs with splits of several sizes and of one without any, paired; a fork's own start is in each."""
     source = repeated_example(folder, rows)
-    configs = {size: composed(example(source, folder / "out", f"split.rows={size}")) for size in (256, rows)}
+    configs = {size: composed(example(source, folder / "out", f"split.rows={size}")) for size in (rows, *sizes)}
     seconds: dict[int, list[float]] = {size: [] for size in configs}
     for number in range(rounds + 1):
         for size, config in configs.items():
@@ -106,10 +107,10 @@ def splits(folder: Path, rounds: int, rows: int) -> None:
             took, _ = forked(lambda config=config: predict(config))  # type: ignore[misc]
             if number:  # the first round warms the files
                 seconds[size].append(took)
-    ratio = median(a / b for a, b in zip(seconds[256], seconds[rows], strict=True))
     print(f"| rows a split | s of {rows:,} rows | of unsplit |\n|---|---|---|")
-    print(f"| {rows:,} (unsplit) | {median(seconds[rows]):.2f} | 1.00 |")
-    print(f"| 256 | {median(seconds[256]):.2f} | {ratio:.3f} |")
+    for size, times in seconds.items():
+        ratio = median(a / b for a, b in zip(times, seconds[rows], strict=True))
+        print(f"| {size:,}{' (unsplit)' * (size == rows)} | {median(times):.2f} | {ratio:.3f} |")
 
 
 def many(folder: Path, counts: Sequence[int]) -> None:

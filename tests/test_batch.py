@@ -4,6 +4,7 @@ import pickle
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from conftest import NODES
 
@@ -101,3 +102,31 @@ def test_pickles_small(batches: Batches) -> None:
     assert len(pickle.dumps(batches)) < 5000
     again: Batch = next(iter(pickle.loads(pickle.dumps(batches))))
     assert again.positions.tolist() == next(iter(batches)).positions.tolist()
+
+
+class Elsewhere:
+    """Another process commits split 1 while its first batch is predicted."""
+
+    def __contains__(self, number: int) -> bool:
+        return number == 1 and self.seen
+
+    def listed(self, count: int) -> npt.NDArray[np.bool_]:
+        return np.zeros(count, np.bool_)
+
+    seen = False
+
+
+def test_a_split_that_is_done_elsewhere_is_left(batches: Batches) -> None:
+    there = Elsewhere()
+    batches.source.committed = there
+    seen: list[Batch] = []
+    for batch in batches:
+        there.seen |= batch.split == 1
+        seen.append(batch)
+    left = [batch for batch in seen if batch.split == 1]
+    assert [len(batch) for batch in left] == [4, 0]
+    assert left[1].end is not None
+    assert left[1].end.elsewhere
+    others = [batch for batch in seen if batch.split != 1]
+    assert sum(map(len, others)) > 25, "the next splits are read whole"
+    assert not any(batch.end.elsewhere for batch in others if batch.end)

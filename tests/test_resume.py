@@ -233,3 +233,79 @@ def test_what_is_committed_is_not_read_again(job: Job) -> None:
         path.write_bytes(path.read_bytes().replace(b"HIF1A", b"hif1a"))
     forks.run(job.arguments("again"), job.folder / "again.log")
     assert b"hif1a" in (job.folder / "again" / "predictions.tsv").read_bytes()
+
+
+@pytest.fixture
+def half(tmp_path: Path, small_run: list[str]) -> list[str]:
+    """A command that was killed when it had begun."""
+    write_lines(tmp_path / "more.tsv", [["source", "target", "evidence"], [NODES[0], NODES[1], "HIF1A"]])
+    arguments = [*small_run, "threads=1", "split.rows=2"]
+    assert forks.wait(forks.fork(arguments, log=tmp_path / "log", before=forks.die_at(300))) == -signal.SIGKILL
+    assert (tmp_path / "out" / "plan.json").exists()
+    return arguments
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("more", "difference"),
+    [
+        (["batch.size=7"], "batch.size was 32, is 7"),
+        (["batch.window=64"], "batch.window was 4096, is 64"),
+        (["split.rows=3"], "split.rows was 2, is 3"),
+        (["threads=2"], "threads was 1, is 2"),
+        (["kge.match=exact"], "kge.match was null, is exact"),
+        (["source.limit=2"], "source.limit was null, is 2"),
+        (["source.quoting=none"], "source.quoting was csv, is none"),
+        (["source.columns.evidence=target"], "source.columns was"),
+        (["writer.prefix=p_"], "writer.prefix was , is p_"),
+        (["writer=jsonl"], "writer._target_ was stonkgs.writer.tsv.TsvWriter, is stonkgs.writer.jsonl.JsonlWriter"),
+        (["model.labels=[a,b]"], "the model's labels was"),
+        (["trainer.precision=bf16-mixed"], "precision was 32-true, is bf16-mixed"),
+    ],
+)
+def test_another_setting_is_refused(
+    half: list[str], tmp_path: Path, more: list[str], difference: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = everything(tmp_path / "out")
+    assert main(["predict", *half, *more]) == 1
+    error = capsys.readouterr().err
+    assert "holds a run that is not finished, and of other settings: " in error
+    assert difference in error
+    assert error.count("\n") == 1
+    assert everything(tmp_path / "out") == before
+
+
+def test_another_input_is_refused(half: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = tmp_path / "rows.tsv"
+    before, stat = rows.read_bytes(), rows.stat()
+    for content, time_ns, difference in (
+        (before + b"a\tb\tc\n", stat.st_mtime_ns, f"had {stat.st_size:,} bytes, has {stat.st_size + 6:,}"),
+        (before.replace(b"HIF1A", b"hif1a"), stat.st_mtime_ns, "has another content"),
+        (before, stat.st_mtime_ns + 10**9, "was written at another time"),
+    ):
+        rows.write_bytes(content)
+        os.utime(rows, ns=(time_ns, time_ns))
+        assert main(["predict", *half]) == 1
+        assert f"{rows} {difference}" in capsys.readouterr().err
+    assert main(["predict", *half, f"source.path=[{rows},{tmp_path / 'more.tsv'}]"]) == 1
+    assert "the input was 1 files, is 2" in capsys.readouterr().err
+
+
+def test_what_moves_no_byte_may_change(half: list[str], tmp_path: Path) -> None:
+    """Where the input is called, too: another machine may have it elsewhere."""
+    moved = (tmp_path / "rows.tsv").rename(tmp_path / "moved.tsv")
+    more = ["num_workers=1", "on_error=raise", "debug=true", f"source.path={moved}", "split.rows=null", "threads=null"]
+    assert main(["predict", *half, *more]) == 0
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record["settings"]["split.rows"] == 2
+    assert record["result"]["read"] == 3
+
+
+def test_overwrite_starts_anew(half: list[str], tmp_path: Path) -> None:
+    (parts,) = (tmp_path / "out").glob("parts-*")
+    assert main(["predict", *half, "batch.size=7", "overwrite=true"]) == 0
+    assert not parts.exists()
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["config"]["batch"]["size"] == 7

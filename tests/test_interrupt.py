@@ -1,0 +1,51 @@
+"""Signals: at once where nothing is at stake, at a batch's end where something is, never twice for one wish."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from stonkgs import interrupt
+from stonkgs.interrupt import Interrupted, signals
+
+
+def send(number: signal.Signals) -> None:
+    os.kill(os.getpid(), number)
+
+
+def test_at_once() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted) as caught, signals():
+        send(signal.SIGTERM)
+    assert caught.value.signum == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_at_a_batchs_end() -> None:
+    with signals():
+        interrupt.wait_for_batches()
+        send(signal.SIGINT)
+        send(signal.SIGTERM)  # the parent's, of the same Ctrl-C
+        time.sleep(0.01)
+        with pytest.raises(Interrupted):
+            interrupt.check()
+        interrupt.check()
+
+
+def test_a_second_wish_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interrupt, "_SAME", 0.0)
+    with signals():
+        interrupt.wait_for_batches()
+        send(signal.SIGINT)
+        with pytest.raises(Interrupted):
+            send(signal.SIGINT)
+
+
+def test_the_last_batch_is_followed_by_it() -> None:
+    with signals():
+        interrupt.wait_for_batches()
+        interrupt.check()
+        send(signal.SIGINT)
+        with pytest.raises(Interrupted):
+            interrupt.wait_no_more()
