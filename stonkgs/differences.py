@@ -26,7 +26,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 def _deciding(record: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that moves a byte of the result, but the input, by the names that people give it."""
     config = record["config"]
-    values = {"kge.match": config["kge"].get("match"), **record["settings"]}
+    values = {"merge": config["merge"], "kge.match": config["kge"].get("match"), **record["settings"]}
     for stage in ("source", "batch", "writer"):
         values |= {
             f"{stage}.{key}": value for key, value in config[stage].items() if (stage, key) != ("source", "path")
@@ -46,7 +46,7 @@ def _inputs(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]
         elif was["ends"] != is_["ends"]:
             yield f"{is_['path']} has another content"
         elif was["mtime_ns"] != is_["mtime_ns"]:
-            yield f"{is_['path']} was written at another time"
+            yield f"{is_['path']} was written at another time (cp -p keeps it)"
         else:
             continue
         return  # one is enough to go by

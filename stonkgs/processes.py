@@ -43,11 +43,11 @@ def standing(splits: str | None, environ: Mapping[str, str] = os.environ) -> Sta
     number = _numbers(environ)
     torchrun = "RANK" in number and "WORLD_SIZE" in number
     local_rank = number.get("LOCAL_RANK", number.get("SLURM_LOCALID", 0))
-    index, of = (0, 1) if splits is None else _auto(number) if splits == "auto" else _share(splits)
+    index, of = (0, 1) if splits is None else _auto(number) if splits == "auto" else _share(str(splits))
     return Standing(
         index=index,
         of=of,
-        child=splits is None and not torchrun and number.get("LOCAL_RANK", 0) > 0,
+        child=not torchrun and number.get("LOCAL_RANK", 0) > 0,
         together=of > 1 or (torchrun and number["WORLD_SIZE"] > 1),
         local=number.get("LOCAL_WORLD_SIZE", 1),
         local_rank=local_rank,
@@ -79,10 +79,10 @@ def reap(launcher: Any, *, kill: int | None = None) -> int:
     for process in processes:
         if kill is not None:
             process.send_signal(kill)
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
     return sum(process.wait() != 0 for process in processes)
 
 

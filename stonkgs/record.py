@@ -28,7 +28,8 @@ def run_record(
     `settings` among it are those that decide the result beside the configuration: `split.rows` and `threads` are None
     where they are left to the run that is continued.
     """
-    settings = {"device": device, "precision": precision, "split.rows": cfg.split.rows, "threads": cfg.threads}
+    settings = {"device": device, "precision": precision, "split.rows": cfg.split.rows}
+    settings["threads"] = cfg.threads if device == "cpu" else None  # a GPU's results do not move with them
     record = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "config": OmegaConf.to_container(cfg, resolve=True),

@@ -113,17 +113,19 @@ def predict(cfg: DictConfig) -> Summary | Survey | None:
     if isinstance(state, Finished):  # by other processes, while this one was planning
         return _finished(state, folder)
 
-    module = StatementModule(stages.predictor, threads=state.record["settings"]["threads"])
+    module = StatementModule(stages.predictor, threads=state.record["settings"]["threads"] or cfg.threads)
     trainer.callbacks += [writer, writer.progress(stages.processes)]  # type: ignore[attr-defined]
     try:
         with shared_memory(stages.workers(cfg)):
             trainer.predict(module, datamodule=_data(cfg, stages, state.plan), return_predictions=False)
         account = writer.finish()
-    except Interrupted as interrupt:
+        failed = reap(trainer.strategy.launcher)
+    except BaseException as error:
+        if isinstance(error, Interrupted):
+            error.advice = "" if stages.stands.child else writer.advice()
         reap(trainer.strategy.launcher, kill=signal.SIGTERM)
-        interrupt.advice = "" if stages.stands.child else writer.advice()
         raise
-    if failed := reap(trainer.strategy.launcher):
+    if failed:
         print(f"{failed} of {trainer.world_size} processes failed; the others did their share", file=sys.stderr)
     if trainer.global_rank:
         return None

@@ -2,7 +2,6 @@
 
 import base64
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,14 +23,9 @@ def as_json(plan: Plan) -> dict[str, Any]:
     return {"files": files, "rows": plan.rows, "columns": plan.schema.names, "schema": schema}
 
 
-def from_json(values: dict[str, Any], files: Sequence[str]) -> Plan:
-    """The plan again, over `files`: the same content, where another machine calls them differently.
-
-    Raises ValueError where it is none.
-    """
+def from_json(values: dict[str, Any]) -> Plan:
+    """The plan again. Raises ValueError where it is none."""
     entries = values["files"]
-    if len(entries) > len(files):
-        raise ValueError(f"{len(entries)} files, but there are {len(files)}")
     starts, stops = ([_numbers(entry[key]) for entry in entries] for key in ("starts", "stops"))
     start, stop = np.concatenate(starts), np.concatenate(stops)
     if list(map(len, starts)) != list(map(len, stops)) or (start < 0).any() or (start > stop).any():
@@ -43,7 +37,7 @@ def from_json(values: dict[str, Any], files: Sequence[str]) -> Plan:
     if (rows := values["rows"]) is not None and type(rows) is not int:
         raise ValueError("rows that are no number")
     file = np.repeat(np.arange(len(entries)), list(map(len, starts)))
-    return Plan(tuple(files[: len(entries)]), schema, file, start, stop, rows=rows)
+    return Plan(tuple(str(entry["path"]) for entry in entries), schema, file, start, stop, rows=rows)
 
 
 def _text(numbers: npt.NDArray[np.int64]) -> str:

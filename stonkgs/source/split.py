@@ -100,7 +100,7 @@ def turns(
 
 
 def _stretch(left: npt.NDArray[np.int64], rank: int, world: int) -> npt.NDArray[np.int64]:
-    stretches = np.array_split(left, min(world + 1, len(left)))
+    stretches = np.array_split(left, min(world + 1, 9, len(left)))  # the more, the more often the folder is looked at
     return stretches[-1 - rank % max(len(stretches) - 1, 1)]
 
 

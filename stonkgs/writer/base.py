@@ -146,7 +146,7 @@ class PredictionWriter(BasePredictionWriter, ABC):
     @property
     def published(self) -> str | None:
         """The name in the folder of what a finished run has predicted; None where every row was rejected."""
-        name: str | None = read_record(self.folder.record).get("predictions")
+        name: str | None = read_record(self.folder.record)["predictions"]
         return name
 
     def progress(self, processes: int) -> RowProgress:
@@ -188,33 +188,43 @@ class PredictionWriter(BasePredictionWriter, ABC):
         predictions, and no `_SUCCESS`. UserError where another run has taken the folder over.
         """
         self.presence.leave()
-        with self.folder.joining():
-            if self.folder.is_current(self.run.id):
-                if read_record(self.folder.record).get("plan") != self.run.id:
+        folder, plan_id = self.folder, self.run.id
+        with folder.locked():
+            if folder.is_current(plan_id):
+                if not folder.is_joined(plan_id):
                     self._join()
-                self.folder.seal(self.run.id)
-        record = read_record(self.folder.record)
-        if record.get("plan") != self.run.id:
-            raise UserError(f"{self.folder.path}: another run was started here meanwhile (overwrite=true)")
+                folder.seal(plan_id)
+        record = read_record(folder.record)
+        if record.get("plan") != plan_id:
+            raise UserError(f"{folder.path}: another run was started here meanwhile (overwrite=true)")
         return Account.of(record["result"])
 
     def _join(self) -> None:
+        """All that takes time is done in the folder of parts; then it gets its place by renames."""
         plan, folder, parts = self.task.plan, self.folder, self.parts
         if not (done := parts.listed(len(plan))).all():
             split = plan[int(done.argmin())]
             raise RuntimeError(f"{split.file}: split {split.number} of {len(plan)} was not predicted")
-        folder.retract()
-        with publish(folder.rejected) as file:
-            accounts = ((int(plan.file[split]), parts.account(split)) for split in range(len(plan)))
-            total = Account.join(accounts, [self.task.first_line(name) for name in plan.files], file)
-        name = None
-        if total.predicted or not total.rejected:
-            name = (folder.predictions if self.task.merge else folder.kept).name
-        if name == folder.predictions.name:
-            with publish(folder.predictions) as file:
-                self.join((parts.rows(split) for split in range(len(plan))), self.schema, file)
-        ended = {"plan": self.run.id, "finished": datetime.now(UTC).isoformat(timespec="seconds"), "splits": len(plan)}
-        folder.write_record(self.run.record | ended | {"result": total.as_result(), "predictions": name})
+        try:
+            rejected, predictions = folder.rejected, folder.predictions
+            with publish(parts.path / rejected.name, lasting=False) as file:
+                accounts = ((int(plan.file[split]), parts.account(split)) for split in range(len(plan)))
+                total = Account.join(accounts, [self.task.first_line(name) for name in plan.files], file)
+            useful = bool(total.predicted or not total.rejected)
+            if useful and self.task.merge:
+                with publish(parts.path / predictions.name, lasting=False) as file:
+                    self.join((parts.rows(split) for split in range(len(plan))), self.schema, file)
+            name = (predictions if self.task.merge else folder.kept).name if useful else None
+            folder.retract(self.run.id, name)
+            (parts.path / rejected.name).replace(rejected)
+            if useful and self.task.merge:
+                (parts.path / predictions.name).replace(predictions)
+            ended = {"plan": self.run.id, "finished": datetime.now(UTC).isoformat(timespec="seconds")}
+            result = {"splits": len(plan), "result": total.as_result(), "predictions": name}
+            folder.write_record(self.run.record | ended | result, parts.path)
+        except (FileNotFoundError, UserError):
+            if not folder.is_joined(self.run.id):  # else another process has joined them: where there are no locks
+                raise
 
     def _commit(self, split: int, held: Sequence[Held], end: SplitEnd) -> None:
         if end.elsewhere or split in self.parts:

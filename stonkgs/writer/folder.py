@@ -8,7 +8,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +24,9 @@ SUCCESS: Final = "_SUCCESS"
 #: How run.json and plan.json say that a run of ours wrote what lies beside them.
 FORMAT: Final = "stonkgs-run-2"
 PLAN_FORMAT: Final = "stonkgs-plan-1"
-#: Where a file system has no locks: then two processes may join the parts at once, and both write the same.
+#: Where a file system has no hard links.
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
+#: Where it has no locks: then two processes may join the parts at once, and both write the same.
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
 
 
@@ -74,38 +76,49 @@ class RunFolder:
         Raises UserError that says what differs, where it is not the run that `record` describes.
         """
         self._refuse_foreign()
-        if begun := self.begun(files):
+        if begun := self.begun():
             if found := differences(begun.record, record):
                 raise UserError(
                     f"{self.path}: holds a run that is not finished, and of other settings: {found}. Go on with the "
                     "same, choose another output_dir=, or start anew: overwrite=true"
                 )
-            return begun
-        if not self.success.exists():
-            return None
+            self._check_parts(begun.id)
+            # The same content, where another machine calls the files differently.
+            return replace(begun, plan=replace(begun.plan, files=files[: len(begun.plan.files)]))
         finished = read_record(self.record)
-        if found := differences(finished, record):
+        found = differences(finished, record)
+        if not self.success.exists():  # a run in which every row was rejected leaves none
+            return Finished(finished) if finished and not found and finished["predictions"] is None else None
+        if found:
             raise UserError(
                 f"{self.path}: holds a finished run of other settings: {found}. Choose another output_dir=, "
                 "or replace it: overwrite=true"
             )
+        if not (self.path / str(finished["predictions"])).exists():
+            raise UserError(f"{self.path}: its run is finished, but {finished['predictions']} is gone: overwrite=true")
         return Finished(finished)
 
-    def begun(self, files: tuple[str, ...] | None = None) -> Begun | None:
-        """The run that is under way, as its plan.json says; its own files where none are given."""
+    def _check_parts(self, plan_id: str) -> None:
+        """UserError where the run of this plan is under way, and what it has committed is gone."""
+        if self.parts(plan_id).path.exists() or self.is_joined(plan_id) or not self.is_current(plan_id):
+            return
+        raise UserError(
+            f"{self.parts(plan_id).path}: is gone, with what the run had committed; start anew: overwrite=true"
+        )
+
+    def begun(self) -> Begun | None:
+        """The run that is under way, as its plan.json says."""
         try:
             values = json.loads(self.plan.read_text("utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (OSError, ValueError, RecursionError) as error:
-            raise UserError(f"{self.plan}: cannot be read ({error}); start anew: overwrite=true") from error
-        try:
             if values["format"] != PLAN_FORMAT or not re.fullmatch("[0-9a-f]{8}", values["id"]):
                 raise ValueError("of another version")
-            own = tuple(str(entry["path"]) for entry in values["files"])
-            return Begun(values["id"], from_json(values, own if files is None else files), dict(values["run"]))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UserError(f"{self.plan}: is no plan of this version ({error}); start anew: overwrite=true") from error
+            return Begun(values["id"], from_json(values), dict(values["run"]))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise UserError(
+                f"{self.plan}: is no plan of this version ({error}); remove it, or choose another output_dir="
+            ) from error
 
     def begin(
         self, plan: Plan, record: dict[str, Any], *, decided: dict[str, Any], overwrite: bool
@@ -121,7 +134,7 @@ class RunFolder:
         whole = record | {"settings": settings}
         if overwrite:
             make_folder(self.path)
-            with self._locked():  # not while somebody joins the parts
+            with self.locked():  # not while somebody joins the parts
                 self.plan.unlink(missing_ok=True)
                 self._clear_work()
             self._publish_plan(plan, whole)
@@ -134,23 +147,30 @@ class RunFolder:
         """Make this the folder's plan, unless there is one: a link is made or not, by one process alone."""
         plan_id = uuid.uuid4().hex[:8]
         parts = self.parts(plan_id)
-        written = parts.path / "_plan.json"
-        linked = False
+        values = {"format": PLAN_FORMAT, "id": plan_id, "run": record} | as_json(plan)
+        text = json.dumps(values, indent=1, default=str).encode() + b"\n"
         try:
             parts.path.mkdir()
-            with publish(written) as file:
-                values = {"format": PLAN_FORMAT, "id": plan_id, "run": record} | as_json(plan)
-                file.write(json.dumps(values, indent=1, ensure_ascii=False, default=str).encode() + b"\n")
-            os.link(written, self.plan)
-            linked = True
+            with publish(parts.plan) as file:
+                file.write(text)
+            self._link(parts.plan, text)
             sync_folder(self.path)
         except FileExistsError:  # another process was faster
             return
         except OSError as error:
             raise UserError(f"{self.plan}: cannot be made: {error.strerror or error}") from error
         finally:
-            if not linked:
-                parts.clear()
+            if not self.is_current(plan_id):  # by its content: over NFS a link may be made, and be said to have failed
+                parts.discard()
+
+    def _link(self, written: Path, text: bytes) -> None:
+        try:
+            os.link(written, self.plan)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            with open(self.plan, "xb") as file:  # exclusive as well, but not there at once with all of its content
+                file.write(text)
 
     def is_current(self, plan_id: str) -> bool:
         """Whether the run of this plan is still under way: else it was finished by another process, or replaced."""
@@ -160,17 +180,11 @@ class RunFolder:
             return False
 
     @contextmanager
-    def joining(self) -> Iterator[None]:
-        """One process at a time; the others wait, and will find that it is done. Raises where the disk is full."""
-        with self._locked():
-            for path in self.path.iterdir():
-                if re.fullmatch(r"(predictions\.\w+|rejected\.jsonl|run\.json|_SUCCESS)\.tmp-[\w-]+", path.name):
-                    path.unlink(missing_ok=True)  # of a process that was killed while it joined
-            yield
+    def locked(self) -> Iterator[None]:
+        """A lock on plan.json, which the system takes back from a dead process. One process at a time joins the parts.
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """A lock on plan.json, which the system takes back from a dead process."""
+        Nothing but double work comes of it where there are no locks, or where they hold on one machine alone.
+        """
         try:
             file = open(self.plan, "r+b")  # noqa: SIM115  # a lock over NFS wants it writable
         except FileNotFoundError:  # finished meanwhile
@@ -184,20 +198,25 @@ class RunFolder:
                     raise
             yield
 
-    def write_record(self, record: dict[str, Any]) -> None:
-        """Write run.json."""
-        text = json.dumps({"format": FORMAT} | record, indent=2, ensure_ascii=False, default=str)
-        with publish(self.record) as file:
-            file.write(text.encode() + b"\n")
+    def is_joined(self, plan_id: str) -> bool:
+        """Whether the result of this plan's run is there; then but the last steps are left."""
+        return bool(read_record(self.record).get("plan") == plan_id)
 
-    def retract(self) -> None:
-        """Take back an earlier run's result, as this one's is complete in its parts."""
+    def retract(self, plan_id: str, name: str | None) -> None:
+        """Take back an earlier run's result, as this one's is complete, and about to be there as `name`."""
+        if self.is_joined(plan_id):
+            return
         self.success.unlink(missing_ok=True)
-        name = read_record(self.record).get("predictions")
-        if name == self.kept.name:
-            Parts(self.kept, self.extension).clear()
-        elif isinstance(name, str) and re.fullmatch(r"predictions\.\w+", name):
-            (self.path / name).unlink(missing_ok=True)
+        earlier = read_record(self.record).get("predictions")
+        if earlier == self.kept.name and self.parts(plan_id).path.exists():
+            Parts(self.kept, self.extension).discard()
+        elif isinstance(earlier, str) and earlier != name and re.fullmatch(r"predictions\.[\w.]+", earlier):
+            (self.path / earlier).unlink(missing_ok=True)
+
+    def write_record(self, record: dict[str, Any], via: Path) -> None:
+        """Write run.json."""
+        with publish(self.record, via=via) as file:
+            file.write(json.dumps({"format": FORMAT} | record, indent=2, default=str).encode() + b"\n")
 
     def seal(self, plan_id: str) -> None:
         """The last steps of a run whose run.json is there; they may be taken again, if a process died on the way."""
@@ -206,13 +225,13 @@ class RunFolder:
         if predictions == self.kept.name and parts.path.exists():
             self._keep(parts)
         if predictions:
-            with publish(self.success):
-                pass
+            self.success.touch()
         sync_folder(self.path)
         self.plan.unlink(missing_ok=True)
         self.tidy()
 
     def _keep(self, parts: Parts) -> None:
+        sync_folder(parts.path)
         try:
             parts.path.rename(self.kept)
         except OSError as error:
@@ -230,9 +249,13 @@ class RunFolder:
             Parts(self.kept, self.extension).clear(but=self.extension)
 
     def _clear_work(self) -> None:
-        for path in self.path.iterdir():
-            if re.fullmatch("parts-[0-9a-f]{8}", path.name):
-                Parts(path, self.extension).clear()
+        """Remove the parts of runs: their folders hold a plan of the same name, or have not come so far."""
+        for path in list(self.path.iterdir()):
+            parts = Parts(path, self.extension)
+            if re.fullmatch(r"\.gone-parts-[0-9a-f]{8}-[\w-]+", path.name):
+                parts.clear()  # of a process that was killed in the middle of it
+            elif (found := re.fullmatch("parts-([0-9a-f]{8})", path.name)) and parts.is_of(found[1]):
+                parts.discard()
 
     def _refuse_foreign(self) -> None:
         ours = (self.predictions, self.rejected, self.record, self.plan, self.kept)
