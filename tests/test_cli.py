@@ -178,7 +178,7 @@ def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_signal_ends_in_one_line(number: signal.Signals, workers: int, tmp_path: Path, small_run: list[str]) -> None:
     with open(tmp_path / "rows.tsv", "w") as file:
         file.write("source\ttarget\tevidence\n" + "NA\tNA\tsome evidence\n" * 300_000)
-    command = [sys.executable, "predict.py", *small_run, f"num_workers={workers}", "batch.size=1"]
+    command = [sys.executable, "predict.py", *small_run, f"num_workers={workers}", "batch.size=1", "split.rows=50"]
     run = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and run.poll() is None and len(list(tmp_path.glob("out/parts-*/0*.tsv"))) < 3:
