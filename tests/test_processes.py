@@ -130,16 +130,22 @@ def test_torchrun(whole: list[str], tmp_path: Path, splits: str) -> None:
     check(tmp_path, done)
 
 
+def at_work(arguments: list[str], folder: Path, rows: int) -> tuple["subprocess.Popen[str]", psutil.Process, Path]:
+    """A command over two devices in the middle of so many rows: its process, that of the second device, the parts."""
+    lines = [[str(n), NODES[n % 7], NODES[n % 11], "HIF1A " * (n % 6)] for n in range(rows)]
+    write_lines(folder / "rows.tsv", [["id", "source", "target", "evidence"], *lines])
+    command = [sys.executable, "predict.py", *arguments, "trainer.devices=2", "split.rows=20"]
+    started = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    (parts,) = appear(folder / "out", "parts-*", 1)
+    appear(parts, "0*.tsv", 20)
+    (child,) = psutil.Process(started.pid).children()
+    return started, child, parts
+
+
 @pytest.mark.process
 def test_a_device_that_dies(whole: list[str], tmp_path: Path) -> None:
     """The other does its share, and says so."""
-    rows = [[str(n), NODES[n % 7], NODES[n % 11], "HIF1A " * (n % 6)] for n in range(6_000)]
-    write_lines(tmp_path / "rows.tsv", [["id", "source", "target", "evidence"], *rows])
-    command = [sys.executable, "predict.py", *whole, "trainer.devices=2", "split.rows=20"]
-    started = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    (parts,) = appear(tmp_path / "out", "parts-*", 1)
-    appear(parts, "0*.tsv", 20)
-    (child,) = psutil.Process(started.pid).children()
+    started, child, _ = at_work(whole, tmp_path, 6_000)
     child.kill()
     out, error = started.communicate(timeout=300)
     assert started.returncode == 0, error
@@ -150,13 +156,7 @@ def test_a_device_that_dies(whole: list[str], tmp_path: Path) -> None:
 
 @pytest.mark.process
 def test_a_signal_ends_both_devices(whole: list[str], tmp_path: Path) -> None:
-    rows = [[str(n), NODES[n % 7], NODES[n % 11], "HIF1A " * (n % 6)] for n in range(100_000)]
-    write_lines(tmp_path / "rows.tsv", [["id", "source", "target", "evidence"], *rows])
-    command = [sys.executable, "predict.py", *whole, "trainer.devices=2", "split.rows=20"]
-    started = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    (parts,) = appear(tmp_path / "out", "parts-*", 1)
-    appear(parts, "0*.tsv", 20)
-    (child,) = psutil.Process(started.pid).children()
+    started, child, parts = at_work(whole, tmp_path, 100_000)
     started.send_signal(signal.SIGTERM)
     _, error = started.communicate(timeout=120)
     assert started.returncode == 128 + signal.SIGTERM
