@@ -58,7 +58,8 @@ def trainer_config(config: DictConfig, splits: str | None, stands: Standing) -> 
     """The trainer's configuration with what is known from who has started this process.
 
     torchrun says how many processes there are, so that nobody has to say it twice. With `splits` there is no process
-    group, and each of several processes of a machine takes its own GPU, if it sees more than one.
+    group, and each of several processes of a machine takes its own GPU, if it sees more than one. In a SLURM job of one
+    task it is Lightning that starts the others.
     """
     given: dict[str, Any] = {}
     number = _numbers(os.environ)
@@ -70,6 +71,8 @@ def trainer_config(config: DictConfig, splits: str | None, stands: Standing) -> 
             given["devices"] = [stands.local_rank % gpus]
     elif one and "RANK" in number and number.get("WORLD_SIZE", 1) > 1:
         given = {"devices": stands.local, "num_nodes": number["WORLD_SIZE"] // stands.local}
+    elif number.get("SLURM_NTASKS") == 1:
+        given["plugins"] = [*(config.get("plugins") or []), _ALONE]
     return OmegaConf.create(OmegaConf.to_container(config, resolve=True) | given)  # type: ignore[operator]
 
 

@@ -66,6 +66,15 @@ def test_torchrun_says_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
     assert alone.plugins[0]._target_.endswith("LightningEnvironment"), "no process group with splits="
 
 
+@pytest.mark.parametrize(("tasks", "plugins"), [("1", 1), ("4", 0)])
+def test_in_a_slurm_job_of_one_task_lightning_starts_the_others(
+    tasks: str, plugins: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_NTASKS", tasks)
+    config = trainer_config(OmegaConf.create({"devices": 4}), None, standing(None))
+    assert len(config.get("plugins") or []) == plugins
+
+
 @pytest.mark.parametrize("more", [["splits=0/2"], ["trainer.devices=1", "splits=1/9"]])
 def test_one_of_several_does_not_start_anew(
     small_run: list[str], tmp_path: Path, more: list[str], capsys: pytest.CaptureFixture[str]
