@@ -159,13 +159,15 @@ def test_whole_processes_are_killed(long_job: Job) -> None:
     names = [f"process-{k}" for k in range(5)]
     command = [sys.executable, "predict.py"]
     started = {n: subprocess.Popen([*command, *long_job.arguments(n)], cwd=ROOT) for n in names}
-    for name, process in started.items():
-        while not (long_job.folder / name / "plan.json").exists():
-            assert process.poll() is None
-            time.sleep(0.01)
-        time.sleep(choice.uniform(0, 0.8))
-        process.kill()
-        process.wait()
+    until = {name: choice.randrange(90) for name in names}
+    while until:
+        for name, process in started.items():
+            parts = len(list(long_job.folder.glob(f"{name}/parts-*/0*")))
+            if name in until and (parts >= max(1, until[name]) or process.poll() is not None):
+                process.kill()
+                del until[name]
+        time.sleep(0.005)
+    assert [process.wait() for process in started.values()].count(-signal.SIGKILL) >= 3
     for name in names:
         numbers = [long_job.fork(name, f"splits={k}/3") for k in range(3)]
         kill_at(choice.uniform(0.2, 0.9), long_job.folder / name, numbers)
@@ -192,15 +194,23 @@ def test_one_of_two_that_never_comes(job: Job) -> None:
     job.check("one")
 
 
-@pytest.mark.parametrize("start", ["fork", "forkserver"])
-def test_two_side_by_side(job: Job, start: str) -> None:
-    numbers = [
-        job.fork(f"two-{start}", f"splits={k}/2", "num_workers=1", f"start_method={start}", "split.rows=9")
-        for k in range(2)
-    ]
-    for number in numbers:
+def test_two_side_by_side(job: Job) -> None:
+    for number in [job.fork("two", f"splits={k}/2", "num_workers=1", "start_method=fork") for k in range(2)]:
         assert forks.wait(number) == 0
-    job.check(f"two-{start}")
+    job.check("two")
+
+
+@pytest.mark.process
+def test_two_side_by_side_under_forkserver(job: Job) -> None:
+    """As whole processes: a fork cannot use the fork server of the process that it was made from."""
+    command = [
+        sys.executable,
+        "predict.py",
+        *job.arguments("two-forkserver", "num_workers=1", "start_method=forkserver"),
+    ]
+    started = [subprocess.Popen([*command, f"splits={k}/2"], cwd=ROOT) for k in range(2)]
+    assert [process.wait(120) for process in started] == [0, 0]
+    job.check("two-forkserver")
 
 
 @pytest.mark.parametrize("writer", WRITERS)
