@@ -19,17 +19,14 @@ def process_name() -> str:
 
 
 @contextmanager
-def publish(
-    path: Path, *, via: Path | None = None, check: Callable[[Path], None] | None = None, lasting: bool = True
-) -> Iterator[BinaryIO]:
+def publish(path: Path, *, check: Callable[[Path], None] | None = None, lasting: bool = True) -> Iterator[BinaryIO]:
     """Write a file beside `path`, see that all of it is on the disk, and rename it: readers see the whole or nothing.
 
-    Or write it in the folder `via`, which somebody else will tidy up if this process is killed. `check` may look at
-    the closed file and raise. What is `lasting` has its name on the disk, too, and survives a power cut; else the name
-    may be lost, but never be there without the content. Raises UserError where the disk is full or the folder cannot
-    be written; what was written so far is removed.
+    `check` may look at the closed file and raise. What is `lasting` has its name on the disk, too, and survives a power
+    cut; else the name may be lost, but never be there without the content. Raises UserError where the disk is full or
+    the folder cannot be written; what was written so far is removed.
     """
-    beside = (via or path.parent) / f"{path.name}.tmp-{process_name()}"
+    beside = path.with_name(f"{path.name}.tmp-{process_name()}")
     try:
         with open(beside, "wb") as file:
             yield file

@@ -83,7 +83,8 @@ def status(path: Path) -> str:
 
 
 def _under_way(folder: RunFolder, begun: Begun) -> str:
-    parts = Parts(folder.parts(begun.id).path, _extension(folder.parts(begun.id).path))
+    path = folder.parts(begun.id).path
+    parts = Parts(path, _extension(path))
     done = parts.listed(len(begun.plan))
     count, there = len(done), int(done.sum())
     total, share = _accounts(parts, done)

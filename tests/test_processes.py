@@ -84,7 +84,10 @@ def test_one_of_several_does_not_start_anew(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_sweep_has_one_device(small_run: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sweep_has_one_device(
+    small_run: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where hydra leaves its multirun.yaml
     more = ["batch.size=1,2", "trainer.devices=2", "trainer.accelerator=cpu"]
     assert main(["predict", "--multirun", *small_run, *more]) == 1
     assert "--multirun runs each job on one device" in capsys.readouterr().err

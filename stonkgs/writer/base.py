@@ -143,12 +143,6 @@ class PredictionWriter(BasePredictionWriter, ABC):
     ) -> None:
         self.add(batch, prediction.cpu().numpy())
 
-    @property
-    def published(self) -> str | None:
-        """The name in the folder of what a finished run has predicted; None where every row was rejected."""
-        name: str | None = read_record(self.folder.record)["predictions"]
-        return name
-
     def progress(self, processes: int) -> RowProgress:
         """A bar over this process' fair share of what is left."""
         plan, left = self.task.plan, int((~self.parts.listed(len(self.task.plan))).sum())
@@ -184,8 +178,9 @@ class PredictionWriter(BasePredictionWriter, ABC):
     def finish(self) -> Account:
         """Join the parts and what was rejected, in the input's order; the whole run's account.
 
-        Of several processes one does, and the others wait for it. Where every row was rejected there are no
-        predictions, and no `_SUCCESS`. UserError where another run has taken the folder over.
+        Of several processes one does, and the others wait for it. `published` is then the predictions' name in the
+        folder; where every row was rejected there are none, and no `_SUCCESS`. UserError where another run has taken
+        the folder over.
         """
         self.presence.leave()
         folder, plan_id = self.folder, self.run.id
@@ -197,6 +192,7 @@ class PredictionWriter(BasePredictionWriter, ABC):
         record = read_record(folder.record)
         if record.get("plan") != plan_id:
             raise UserError(f"{folder.path}: another run was started here meanwhile (overwrite=true)")
+        self.published: str | None = record["predictions"]
         return Account.of(record["result"])
 
     def _join(self) -> None:
@@ -211,17 +207,18 @@ class PredictionWriter(BasePredictionWriter, ABC):
                 accounts = ((int(plan.file[split]), parts.account(split)) for split in range(len(plan)))
                 total = Account.join(accounts, [self.task.first_line(name) for name in plan.files], file)
             useful = bool(total.predicted or not total.rejected)
-            if useful and self.task.merge:
+            merged = useful and self.task.merge
+            if merged:
                 with publish(parts.path / predictions.name, lasting=False) as file:
                     self.join((parts.rows(split) for split in range(len(plan))), self.schema, file)
-            name = (predictions if self.task.merge else folder.kept).name if useful else None
+            name = predictions.name if merged else folder.kept.name if useful else None
             folder.retract(self.run.id, name)
             (parts.path / rejected.name).replace(rejected)
-            if useful and self.task.merge:
+            if merged:
                 (parts.path / predictions.name).replace(predictions)
             ended = {"plan": self.run.id, "finished": datetime.now(UTC).isoformat(timespec="seconds")}
             result = {"splits": len(plan), "result": total.as_result(), "predictions": name}
-            folder.write_record(self.run.record | ended | result, parts.path)
+            folder.write_record(self.run.record | ended | result, parts)
         except (FileNotFoundError, UserError):
             if not folder.is_joined(self.run.id):  # else another process has joined them: where there are no locks
                 raise

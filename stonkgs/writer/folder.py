@@ -213,10 +213,13 @@ class RunFolder:
         elif isinstance(earlier, str) and earlier != name and re.fullmatch(r"predictions\.[\w.]+", earlier):
             (self.path / earlier).unlink(missing_ok=True)
 
-    def write_record(self, record: dict[str, Any], via: Path) -> None:
-        """Write run.json."""
-        with publish(self.record, via=via) as file:
+    def write_record(self, record: dict[str, Any], parts: Parts) -> None:
+        """Write run.json, by way of the parts' folder as all of the result."""
+        written = parts.path / self.record.name
+        with publish(written, lasting=False) as file:
             file.write(json.dumps({"format": FORMAT} | record, indent=2, default=str).encode() + b"\n")
+        written.replace(self.record)
+        sync_folder(self.path)
 
     def seal(self, plan_id: str) -> None:
         """The last steps of a run whose run.json is there; they may be taken again, if a process died on the way."""

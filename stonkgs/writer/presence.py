@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from stonkgs.disk import process_name
+from stonkgs.disk import process_name, publish
+from stonkgs.errors import UserError
 
 #: Seconds between two tellings.
 EVERY = 2.0
@@ -37,10 +38,8 @@ class Presence:
         self._told = now
         values = {"host": platform.node(), "pid": os.getpid(), "holds": sorted(holds)}
         values |= {"rows": self.rows, "splits": self.splits, "seconds": self.seconds}
-        beside = self.path.with_name(f"{self.path.name}.tmp-{process_name()}")
-        with suppress(OSError):
-            beside.write_text(json.dumps(values))
-            beside.replace(self.path)
+        with suppress(UserError), publish(self.path, lasting=False) as file:
+            file.write(json.dumps(values).encode())
 
     def leave(self) -> None:
         """This process holds nothing any more."""
