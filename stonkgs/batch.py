@@ -10,7 +10,7 @@ import pyarrow as pa
 from torch.utils.data import IterableDataset
 
 from stonkgs.columns import as_columns
-from stonkgs.encode.encoder import Encoder, Example
+from stonkgs.encode.encoder import Example
 from stonkgs.memory import give_back
 from stonkgs.source.base import Source
 from stonkgs.source.split import Split
@@ -22,6 +22,9 @@ Int32 = npt.NDArray[np.int32]
 Columns = Callable[[Sequence[Statement]], pa.RecordBatch]
 
 NO_COLUMNS = pa.RecordBatch.from_arrays([], names=[])
+
+#: What makes examples of statements: an Encoder, mostly.
+Encode = Callable[[Sequence[Statement]], list[Example]]
 
 #: `Batch.graph` counts the special vectors first (unknown, separator, mask), then `Batch.nodes`.
 SPECIALS = 3
@@ -93,7 +96,7 @@ def collate(examples: Sequence[tuple[int, Example]], *, split: int = 0, columns:
 
 def window_batches(
     window: Sequence[Statement],
-    encoder: Encoder,
+    encoder: Encode,
     *,
     size: int,
     first: int = 0,
@@ -126,7 +129,7 @@ class Batches(IterableDataset[Batch]):
     does not show in the result.
     """
 
-    def __init__(self, *, source: Source, encoder: Encoder, size: int, window: int) -> None:
+    def __init__(self, *, source: Source, encoder: Encode, size: int, window: int) -> None:
         self.source = source
         self.encoder = encoder
         self.size = size

@@ -15,15 +15,23 @@ from pytorch_lightning.strategies import Strategy
 
 from stonkgs.encode.kge import KgeStore
 from stonkgs.errors import UserError
-from stonkgs.model.network import STonKGs
+from stonkgs.model.fresh import Fresh
+from stonkgs.model.network import Network
+from stonkgs.protocol import Protocol
 from stonkgs.source.base import Source
+from stonkgs.task import Task
+from stonkgs.train.tfidf import TfIdf
 
 #: What a config may build: our stages, and what Lightning and torch.optim are made of. A prefix such as "torch."
 #: would admit torch.hub.load, which runs code from the network.
 BASES: tuple[type, ...] = (
     Source,
     KgeStore,
-    STonKGs,
+    Network,
+    Fresh,
+    TfIdf,
+    Task,
+    Protocol,
     pl.Trainer,
     pl.Callback,
     Logger,

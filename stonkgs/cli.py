@@ -8,8 +8,9 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from stonkgs.errors import UserError
 from stonkgs.interrupt import Interrupted, signals
@@ -30,11 +31,18 @@ DATA_DIR = _HERE / "datasets" if (_HERE / "configs").is_dir() else _HERE.parent 
 # model ran 10 times slower on two threads than on one. This is a microsecond. It is read when torch is imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
+#: Where a command's run is, a function of its name.
+_RUNS = {"predict": "stonkgs.run", "train": "stonkgs.train.run"}
+
+#: Where the jobs of a sweep write, where nothing is said.
+_RESULTS = {"predict": "predictions", "train": "training"}
+
 USAGE = """\
 stonkgs: rate text-mined biomedical statements
 
   stonkgs predict KEY=VALUE ...    statements in, predictions on disk   (--help: the keys)
                                    without any: the shipped example
+  stonkgs train KEY=VALUE ...      fine-tune a model for a task, and evaluate it   (--help: the keys)
   stonkgs status DIR               how far the run is that writes there, and what it has rejected
   stonkgs kge build|info ...       make and look at a store of knowledge graph embeddings   (--help)
   stonkgs model convert|info ...   make a published checkpoint ours, look at a model folder   (--help)
@@ -50,7 +58,7 @@ def entry() -> NoReturn:
 def main(argv: Sequence[str]) -> int:
     """Run one command; its exit status: 0, 1 for a user's error, 2 for a wrong call, 128 + n for signal n."""
     command, rest = (argv[0], list(argv[1:])) if argv else ("", [])
-    commands: dict[str, Callable[[list[str]], int]] = {"predict": _predict, "status": _status}
+    commands: dict[str, Callable[[list[str]], int]] = {"predict": _predict, "train": _train, "status": _status}
     commands |= {"kge": _kge, "model": _model}
     others = {"": _usage, "-h": _usage, "--help": _usage, "--version": _version}
     if not (run := (commands | others).get(command)):
@@ -100,6 +108,10 @@ def _predict(rest: list[str]) -> int:
     return _hydra("predict", with_example(rest))
 
 
+def _train(rest: list[str]) -> int:
+    return _hydra("train", rest)
+
+
 def _status(rest: list[str]) -> int:
     from stonkgs.status import main as status
 
@@ -126,18 +138,19 @@ def _hydra(name: str, rest: list[str]) -> int:
 
     failures: list[Exception] = []
 
-    def job(cfg: "DictConfig") -> None:
+    def job(cfg: "DictConfig") -> Any:
         sys.argv = before  # what Lightning starts for a second device: this command again
         try:
             _separate_jobs(cfg)
             if needed := sorted(OmegaConf.missing_keys(cfg)):
                 raise UserError(f"{name} needs {' '.join(f'{key}=' for key in needed)} (--help shows all keys)")
-            from stonkgs import run
-
-            if (told := getattr(run, name)(cfg)) is not None:
+            told = import_module(_RUNS[name]).__dict__[name](cfg)
+            if told is not None:
                 print(told)
+            return getattr(told, "objective", None)  # what a sweep looks for the best of
         except Exception as error:  # hydra would print the overrides before it lets go of it; Interrupted ends a sweep
             failures.append(error)
+        return None
 
     OmegaConf.register_new_resolver("shipped", lambda name: str(DATA_DIR / name), replace=True)
     before, sys.argv = sys.argv, [sys.argv[0], *quote_paths(rest)]
@@ -162,4 +175,4 @@ def _separate_jobs(cfg: "DictConfig") -> None:
 
     hydra = HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN:
-        cfg.output_dir = str(Path(cfg.output_dir or "predictions") / str(hydra.job.num))
+        cfg.output_dir = str(Path(cfg.output_dir or _RESULTS[str(hydra.job.config_name)]) / str(hydra.job.num))

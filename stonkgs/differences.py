@@ -13,14 +13,18 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """What a run would not share with the one that it goes on with, in words; nothing where they give one result."""
     try:
         was, is_ = _deciding(before), _deciding(now)
-        found = [*_inputs(before["input"], now["input"])]
+        found = [*inputs(before["input"], now["input"])]
     except (KeyError, TypeError, AttributeError):
         return "its record is of another version"
+    return "; ".join([*found, *changed(was, is_)])
+
+
+def changed(was: Mapping[str, Any], is_: Mapping[str, Any]) -> Iterator[str]:
+    """Each key whose value is another one, in words."""
     for key in [*was, *(key for key in is_ if key not in was)]:
         then, given = was.get(key), is_.get(key)
         if then != given and not (key in TAKEN_OVER and given is None):
-            found.append(f"{key} was {_shown(then)}, is {_shown(given)}")
-    return "; ".join(found)
+            yield f"{key} was {_shown(then)}, is {_shown(given)}"
 
 
 def _deciding(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,7 +40,8 @@ def _deciding(record: Mapping[str, Any]) -> dict[str, Any]:
     return values | {package: record["versions"][package] for package in DECISIVE}
 
 
-def _inputs(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def inputs(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Where the input is not what it was; the first difference is enough to go by."""
     if len(before) != len(now):
         yield f"the input was {len(before):,} files, is {len(now):,}"
         return

@@ -68,6 +68,11 @@ def wait_no_more() -> None:
     check()
 
 
+def asked() -> bool:
+    """Whether a signal has come that waits to be raised."""
+    return _State.pending is not None
+
+
 def check() -> None:
     """Raise the signal that has come."""
     if _State.pending is not None:

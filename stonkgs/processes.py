@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from stonkgs.errors import UserError
@@ -74,6 +76,11 @@ def trainer_config(config: DictConfig, splits: str | None, stands: Standing) -> 
     elif number.get("SLURM_NTASKS") == 1:
         given["plugins"] = [*(config.get("plugins") or []), _ALONE]
     return OmegaConf.create(OmegaConf.to_container(config, resolve=True) | given)  # type: ignore[operator]
+
+
+def sweeping() -> bool:
+    """Whether this is a job of --multirun."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def reap(launcher: Any, *, kill: int | None = None) -> int:

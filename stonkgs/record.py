@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from stonkgs.model.network import STonKGs
+from stonkgs.model.network import Network
 from stonkgs.model.predictor import Predictor
 from stonkgs.source.file import naming
 
@@ -45,7 +45,7 @@ def run_record(
     return read_back
 
 
-def model_digest(model: STonKGs) -> str:
+def model_digest(model: Network) -> str:
     """sha256 of what decides a model's results, wherever it was read from: configuration, tokenizer and weights."""
     digest = hashlib.sha256(model.config.to_json().encode())
     digest.update(model.text.tokenizer.to_str().encode())

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from stonkgs.disk import sync_folder
 from stonkgs.encode.text import TextEncoder
 from stonkgs.errors import UserError
-from stonkgs.model.config import ModelConfig, bert_fields, id2label, is_ours, read_json
+from stonkgs.model.config import ARCHITECTURES, ModelConfig, bert_fields, id2label, is_ours, read_json
 from stonkgs.model.weights import Weights, first_sentence, read_weights, write_weights
 from stonkgs.printable import printable
 
@@ -161,7 +161,8 @@ def _published_config(values: Mapping[str, Any], where: str, backbone: Path, wei
 
 def _check_layers(config: ModelConfig, weights: Weights, where: str) -> None:
     """Before anything is built: a config of a million layers would be built layer by layer."""
-    for name, fields in (("bert", config.bert), ("lm_backbone", config.lm_backbone)):
+    for name in ARCHITECTURES[config.architecture]:
+        fields = getattr(config, name)
         layers = {key.split(".")[3] for key in weights if key.startswith(f"{name}.encoder.layer.")}
         if fields["num_hidden_layers"] != len(layers):
             raise UserError(

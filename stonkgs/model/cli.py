@@ -95,12 +95,12 @@ def _facts(folder: Path, tokenizer: str | None) -> dict[str, str]:
     from stonkgs.model.checkpoint import read_parts
     from stonkgs.model.config import is_ours, read_json
     from stonkgs.model.convert import parameters
-    from stonkgs.model.network import STonKGs
+    from stonkgs.model.network import Network
     from stonkgs.record import model_digest
 
     ours = is_ours(read_json(folder / "config.json"))
     config, text, weights = read_parts(folder, tokenizer)
-    model = STonKGs.assemble(config, text, weights, folder)
+    model = Network.assemble(config, text, weights, folder)
     needed = not ours and not tokenizer and not Path(text.path).is_file()
     if not needed:
         text.check(config.lm_backbone["vocab_size"])
@@ -108,6 +108,11 @@ def _facts(folder: Path, tokenizer: str | None) -> dict[str, str]:
         "model": str(folder),
         "format": f"ours, version {config.version}" if ours else "published by the first implementation",
         "labels": ", ".join(config.labels) or "none, pre-trained only",
+        "a statement is": "of any of them" if config.multi_label else "of one of them",
+        "reads": {"text_only": "the text alone", "graph_only": "the graph alone"}.get(
+            config.architecture, "text and graph"
+        ),
+        "calibration": f"temperature {config.temperature:g}",
         "parameters": f"{parameters(model):,}",
         "text backbone": _size(config.lm_backbone),
         "joint BERT": _size(config.bert),

@@ -37,6 +37,9 @@ SHAPES = (
 #: How `config.json` says that a folder is of ours.
 MODEL_TYPE = "stonkgs"
 
+#: What a model may be, with the BERTs that it is made of: it reads both halves, or as a baseline one of them.
+ARCHITECTURES = {"stonkgs": ("bert", "lm_backbone"), "text_only": ("lm_backbone",), "graph_only": ()}
+
 #: How a model may find its nodes in a store.
 MATCHES = ("exact", "identifier")
 
@@ -71,6 +74,9 @@ CHECKS: dict[str, Check] = {
     ),
     "legacy_text_padding": TRUTH,
     "legacy_node_shift": TRUTH,
+    "architecture": (lambda value: type(value) is str and value in ARCHITECTURES, " or ".join(ARCHITECTURES)),
+    "multi_label": TRUTH,
+    "temperature": (lambda value: type(value) in (int, float) and 0.01 <= value <= 100, "a number from 0.01 to 100"),
     "kge_match": (lambda value: type(value) is str and value in MATCHES, " or ".join(MATCHES)),
     "kge_digest": (lambda value: value is None or type(value) is str, "a text or null"),
     "kge_nodes": (lambda value: value is None or _count(value), "a whole number of 1 or more, or null"),
@@ -79,7 +85,7 @@ CHECKS: dict[str, Check] = {
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """A cross-modal STonKGs: a text backbone, and a joint BERT over text and walks."""
+    """A cross-modal STonKGs: a text backbone, and a joint BERT over text and walks; or one of ARCHITECTURES."""
 
     #: BERT_FIELDS of the text backbone
     lm_backbone: dict[str, Any]
@@ -87,6 +93,12 @@ class ModelConfig:
     bert: dict[str, Any]
     #: class names in the order of the logits; empty for a model that was only pre-trained
     labels: tuple[str, ...] = ()
+    #: whether a statement may be of several classes, each with a probability of its own (a sigmoid), or is of one
+    multi_label: bool = False
+    #: what logits are divided by before they become probabilities: calibration, see `stonkgs.evaluate.calibration`
+    temperature: float = 1.0
+    #: one of ARCHITECTURES
+    architecture: str = "stonkgs"
     #: the text half's tokens; the graph half starts at this position
     text_length: int = 256
     #: nodes of a walk; the graph half has twice as many and two separators

@@ -7,7 +7,7 @@ from stonkgs.encode.kge import KgeStore
 from stonkgs.errors import UserError
 from stonkgs.model.checkpoint import FILES
 from stonkgs.model.config import is_ours, read_json
-from stonkgs.model.network import STonKGs
+from stonkgs.model.network import Network
 from stonkgs.model.predictor import Predictor
 from stonkgs.printable import printable
 from stonkgs.record import model_digest
@@ -47,16 +47,16 @@ def convert(
 ) -> Summary:
     """Write the checkpoint in the folder `published` as a model folder of ours; its logits stay what they are.
 
-    `tokenizer` and `labels` as for `STonKGs.from_pretrained`. The store `kge` is recorded as the one that the model was
+    `tokenizer` and `labels` as for `Network.from_pretrained`. The store `kge` is recorded as the one that the model was
     trained with. Raises UserError, and nothing is touched, where something does not fit or the output is in the way.
     """
     if is_ours(read_json(Path(published) / "config.json")):
         raise UserError(f"{published}: a model folder of ours already; it needs no converting")
     _check_output(Path(output), overwrite=overwrite)
-    model = STonKGs.from_pretrained(published, tokenizer=tokenizer, labels=labels)
+    model = Network.from_pretrained(published, tokenizer=tokenizer, labels=labels)
     store = Predictor(model, KgeStore(path=kge)).kge if kge else None
     model.save_pretrained(output, kge=store)
-    saved = STonKGs.from_pretrained(output)
+    saved = Network.from_pretrained(output)
     return Summary(
         output=output,
         labels=saved.config.labels,
@@ -67,7 +67,7 @@ def convert(
     )
 
 
-def parameters(model: STonKGs) -> int:
+def parameters(model: Network) -> int:
     """The numbers that make the model."""
     return sum(weight.numel() for weight in model.parameters())
 

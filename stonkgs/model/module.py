@@ -4,18 +4,20 @@ import gc
 import signal
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from stonkgs import interrupt
 from stonkgs.batch import Batch, Batches
 from stonkgs.model.predictor import Predictor
 from stonkgs.source.base import Source
 from stonkgs.source.split import Committed
+
+T = TypeVar("T")
 
 
 class StatementModule(pl.LightningModule):
@@ -80,13 +82,7 @@ class StatementData(pl.LightningDataModule):
         processes = self.trainer.world_size
         rank, world = self.index * processes + self.trainer.global_rank, self.of * processes
         source = self.source.shard(rank=rank, world=world, committed=self.committed)
-        options: dict[str, Any] = {}
-        if self.num_workers:
-            # Forked workers share this process's memory until somebody writes to it, and the garbage collector writes
-            # to every object that it looks at: what exists by now is kept out of its sight.
-            gc.freeze()
-            options = {"multiprocessing_context": self.start_method, "worker_init_fn": _leave_signals_to_main}
-        return DataLoader(self.batches(source=source), batch_size=None, num_workers=self.num_workers, **options)
+        return loader(self.batches(source=source), self.num_workers, self.start_method)
 
     def teardown(self, stage: str) -> None:
         """Let the garbage collector see everything again."""
@@ -95,6 +91,17 @@ class StatementData(pl.LightningDataModule):
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """The Predictor moves what the network needs, when it has gathered the vectors."""
         return batch
+
+
+def loader(dataset: IterableDataset[T], workers: int, start_method: str | None) -> DataLoader[T]:
+    """A DataLoader over what makes its own batches."""
+    options: dict[str, Any] = {}
+    if workers:
+        # Forked workers share this process's memory until somebody writes to it, and the garbage collector writes to
+        # every object that it looks at: what exists by now is kept out of its sight.
+        gc.freeze()
+        options = {"multiprocessing_context": start_method, "worker_init_fn": _leave_signals_to_main}
+    return DataLoader(dataset, batch_size=None, num_workers=workers, **options)
 
 
 def _part_ways() -> None:

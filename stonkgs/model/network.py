@@ -1,13 +1,15 @@
-"""The cross-modal transformer: a frozen text backbone, and a joint BERT over text and walks."""
+"""The networks: the cross-modal transformer, and what all of its kind share: a text backbone, and a model folder."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stonkgs.batch import SPECIALS
 from stonkgs.encode.kge import KgeStore
 from stonkgs.encode.text import TextEncoder
 from stonkgs.errors import UserError
@@ -33,48 +35,102 @@ class Inputs:
     graph: Tensor
 
 
-class STonKGs(nn.Module):
-    """Statement in, one logit a class out. `text` is the model's tokenizer: a model is one folder."""
+class Network(nn.Module, ABC):
+    """Statement in, one logit a class out. An architecture writes `layers` and `pooled`.
 
-    #: float32 [3, H]: what stands for an unknown node, a separator, a masked node
-    specials: Tensor | None
+    `text` is the model's tokenizer: a model is one folder.
+    """
+
+    #: one of `stonkgs.model.config.ARCHITECTURES`
+    architecture: ClassVar[str]
+    #: architecture -> its class
+    known: ClassVar[dict[str, "type[Network]"]] = {}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        Network.known[cls.architecture] = cls
 
     def __init__(self, config: ModelConfig, text: TextEncoder) -> None:
         super().__init__()
         self.config = config
         self.text = text
-        self.lm_backbone = bert_modules(config.lm_backbone, words=True, pooler=False)
-        # It has no words of its own: whatever their number is, they are not made.
-        self.bert: Any = bert_modules({**config.bert, "vocab_size": 1}, words=False, pooler=True)
         dropout = config.bert.get("classifier_dropout")
         self.dropout = nn.Dropout(config.bert.get("hidden_dropout_prob", 0.1) if dropout is None else dropout)
+        self.layers(config)
         if config.labels:
             self.classifier = nn.Linear(config.dimension, len(config.labels))
-        # Not saved: it follows from the backbone's weights.
-        self.register_buffer("specials", None, persistent=False)
+
+    @abstractmethod
+    def layers(self, config: ModelConfig) -> None:
+        """Make the modules below the classifier."""
+
+    @abstractmethod
+    def pooled(self, inputs: Inputs) -> Tensor:
+        """What the classifier reads, [B, H]."""
+
+    def refresh(self) -> None:
+        """Forget what was computed once from weights that have changed since."""
+        return
 
     @classmethod
     def from_pretrained(
-        cls, path: str | Path, *, tokenizer: str | None = None, labels: list[str] | None = None
-    ) -> Self:
+        cls, path: str | Path, *, tokenizer: str | None = None, labels: list[str] | None = None, calibrated: bool = True
+    ) -> "Network":
         """Load a model folder, ours or as the first implementation left it, in eval mode.
 
         `tokenizer` is the folder of a published checkpoint's text backbone (vocab.txt, and its weights where the
-        checkpoint lacks them). `labels` name the classes where the checkpoint does not. Raises UserError.
+        checkpoint lacks them). `labels` name the classes where the checkpoint does not. Without `calibrated` its
+        probabilities are those before calibration. Raises UserError.
         """
-        return cls.assemble(*checkpoint.read(Path(path), tokenizer, labels), path)
+        config, text, weights = checkpoint.read(Path(path), tokenizer, labels)
+        if not calibrated:
+            config = replace(config, temperature=1.0)
+        return cls.assemble(config, text, weights, path)
 
-    @classmethod
-    def assemble(cls, config: ModelConfig, text: TextEncoder, weights: Weights, path: str | Path) -> Self:
+    @staticmethod
+    def assemble(config: ModelConfig, text: TextEncoder, weights: Weights, path: str | Path) -> "Network":
         """What was read from `path`, put together, in eval mode; UserError where it does not fit."""
         try:
             with torch.device("meta"):  # no time for random weights that are replaced at once
-                network = cls(config, text)
+                network = Network.known[config.architecture](config, text)
         except (ArithmeticError, KeyError, RuntimeError, TypeError, ValueError) as error:
             reason = str(error).split("\n")[0]
             raise UserError(f"{path}: config.json describes no BERT: {reason}") from error
         checkpoint.assign(network, weights, path)
         return network.float().eval()
+
+    @classmethod
+    def part_of(cls, path: str | Path, *, tokenizer: str | None = None) -> "Network":
+        """This architecture's part of another model, without a classifier: what a baseline starts from."""
+        config, text, weights = checkpoint.read(Path(path), tokenizer, None)
+        config = replace(config, architecture=cls.architecture, labels=(), temperature=1.0)
+        with torch.device("meta"):
+            wanted = cls(config, text).state_dict()
+        return cls.assemble(config, text, {name: weights[name] for name in wanted if name in weights}, path)
+
+    def with_classes(self, labels: tuple[str, ...], *, multi_label: bool = False) -> Self:
+        """This network with a classifier for these classes: as it is where it has just them, else a fresh one.
+
+        A fresh one is drawn like BERT's: normal with a deviation of 0.02, by torch's global generator.
+        """
+        same = self.config.labels == labels and self.config.multi_label == multi_label
+        self.config = replace(self.config, labels=labels, multi_label=multi_label, temperature=1.0)
+        if not same:
+            self.classifier = nn.Linear(self.config.dimension, len(labels))
+            nn.init.normal_(self.classifier.weight, std=0.02)
+            nn.init.zeros_(self.classifier.bias)
+            self.classifier.to(self.device)
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next((weight.device for weight in self.parameters()), torch.device("cpu"))
+
+    @property
+    def padded_to(self) -> int | None:
+        """The tokens of a text that the backbone reads, padding among them; None for the text's own."""
+        return self.config.text_length if self.config.legacy_text_padding else None
 
     def save_pretrained(self, folder: str | Path, *, kge: KgeStore | None = None) -> None:
         """Write config.json, model.safetensors and the tokenizer: a folder that from_pretrained reads alone.
@@ -91,9 +147,27 @@ class STonKGs(nn.Module):
         logits: Tensor = self.classifier(self.dropout(self.pooled(inputs)))
         return logits
 
+
+class STonKGs(Network):
+    """The cross-modal transformer: a text backbone, and a joint BERT over text and walks."""
+
+    architecture = "stonkgs"
+    #: float32 [3, H]: what stands for an unknown node, a separator, a masked node
+    specials: Tensor | None
+
+    def layers(self, config: ModelConfig) -> None:
+        self.lm_backbone = bert_modules(config.lm_backbone, words=True, pooler=False)
+        # It has no words of its own: whatever their number is, they are not made.
+        self.bert: Any = bert_modules({**config.bert, "vocab_size": 1}, words=False, pooler=True)
+        # Not saved: it follows from the backbone's weights.
+        self.register_buffer("specials", None, persistent=False)
+
+    def refresh(self) -> None:
+        self.specials = None
+
     def pooled(self, inputs: Inputs) -> Tensor:
         """The joint BERT's pooled output, [B, H]."""
-        text = self._read_text(inputs.tokens, inputs.lengths, padded=self.config.legacy_text_padding)
+        text = read_text(self.lm_backbone, inputs.tokens, inputs.lengths, padded_to=self.padded_to)
         vectors = torch.cat([self.special_vectors(), inputs.vectors])
         both = torch.cat([text[inputs.text], functional.embedding(inputs.graph, vectors)], dim=1)
         hidden = embed(self.bert.embeddings, both, *self._places(text.shape[1], both.device))
@@ -110,27 +184,60 @@ class STonKGs(nn.Module):
         place = torch.cat([positions(0, tokens, device), positions(start, stop, device)])
         return place, (place >= start).long()
 
-    def _read_text(self, tokens: Tensor, lengths: Tensor, *, padded: bool) -> Tensor:
-        """The backbone's last hidden state of [U, T] tokens: [U, T, H]. `padded` to text_length, padding is read."""
-        longest = tokens.shape[1]
-        if padded:
-            tokens, mask = functional.pad(tokens, (0, self.config.text_length - longest)), None
-        else:
-            mask = positions(0, longest, tokens.device) < lengths[:, None]
-        embeddings = self.lm_backbone.embeddings
-        place = positions(0, tokens.shape[1], tokens.device)
-        hidden = embed(embeddings, embeddings.word_embeddings(tokens), place, torch.zeros_like(place))  # type: ignore[operator, union-attr]
-        return encode(self.lm_backbone, hidden, mask, keep=longest)
-
     def special_vectors(self) -> Tensor:
         """[3, H]: the backbone's last hidden state of [UNK], [SEP], [MASK], each alone and in eval mode."""
         if self.specials is None:
-            tokens = torch.tensor(self.config.special_tokens, device=self.bert.pooler.dense.weight.device)[:, None]
+            tokens = torch.tensor(self.config.special_tokens, device=self.device)[:, None]
             training = self.lm_backbone.training
             self.lm_backbone.eval()
             # Kept beyond this call, also where it is first made in a prediction: a tensor of inference mode could not
             # be trained with.
             with torch.inference_mode(False), torch.no_grad():
-                self.specials = self._read_text(tokens, torch.ones_like(tokens[:, 0]), padded=False)[:, 0]
+                self.specials = read_text(self.lm_backbone, tokens, torch.ones_like(tokens[:, 0]))[:, 0]
             self.lm_backbone.train(training)
         return self.specials
+
+
+class TextOnly(Network):
+    """The first implementation's baseline of the text alone: the backbone's [CLS], and a linear layer."""
+
+    architecture = "text_only"
+
+    def layers(self, config: ModelConfig) -> None:
+        self.lm_backbone = bert_modules(config.lm_backbone, words=True, pooler=False)
+
+    def pooled(self, inputs: Inputs) -> Tensor:
+        """The backbone's last hidden state of [CLS], [B, H]."""
+        cls = read_text(self.lm_backbone, inputs.tokens, inputs.lengths, padded_to=self.padded_to, keep=1)
+        return cls[inputs.text, 0]
+
+
+class GraphOnly(Network):
+    """The first implementation's baseline of the graph alone: the walks' vectors, their maximum, a linear layer."""
+
+    architecture = "graph_only"
+
+    def layers(self, config: ModelConfig) -> None:
+        self.dropout = nn.Dropout(0.1)  # as published, whatever the transformer's is
+
+    def pooled(self, inputs: Inputs) -> Tensor:
+        """The largest value of each dimension over both walks, [B, H]; zeros where neither node is known."""
+        nowhere = torch.full_like(inputs.vectors[:1], -torch.inf).expand(SPECIALS, -1)
+        highest = functional.embedding(inputs.graph, torch.cat([nowhere, inputs.vectors])).amax(dim=1)
+        return highest.masked_fill(highest.isinf(), 0.0)
+
+
+def read_text(
+    backbone: Any, tokens: Tensor, lengths: Tensor, *, padded_to: int | None = None, keep: int | None = None
+) -> Tensor:
+    """The backbone's last hidden state of [U, T] tokens, of the first `keep` of them: [U, keep, H].
+
+    With `padded_to` there are that many, and padding is read like text.
+    """
+    longest = tokens.shape[1]
+    mask = None if padded_to else positions(0, longest, tokens.device) < lengths[:, None]
+    tokens = functional.pad(tokens, (0, padded_to - longest)) if padded_to else tokens
+    place = positions(0, tokens.shape[1], tokens.device)
+    words = backbone.embeddings.word_embeddings(tokens)
+    hidden = embed(backbone.embeddings, words, place, torch.zeros_like(place))
+    return encode(backbone, hidden, mask, keep=keep or longest)

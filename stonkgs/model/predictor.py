@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stonkgs.answers import chosen, names
 from stonkgs.batch import Batch
 from stonkgs.encode.encoder import Encoder, Found
 from stonkgs.encode.kge import KgeStore
 from stonkgs.errors import UserError
-from stonkgs.model.network import Inputs, STonKGs
+from stonkgs.model.network import Inputs, Network
 from stonkgs.model.windows import encoded
 from stonkgs.source.rows import OnRejected, Row, frame_rows, is_frame, roles, windows
 from stonkgs.statement import Rejection, Statement
@@ -29,7 +30,7 @@ class Prediction:
     """A statement and what the model makes of it."""
 
     statement: Statement
-    #: the most probable class
+    #: the most probable class; of a multi-label model all of 0.5 and more, joined by `|`
     prediction: str
     #: class name -> probability
     probabilities: dict[str, float]
@@ -50,14 +51,14 @@ class Predictor:
 
     def __init__(
         self,
-        model: STonKGs | str | os.PathLike[str],
+        model: Network | str | os.PathLike[str],
         kge: KgeStore | str | os.PathLike[str],
         *,
         any_kge: bool = False,
         device: str | torch.device | None = None,
     ) -> None:
-        if not isinstance(model, STonKGs):
-            model = STonKGs.from_pretrained(os.fspath(model))
+        if not isinstance(model, Network):
+            model = Network.from_pretrained(os.fspath(model))
             device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.kge = kge if isinstance(kge, KgeStore) else KgeStore(path=kge)
         _check_fit(model, self.kge)
@@ -150,12 +151,12 @@ class Predictor:
     def _predictions(self, batch: Batch, statements: list[Statement]) -> Iterator[tuple[int, Prediction]]:
         """(position, Prediction) of each row of a batch."""
         probabilities = self(batch).cpu().numpy()
-        best = probabilities.argmax(axis=1)
+        said = names(chosen(probabilities, multi_label=self.model.config.multi_label), self.labels)
         known = batch.found != Found.UNKNOWN
         for row, position in enumerate(batch.positions.tolist()):
             values = dict(zip(self.labels, probabilities[row].tolist(), strict=True))
             flags = (*known[row].tolist(), bool(batch.truncated[row]))
-            yield position, Prediction(statements[position], self.labels[best[row]], values, *flags)
+            yield position, Prediction(statements[position], said[row], values, *flags)
 
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> Tensor:
@@ -163,7 +164,7 @@ class Predictor:
         if not len(batch):
             return torch.zeros(0, len(self.labels))
         with _evaluating(self.model):
-            probabilities = torch.softmax(self.model(self.inputs(batch)).float(), dim=-1)
+            probabilities = self.probabilities(self.model(self.inputs(batch)))
         if not torch.isfinite(probabilities).all():
             raise UserError(
                 f"the model gives values that are not numbers: its weights, or the vectors of {self.kge.path}, "
@@ -171,9 +172,15 @@ class Predictor:
             )
         return probabilities
 
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """What logits [B, classes] mean, float32: those of a row sum to 1, or each is for itself (multi-label)."""
+        config = self.model.config
+        logits = logits.float() / config.temperature
+        return torch.sigmoid(logits) if config.multi_label else torch.softmax(logits, dim=-1)
+
     def inputs(self, batch: Batch) -> Inputs:
         """The batch on the model's device; its distinct vectors are gathered from the store's map just in time."""
-        weight = self.model.bert.pooler.dense.weight
+        weight = next(self.model.parameters())
         return Inputs(
             **{
                 name: torch.from_numpy(getattr(batch, name).astype(np.int64)).to(weight.device)
@@ -220,7 +227,7 @@ def _check_free(frame: Any, labels: tuple[str, ...]) -> None:
         raise UserError(f"the model has classes {clash}, which are output columns too; load it with other labels=")
 
 
-def _check_fit(model: STonKGs, kge: KgeStore) -> None:
+def _check_fit(model: Network, kge: KgeStore) -> None:
     config = model.config
     for what, has, wants in (
         ("vectors of dimension", kge.dimension, config.dimension),
@@ -232,7 +239,7 @@ def _check_fit(model: STonKGs, kge: KgeStore) -> None:
         raise UserError(f"{kge.path}: {kge.nodes} nodes; a published checkpoint numbers its nodes past 103")
 
 
-def _check_same(model: STonKGs, kge: KgeStore) -> None:
+def _check_same(model: Network, kge: KgeStore) -> None:
     config = model.config
     if config.kge_nodes not in (None, kge.nodes):
         raise UserError(

@@ -121,6 +121,10 @@ class Source(IterableDataset[Statement | Rejection], ABC):
         """Number, from 1, of the file's first line that belongs to a split: what is above it is a header."""
         return 1
 
+    def seekable(self, file: str) -> bool:
+        """Whether a split in the midst of a file costs no more than one at its start."""
+        return True
+
     def shard(self, *, rank: int, world: int, committed: Committed | None = None) -> Self:
         """This source as one process of several reads it, without what is committed."""
         other = copy.copy(self)
@@ -140,6 +144,11 @@ class Source(IterableDataset[Statement | Rejection], ABC):
         whose = {"rank": self.rank, "world": self.world, "worker": worker, "workers": workers}
         for number in turns(len(self.planned), **whose, committed=self.committed):
             yield self.planned[number]
+
+    def all_splits(self) -> Iterator[Split]:
+        """Every split of the plan in order, whoever asks."""
+        assert self.planned is not None
+        yield from (self.planned[number] for number in range(len(self.planned)))
 
     def __iter__(self) -> Iterator[Statement | Rejection]:
         for split in self.splits():

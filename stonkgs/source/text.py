@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from stonkgs.errors import UserError
 from stonkgs.source.base import Source
-from stonkgs.source.file import BLOCK, Kept, Paths, content_size, naming, open_bytes
+from stonkgs.source.file import BLOCK, Kept, Paths, compression, content_size, naming, open_bytes
 from stonkgs.source.foreign import HEAD, check_text
 from stonkgs.source.split import END, SPLIT_BYTES, Split, ranges
 from stonkgs.statement import RAW_LIMIT, Rejection, Statement
@@ -221,6 +221,9 @@ class TextSource(Source):
     def text(self, scanner: Lines) -> int:
         """Offset of the first byte that may start a record."""
         return scanner.cursor.text
+
+    def seekable(self, file: str) -> bool:
+        return compression(file) is None
 
     def reach(self, file: str, count: int) -> tuple[int, int]:
         """How many there are, and the offset past the last one's first byte: a split owns what starts in it."""

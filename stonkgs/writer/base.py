@@ -15,6 +15,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import BasePredictionWriter
 from torch import Tensor
 
+from stonkgs.answers import chosen, names
 from stonkgs.batch import Batch, SplitEnd
 from stonkgs.disk import publish
 from stonkgs.encode.encoder import Found
@@ -33,7 +34,7 @@ FLAGS = ("source_known", "target_known", "text_truncated")
 
 
 @dataclass(slots=True)
-class Task:
+class Job:
     """What a writer has to know about the run that it writes."""
 
     output_dir: Path
@@ -50,6 +51,8 @@ class Task:
     on_rejected: Callable[[Rejection], None] = field(default=lambda _: None)
     #: one file in the end; else the parts stay
     merge: bool = True
+    #: whether a row may be of several classes
+    multi_label: bool = False
 
 
 class Held(NamedTuple):
@@ -109,27 +112,27 @@ class PredictionWriter(BasePredictionWriter, ABC):
                 rows.seek(len(header))
                 shutil.copyfileobj(rows, file, 1 << 20)
 
-    def start(self, task: Task, *, overwrite: bool = False) -> Begun | Finished:
-        """Begin a run, or join the one that is under way in its folder; `task.plan` is then that one's.
+    def start(self, job: Job, *, overwrite: bool = False) -> Begun | Finished:
+        """Begin a run, or join the one that is under way in its folder; `job.plan` is then that one's.
 
         Raises UserError, and touches nothing, where `prepare` does, or where the folder holds something that this run
         would destroy, or another run; with `overwrite` it starts anew.
         """
-        self.prepare(task)
-        state = self.folder.begin(task.plan, task.record, decided=task.decided, overwrite=overwrite)
+        self.prepare(job)
+        state = self.folder.begin(job.plan, job.record, decided=job.decided, overwrite=overwrite)
         if isinstance(state, Begun):
-            self.run, task.plan = state, state.plan
+            self.run, job.plan = state, state.plan
             self.parts = self.folder.parts(state.id)
             self.presence = Presence(self.parts.path)
         return state
 
-    def prepare(self, task: Task) -> None:
+    def prepare(self, job: Job) -> None:
         """Settle the output's columns; UserError where one would hide one of the input's, or cannot be written."""
-        self.task = task
-        self.passed = self._passed(task.plan.schema)
-        self.schema = self._output_schema(task)
+        self.job = job
+        self.passed = self._passed(job.plan.schema)
+        self.schema = self._output_schema(job)
         self.check(self.schema)
-        self.folder = RunFolder(task.output_dir, self.extension)
+        self.folder = RunFolder(job.output_dir, self.extension)
 
     def write_on_batch_end(  # Lightning's hook
         self,
@@ -145,13 +148,13 @@ class PredictionWriter(BasePredictionWriter, ABC):
 
     def progress(self, processes: int) -> RowProgress:
         """A bar over this process' fair share of what is left."""
-        plan, left = self.task.plan, int((~self.parts.listed(len(self.task.plan))).sum())
+        plan, left = self.job.plan, int((~self.parts.listed(len(self.job.plan))).sum())
         share = -(-left // processes)
         return RowProgress(splits=share, rows=None if plan.rows is None else round(plan.rows * share / len(plan)))
 
     def advice(self) -> str:
         """What is kept where the run was interrupted, and how to go on."""
-        done, count = int(self.parts.listed(len(self.task.plan)).sum()), len(self.task.plan)
+        done, count = int(self.parts.listed(len(self.job.plan)).sum()), len(self.job.plan)
         return f"{done:,} of {count:,} splits are done and kept; the same command continues"
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -197,7 +200,7 @@ class PredictionWriter(BasePredictionWriter, ABC):
 
     def _join(self) -> None:
         """All that takes time is done in the folder of parts; then it gets its place by renames."""
-        plan, folder, parts = self.task.plan, self.folder, self.parts
+        plan, folder, parts = self.job.plan, self.folder, self.parts
         if not (done := parts.listed(len(plan))).all():
             split = plan[int(done.argmin())]
             raise RuntimeError(f"{split.file}: split {split.number} of {len(plan)} was not predicted")
@@ -205,9 +208,9 @@ class PredictionWriter(BasePredictionWriter, ABC):
             rejected, predictions = folder.rejected, folder.predictions
             with publish(parts.path / rejected.name, lasting=False) as file:
                 accounts = ((int(plan.file[split]), parts.account(split)) for split in range(len(plan)))
-                total = Account.join(accounts, [self.task.first_line(name) for name in plan.files], file)
+                total = Account.join(accounts, [self.job.first_line(name) for name in plan.files], file)
             useful = bool(total.predicted or not total.rejected)
-            merged = useful and self.task.merge
+            merged = useful and self.job.merge
             if merged:
                 with publish(parts.path / predictions.name, lasting=False) as file:
                     self.join((parts.rows(split) for split in range(len(plan))), self.schema, file)
@@ -227,11 +230,11 @@ class PredictionWriter(BasePredictionWriter, ABC):
         if end.elsewhere or split in self.parts:
             return
         for rejection in end.rejected:
-            self.task.on_rejected(rejection)
+            self.job.on_rejected(rejection)
         table = self._table(held)
         try:
             with publish(self.parts.account(split), lasting=False) as file:
-                _account(held, end, self.task.labels).write(end.rejected, file)
+                _account(held, end, self.job).write(end.rejected, file)
             # The rename of the rows is what makes the split count: all else is on disk before it.
             rows = self.parts.rows(split)
             with publish(rows, check=lambda part: self.verify(part, len(table)), lasting=False) as file:
@@ -243,18 +246,18 @@ class PredictionWriter(BasePredictionWriter, ABC):
     def _table(self, held: Sequence[Held]) -> pa.Table:
         """One split's rows in the input's order: its columns, probabilities, prediction and flags."""
         probabilities = np.concatenate([batch.probabilities for batch in held])
-        best = pa.array(probabilities.argmax(axis=1) if len(probabilities) else [], pa.int32())
+        said = names(chosen(probabilities, multi_label=self.job.multi_label), self.job.labels)
         columns = pa.Table.from_batches([batch.columns for batch in held]).columns
         columns += [pa.array(values, pa.float32()) for values in probabilities.T]
-        columns += [pa.array(self.task.labels, pa.string()).take(best)]
+        columns += [pa.array(said, pa.string())]
         known = np.concatenate([batch.found for batch in held]) != Found.UNKNOWN
         truncated = np.concatenate([batch.truncated for batch in held])
         columns += [pa.array(flag) for flag in (*known.T.copy(), truncated)]  # in the order of FLAGS
         order = np.argsort(np.concatenate([batch.positions for batch in held]))
         return pa.Table.from_arrays(columns, schema=self.schema).take(pa.array(order))
 
-    def _output_schema(self, task: Task) -> pa.Schema:
-        fields = [pa.field(self.prefix + label, pa.float32()) for label in task.labels]
+    def _output_schema(self, job: Job) -> pa.Schema:
+        fields = [pa.field(self.prefix + label, pa.float32()) for label in job.labels]
         fields.append(pa.field(self.prefix + PREDICTION, pa.string()))
         fields += [pa.field(self.prefix + flag, pa.bool_()) for flag in FLAGS]
         names = [column.name for column in fields]
@@ -279,11 +282,11 @@ class PredictionWriter(BasePredictionWriter, ABC):
         return pa.schema([schema.field(name) for name in self.columns])
 
 
-def _account(held: Sequence[Held], end: SplitEnd, labels: Sequence[str]) -> Account:
+def _account(held: Sequence[Held], end: SplitEnd, job: Job) -> Account:
     """What has become of a split's records."""
     found = np.concatenate([batch.found for batch in held]).ravel()
-    best = np.concatenate([batch.probabilities for batch in held]).argmax(axis=1)
-    counts = np.bincount(best, minlength=len(labels)).tolist()
+    probabilities = np.concatenate([batch.probabilities for batch in held])
+    counts = chosen(probabilities, multi_label=job.multi_label).sum(axis=0).tolist()
     return Account(
         predicted=sum(len(batch.positions) for batch in held),
         rejected=len(end.rejected),
@@ -291,6 +294,6 @@ def _account(held: Sequence[Held], end: SplitEnd, labels: Sequence[str]) -> Acco
         nodes_identifier=int((found == Found.IDENTIFIER).sum()),
         nodes_unknown=int((found == Found.UNKNOWN).sum()),
         texts_truncated=int(sum(batch.truncated.sum() for batch in held)),
-        classes=dict(zip(labels, counts, strict=True)),
+        classes=dict(zip(job.labels, counts, strict=True)),
         lines=end.lines,
     )

@@ -17,12 +17,12 @@ from stonkgs.encode.text import TextEncoder
 from stonkgs.errors import UserError
 from stonkgs.model import checkpoint
 from stonkgs.model.config import ModelConfig
-from stonkgs.model.network import STonKGs
+from stonkgs.model.network import Network, STonKGs
 from stonkgs.model.predictor import Predictor
 from stonkgs.record import model_digest
 
 
-def load(path: Path, **options: Any) -> STonKGs:
+def load(path: Path, **options: Any) -> Network:
     return STonKGs.from_pretrained(str(path), **options)
 
 

@@ -15,7 +15,7 @@ from synthetic import as_published, write_model, write_store
 from stonkgs.encode.kge import KgeStore
 from stonkgs.errors import UserError
 from stonkgs.model.cli import main
-from stonkgs.model.network import Inputs, STonKGs
+from stonkgs.model.network import Inputs, Network, STonKGs
 from stonkgs.record import model_digest
 
 FILES = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
@@ -49,7 +49,7 @@ def info(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, str]:
     return {line[:14].rstrip(): line[15:] for line in lines}
 
 
-def published() -> STonKGs:
+def published() -> Network:
     return STonKGs.from_pretrained("published", tokenizer="vocabulary")
 
 
@@ -213,6 +213,9 @@ def test_info_of_ours(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "model": "ours",
         "format": "ours, version 1",
         "labels": "no, yes",
+        "a statement is": "of one of them",
+        "reads": "text and graph",
+        "calibration": "temperature 1",
         "parameters": f"{sum(weight.numel() for weight in model.parameters()):,}",
         "text backbone": "2 layers x 16 wide, 2 heads",
         "joint BERT": "2 layers x 16 wide, 2 heads",

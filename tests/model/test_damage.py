@@ -15,12 +15,12 @@ import torch
 from stonkgs.batch import collate
 from stonkgs.encode.kge import KgeStore
 from stonkgs.errors import UserError
-from stonkgs.model.network import STonKGs
+from stonkgs.model.network import Network, STonKGs
 from stonkgs.model.predictor import Predictor
 from stonkgs.statement import Statement
 
 
-def load(path: Path, **options: Any) -> STonKGs:
+def load(path: Path, **options: Any) -> Network:
     return STonKGs.from_pretrained(str(path), **options)
 
 

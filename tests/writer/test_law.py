@@ -28,7 +28,7 @@ from stonkgs.errors import UserError
 from stonkgs.source.plan_json import as_json, from_json
 from stonkgs.source.split import Plan
 from stonkgs.statement import Rejection
-from stonkgs.writer.base import FLAGS, PredictionWriter, Task
+from stonkgs.writer.base import FLAGS, PredictionWriter, Job
 from stonkgs.writer.folder import Begun, Finished
 
 TEXTS = ["plain", "", 'a "quoted" one', "tab\tinside", "line\nbreak", "lone \r return", " spaces ", "β-catenin", "'"]
@@ -105,9 +105,9 @@ RECORD: dict[str, Any] = {
 }
 
 
-def task(folder: Path, splits: int, **options: Any) -> Task:
+def task(folder: Path, splits: int, **options: Any) -> Job:
     record = {"record": RECORD, "decided": {"threads": 2}}
-    return Task(folder, plan_of(splits), ("no", "yes"), first_line=lambda _: 2, **(record | options))
+    return Job(folder, plan_of(splits), ("no", "yes"), first_line=lambda _: 2, **(record | options))
 
 
 def batch(split: int, positions: list[int], given: list[dict[str, Any]], end: SplitEnd | None) -> Batch:

@@ -1,0 +1,150 @@
+"""Numbers that say how good predictions are."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torchmetrics.functional.classification import (
+    binary_auroc,
+    binary_average_precision,
+    binary_calibration_error,
+    binary_stat_scores,
+)
+
+from stonkgs.evaluate.outcomes import TINY, Bools, Floats, Outcomes
+
+#: Equal-width bins of confidence, as in Guo et al. 2017.
+BINS = 15
+#: The largest confidence in the last bin: torchmetrics has another bin for what is exactly 1.
+BELOW_ONE = float(np.nextafter(np.float32(1), np.float32(0)))
+
+
+def metrics(outcomes: Outcomes) -> dict[str, Any]:
+    """What there is to say of N predictions; all numbers are plain, None where undefined, ready for JSON.
+
+    - `rows`: N.
+    - `weighted_f1`, `macro_f1`: means over all K classes of F1 = 2 TP / (2 TP + FP + FN), by rows of the class and
+      plain; 0/0 counts as 0, as in scikit-learn with `zero_division=0`. A multi-label task without a single positive
+      has a weighted F1 of 0.
+    - `accuracy`: the share of rows whose class is right; multi-label: of (row, class) decisions.
+    - `auroc`, `auprc`: area under the ROC curve, and average precision, the step-wise area under the precision-recall
+      curve; each class against the rest, plain means over the classes that have rows and do not have all.
+    - `brier`: the mean over rows of the sum over classes of (p - y)² (Brier 1950, Mon. Weather Rev. 78:1); for two
+      classes of a single label half of that, (p₁ - y)², the usual binary definition.
+    - `ece`: expected calibration error of the most probable class, BINS equal bins (Guo et al. 2017, ICML, eq. 3);
+      multi-label: the mean over classes of that of p.
+    - `nll`: the mean of -ln p of what is true; multi-label: over rows and classes. p is at least the smallest normal
+      float32.
+    - `per_class`: for each label `rows` and, of the class against the rest, `precision`, `recall`, `f1` (None where
+      0/0), `auroc`, `auprc`, `brier` = mean (p - y)².
+    """
+    probabilities, true, said = _clipped(outcomes), outcomes.true, outcomes.said
+    scores = [_one_class(probabilities[:, k], said[:, k], true[:, k]) for k in range(len(outcomes.labels))]
+    f1 = [score["f1"] or 0.0 for score in scores]
+    has_rows = len(outcomes) > 0
+    return {
+        "rows": len(outcomes),
+        "weighted_f1": _weighted(f1, [score["rows"] for score in scores]) if has_rows else None,
+        "macro_f1": _mean(f1) if has_rows else None,
+        "accuracy": _mean(outcomes.predicted == outcomes.targets),
+        "auroc": _mean(score["auroc"] for score in scores),
+        "auprc": _mean(score["auprc"] for score in scores),
+        "brier": _brier(outcomes, [score["brier"] for score in scores]),
+        "ece": expected_error(outcomes),
+        "nll": _nll(outcomes),
+        "per_class": dict(zip(outcomes.labels, scores, strict=True)),
+    }
+
+
+def confidence(outcomes: Outcomes) -> tuple[Floats, Bools]:
+    """How sure the model is, and whether that is how it is: float32 [M], bool [M].
+
+    The probability of the most probable class and whether it is right, M = N; in a multi-label task all probabilities
+    and whether the class is there, M = N K, row by row.
+    """
+    if outcomes.multi_label:
+        return _clipped(outcomes).ravel(), outcomes.true.ravel()
+    return _clipped(outcomes).max(axis=1, initial=0.0), outcomes.predicted == outcomes.targets
+
+
+def average_precision(probabilities: Floats, true: Bools) -> float | None:
+    """Average precision of one class, [N]; None where no row or every row is of it."""
+    return float(binary_average_precision(*_tensors(probabilities, true))) if _has_both(true) else None
+
+
+def calibration_error(probabilities: Floats, true: Bools) -> float | None:
+    """Expected calibration error of [N] probabilities in BINS bins; None where there are none."""
+    if not len(true):
+        return None
+    tensors = _tensors(np.minimum(probabilities, np.float32(BELOW_ONE)), true)
+    return float(binary_calibration_error(*tensors, n_bins=BINS, norm="l1"))
+
+
+def expected_error(outcomes: Outcomes) -> float | None:
+    """`metrics(outcomes)["ece"]`."""
+    if not outcomes.multi_label:
+        return calibration_error(*confidence(outcomes))
+    return _mean(map(calibration_error, _clipped(outcomes).T, outcomes.true.T))
+
+
+def _one_class(probabilities: Floats, said: Bools, true: Bools) -> dict[str, Any]:
+    counts = binary_stat_scores(*_tensors(said, true)) if len(true) else torch.zeros(5)
+    tp, fp, _, fn, _ = map(int, counts)
+    auroc = float(binary_auroc(*_tensors(probabilities, true))) if _has_both(true) else None
+    return {
+        "rows": tp + fn,
+        "precision": _ratio(tp, tp + fp),
+        "recall": _ratio(tp, tp + fn),
+        "f1": _ratio(2 * tp, 2 * tp + fp + fn),
+        "auroc": auroc,
+        "auprc": average_precision(probabilities, true),
+        "brier": _mean((probabilities.astype(np.float64) - true) ** 2),
+    }
+
+
+def _brier(outcomes: Outcomes, scores: Sequence[float | None]) -> float | None:
+    total = sum(score for score in scores if score is not None)
+    if not len(outcomes) or not scores:
+        return None
+    return total / 2 if len(scores) == 2 and not outcomes.multi_label else total
+
+
+def _nll(outcomes: Outcomes) -> float | None:
+    probabilities = _clipped(outcomes).astype(np.float64)
+    true = outcomes.true
+    of_truth = np.where(true, probabilities, 1 - probabilities) if outcomes.multi_label else probabilities[true]
+    return _mean(-np.log(np.maximum(of_truth, TINY)))
+
+
+def _clipped(outcomes: Outcomes) -> Floats:
+    """[N, K], none above 1: torchmetrics would take all of them for logits."""
+    clipped: Floats = outcomes.probabilities.clip(0, 1)
+    return clipped
+
+
+def _tensors(values: npt.NDArray[Any], true: Bools) -> tuple[torch.Tensor, torch.Tensor]:
+    values = values.astype(np.int64) if values.dtype == np.bool_ else values
+    return torch.from_numpy(np.ascontiguousarray(values)), torch.from_numpy(true.astype(np.int64))
+
+
+def _has_both(true: Bools) -> bool:
+    return bool(true.any() and not true.all())
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _mean(values: Iterable[Any] | npt.NDArray[Any]) -> float | None:
+    """Over what is defined; None where nothing is."""
+    if isinstance(values, np.ndarray):
+        return float(values.mean(dtype=np.float64)) if values.size else None
+    defined = [value for value in values if value is not None]
+    return math.fsum(defined) / len(defined) if defined else None
+
+
+def _weighted(values: Sequence[float], weights: Sequence[int]) -> float:
+    return math.fsum(map(float.__mul__, values, map(float, weights))) / max(sum(weights), 1)

@@ -1,0 +1,122 @@
+"""A model of random weights, for who has no pre-trained one: small enough to learn from thousands of statements."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, models, trainers
+from torch import nn
+
+from stonkgs.disk import publish
+from stonkgs.encode.kge import KgeStore
+from stonkgs.encode.text import TextEncoder
+from stonkgs.errors import UserError
+from stonkgs.model.config import ARCHITECTURES, ModelConfig
+from stonkgs.model.network import Network
+
+#: What every vocabulary begins with; the model's special tokens are numbers of it.
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+class Fresh:
+    """What a new model is to be like; `make` makes it, as wide as the store's vectors.
+
+    `vocabulary` is a vocab.txt; without one, WordPiece of `words` entries is learned from the training part's texts.
+    """
+
+    def __init__(
+        self,
+        *,
+        architecture: str = "stonkgs",
+        num_layers: int = 2,
+        num_heads: int = 4,
+        text_length: int = 128,
+        dropout: float = 0.1,
+        vocabulary: str | None = None,
+        words: int = 8000,
+    ) -> None:
+        if architecture not in ARCHITECTURES:
+            raise UserError(f"model.architecture={architecture}: there are {', '.join(ARCHITECTURES)}")
+        for name, value, least in (
+            ("num_layers", num_layers, 1),
+            ("num_heads", num_heads, 1),
+            ("text_length", text_length, 2),
+            ("words", words, 100),
+        ):
+            if type(value) is not int or value < least:
+                raise UserError(f"model.{name}={value}: must be a whole number of {least} or more")
+        self.architecture = architecture
+        self.num_layers = num_layers
+        self.num_heads = num_heads
+        self.text_length = text_length
+        self.dropout = dropout
+        self.vocabulary = vocabulary
+        self.words = words
+
+    def make(self, kge: KgeStore, texts: Callable[[], Iterator[str]], folder: Path) -> Network:
+        """The model, drawn by torch's global generator; a learned vocabulary is written to `folder`/vocab.txt.
+
+        UserError where the store's width cannot be shared out among the heads, or the vocabulary is none.
+        """
+        if kge.dimension % self.num_heads:
+            raise UserError(
+                f"model.num_heads={self.num_heads}: the store's vectors of {kge.dimension} do not divide so"
+            )
+        path = Path(self.vocabulary) if self.vocabulary else learn_vocabulary(texts(), self.words, folder / "vocab.txt")
+        text = TextEncoder(path=str(path), length=self.text_length)
+        numbers = text.tokenizer.get_vocab()
+        config = self._config(kge, text.vocabulary_size, [numbers[token] for token in ("[UNK]", "[SEP]", "[MASK]")])
+        return drawn(Network.known[self.architecture](config.checked("model"), text))
+
+    def _config(self, kge: KgeStore, entries: int, special: list[int]) -> ModelConfig:
+        sizes: dict[str, Any] = {
+            "vocab_size": entries,
+            "hidden_size": kge.dimension,
+            "num_hidden_layers": self.num_layers,
+            "num_attention_heads": self.num_heads,
+            "intermediate_size": 4 * kge.dimension,
+            "max_position_embeddings": self.text_length + 2 * kge.walk_length + 2,
+            "type_vocab_size": 2,
+            "hidden_dropout_prob": self.dropout,
+            "attention_probs_dropout_prob": self.dropout,
+        }
+        unknown, separator, mask = special
+        return ModelConfig(
+            lm_backbone=sizes,
+            bert=sizes,
+            architecture=self.architecture,
+            text_length=self.text_length,
+            walk_length=kge.walk_length,
+            special_tokens=(unknown, separator, mask),
+        )
+
+
+def drawn(network: Network) -> Network:
+    """Weights as BERT's are drawn (Devlin et al. 2019): normal with a deviation of 0.02, biases 0, norms 1."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=0.02)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+    with torch.no_grad():
+        network.refresh()
+    return network
+
+
+def learn_vocabulary(texts: Iterator[str], words: int, path: Path) -> Path:
+    """Write a vocab.txt of at most `words` WordPiece entries, learned from lower-cased texts (tokenizers' trainer)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with publish(path) as file:
+        file.write(("\n".join(SPECIAL) + "\n").encode())
+    like = TextEncoder(path=str(path)).tokenizer  # the same normalizer and pre-tokenizer will read the texts
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = like.normalizer, like.pre_tokenizer
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=words, special_tokens=list(SPECIAL), limit_alphabet=200, min_frequency=2, show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    entries = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    with publish(path) as file:
+        file.writelines(f"{entry}\n".encode() for entry, _ in entries)
+    return path

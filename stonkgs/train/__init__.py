@@ -1,0 +1,1 @@
+"""Fine-tuning: a labelled column, a model, and what comes of them."""

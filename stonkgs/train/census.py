@@ -1,0 +1,192 @@
+"""Before the training: every row is looked at once for its label, and once for its part. Nothing is kept but counts."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, BinaryIO, Self
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from stonkgs.errors import UserError
+from stonkgs.protocol import TEST, TRAIN, Protocol
+from stonkgs.source.base import Source
+from stonkgs.source.split import Plan, Split
+from stonkgs.statement import Rejection
+from stonkgs.task import Classes, Task, Unused
+from stonkgs.train.selection import Selection, labelled
+from stonkgs.writer.account import as_json
+
+#: A label column with more distinct values than this is another column.
+MOST_VALUES = 100_000
+
+
+@dataclass(frozen=True, eq=False)
+class Census:
+    """What there is to learn from."""
+
+    classes: Classes
+    #: part -> class -> rows
+    parts: dict[str, dict[str, int]]
+    #: part -> rows
+    rows: dict[str, int]
+    #: why a row is not used -> rows
+    unused: dict[str, int]
+    #: labelled rows before each split: int64 [splits]
+    first: npt.NDArray[np.int64]
+    #: all labelled rows, those that are not drawn among them
+    labelled: int = 0
+    rejected: int = 0
+    #: what somebody should know before the figures are trusted
+    warnings: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {**asdict(self), "first": self.first.tolist()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """What `to_json` has told."""
+        given = dict(values["classes"])
+        classes = Classes(**{**given, "labels": tuple(given["labels"])})
+        return cls(**{**values, "classes": classes, "first": np.array(values["first"], np.int64)})
+
+    def told(self) -> dict[str, Any]:
+        """What people want to know of it."""
+        return {
+            "classes": list(self.classes.labels),
+            "multi_label": self.classes.multi_label,
+            **{key: getattr(self, key) for key in ("rows", "parts", "unused", "rejected", "warnings")},
+        }
+
+    def selection(self, source: Source, task: Task, protocol: Protocol) -> Selection:
+        """The rows that were counted, to be read again."""
+        protocol.rows = self.labelled
+        return Selection(source, task, protocol, self.classes, self.first)
+
+
+def census(
+    source: Source, task: Task, protocol: Protocol, rejected: BinaryIO, *, labels: tuple[str, ...] | None = None
+) -> Census:
+    """Count a planned source's rows. What cannot be read is written to `rejected`, a JSON object a line.
+
+    With `labels` the classes are those of a finished model, however many rows they have here. UserError where
+    a column is missing, a label has no meaning, a class too few rows, or a part none.
+    """
+    assert source.planned is not None
+    _check_columns(source, task, protocol)
+    values, unused, failed = _values(source, source.planned, task, rejected)
+    classes = task.known(values, labels) if labels else task.decide(values)
+    for values_of, count in values.items():
+        if classes.target(values_of) is None:
+            unused["several values" if len(values_of) > 1 else "too rare"] += count
+    # The protocols that look at a row's number have to know how many there are.
+    protocol.rows = total = sum(count for found, count in values.items() if classes.target(found) is not None)
+    first, rows, parts = _parts(source, source.planned, task, protocol, classes)
+    if total > sum(rows.values()):
+        unused["not drawn"] = total - sum(rows.values())
+    _check_parts(protocol, rows, parts)
+    return Census(
+        classes=classes,
+        parts=parts,
+        rows=rows,
+        unused=dict(unused),
+        first=first,
+        labelled=total,
+        rejected=failed,
+        warnings=list(_warnings(classes, parts)),
+    )
+
+
+def _check_columns(source: Source, task: Task, protocol: Protocol) -> None:
+    assert source.planned is not None
+    names = [name for name in source.planned.schema.names if name not in source.columns.values()]
+    task.check(names)
+    for name in protocol.columns():
+        if name not in names:
+            raise UserError(f"protocol.by={name}: the input has no such column; there are evidence and {names}")
+
+
+def _values(
+    source: Source, plan: Plan, task: Task, rejected: BinaryIO
+) -> tuple[Counter[tuple[str, ...]], Counter[str], int]:
+    """How often each label occurred, how many rows have none and why, and how many cannot be read."""
+    values, unused, failed, before, current = Counter[tuple[str, ...]](), Counter[str](), 0, 0, ""
+    for split in _progress(plan, "labels"):
+        if split.file != current:
+            current, before = split.file, source.first_line(split.file)
+        records = source.read(split)
+        while True:
+            try:
+                record = next(records)
+            except StopIteration as stop:
+                before += stop.value or 0
+                break
+            if isinstance(record, Rejection):
+                failed += 1
+                rejected.write(_line(record, before))
+            elif isinstance(found := task.values(record), Unused):
+                unused[str(found)] += 1
+            else:
+                values[found] += 1
+        if len(values) > MOST_VALUES:
+            raise UserError(
+                f"column {task.column!r} has over {MOST_VALUES:,} distinct values; is it the label? Name it: "
+                "task.column="
+            )
+    return values, unused, failed
+
+
+def _line(record: Rejection, before: int) -> bytes:
+    row = as_json(record)
+    if row["line"] is not None:
+        row["line"] += before
+    return json.dumps(row, ensure_ascii=False).encode() + b"\n"
+
+
+def _parts(
+    source: Source, plan: Plan, task: Task, protocol: Protocol, classes: Classes
+) -> tuple[npt.NDArray[np.int64], dict[str, int], dict[str, dict[str, int]]]:
+    """Labelled rows before each split, and the drawn rows of each part, and of each class in it."""
+    rows = dict.fromkeys(protocol.parts, 0)
+    parts = {part: dict.fromkeys(classes.labels, 0) for part in rows}
+    first, number = np.zeros(len(plan), np.int64), 0
+    for split in _progress(plan, "parts"):
+        first[split.number] = number
+        for statement, target in labelled(source, task, classes, split):
+            if protocol.drawn(number):
+                part = protocol.part(statement, number)
+                rows[part] += 1
+                for one in target if isinstance(target, tuple) else (target,):
+                    parts[part][classes.labels[one]] += 1
+            number += 1
+    return first, rows, parts
+
+
+def _check_parts(protocol: Protocol, rows: Mapping[str, int], parts: Mapping[str, Mapping[str, int]]) -> None:
+    for part, count in rows.items():
+        if not count:
+            raise UserError(
+                f"the {part} part has no rows of {sum(rows.values()):,} ({protocol.name}): give more rows, other "
+                "shares (protocol.validation=, protocol.test=) or another protocol.by="
+            )
+    if missing := [label for label, count in parts.get(TRAIN, {}).items() if not count]:
+        raise UserError(
+            f"class {missing[0]!r} has no row in the training part ({protocol.name}): give more rows, or leave it out "
+            "with task.ignore= or task.min_count="
+        )
+
+
+def _warnings(classes: Classes, parts: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    for part, counts in parts.items():
+        if absent := [label for label, count in counts.items() if not count]:
+            yield f"the {part} part has no row of {', '.join(absent)}: figures over all classes count it as 0"
+    if few := [label for label, count in parts[TEST].items() if 0 < count < 10]:
+        yield f"the test part has fewer than 10 rows of {', '.join(few)}: their figures say little"
+
+
+def _progress(plan: Plan, what: str) -> Iterator[Split]:
+    splits = (plan[number] for number in range(len(plan)))
+    return iter(tqdm(splits, what, len(plan), unit=" splits", leave=False, disable=None))

@@ -1,0 +1,147 @@
+"""A part rated by the very flow that predicts, and what is made of it: figures, plots, a temperature, a model card."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pytorch_lightning as pl
+
+from stonkgs.batch import Batches
+from stonkgs.differences import DECISIVE
+from stonkgs.encode.encoder import Example
+from stonkgs.evaluate.calibration import temperature
+from stonkgs.evaluate.metrics import metrics
+from stonkgs.evaluate.outcomes import Outcomes, majority
+from stonkgs.model.module import StatementData, StatementModule
+from stonkgs.model.predictor import Predictor
+from stonkgs.protocol import TRAIN
+from stonkgs.statement import Statement
+from stonkgs.train.census import Census
+from stonkgs.train.folder import TrainFolder
+from stonkgs.train.selection import Part, Selection
+from stonkgs.train.tfidf import TfIdf
+from stonkgs.writer.base import FLAGS, PREDICTION, Job
+from stonkgs.writer.folder import Begun
+from stonkgs.writer.parquet import ParquetWriter
+
+#: Before the class names in test_predictions.parquet, where the input has columns of the same names.
+PREFIX = "predicted_"
+#: What a rating may be continued with is said by its folder's name alone, which has the digest of the weights.
+NOTHING: Final[dict[str, Any]] = {
+    "config": {"merge": True, "kge": {}, "source": {}, "batch": {}, "writer": {}},
+    "settings": {},
+    "input": [],
+    "model": {"labels": [], "digest": ""},
+    "kge": {"digest": ""},
+    "versions": dict.fromkeys(DECISIVE, ""),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Rating:
+    """How parts are rated: all that `rate` needs beside the part and the model."""
+
+    selection: Selection
+    census: Census
+    trainer: pl.Trainer
+    folder: TrainFolder
+    size: int
+    window: int
+    workers: int
+    start_method: str | None
+    threads: int | None
+
+    def rate(self, part: str, rater: Predictor | TfIdf, digest: str) -> tuple[Path, str]:
+        """Predict a part: its Parquet file, and the prefix of its columns. All processes take their share.
+
+        A rating that was interrupted goes on, if it is of the same weights: `digest` tells.
+        """
+        source = Part(self.selection, part, self.census.rows[part])
+        prefix = self._prefix(source)
+        writer = ParquetWriter(prefix=prefix)
+        assert source.planned is not None
+        classes = self.census.classes
+        job = Job(
+            output_dir=self.folder.path / f"rated-{part}-{digest[:16]}",
+            plan=source.planned,
+            labels=classes.labels,
+            first_line=source.first_line,
+            record=NOTHING,
+            multi_label=classes.multi_label,
+        )
+        if isinstance(writer.start(job), Begun):
+            self._predict(source, rater, writer)
+            writer.finish()
+        return writer.folder.predictions, prefix
+
+    def _predict(self, source: Part, rater: Predictor | TfIdf, writer: ParquetWriter) -> None:
+        encoder = rater.encoder() if isinstance(rater, Predictor) else blank
+        batches: Callable[..., Batches] = partial(Batches, encoder=encoder, size=self.size, window=self.window)
+        if isinstance(rater, TfIdf):
+            for batch in batches(source=source.shard(rank=0, world=1, committed=writer.parts)):
+                writer.add(batch, rater(batch))
+            return
+        options: dict[str, Any] = {"num_workers": self.workers, "start_method": self.start_method}
+        data = StatementData(source, batches, committed=writer.parts, **options)
+        progress = writer.progress(self.trainer.world_size)
+        callbacks: list[pl.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        self.trainer.callbacks = [writer, progress]  # type: ignore[attr-defined]
+        try:
+            module = StatementModule(rater, threads=self.threads)
+            self.trainer.predict(module, datamodule=data, return_predictions=False)
+        finally:
+            self.trainer.callbacks = callbacks  # type: ignore[attr-defined]
+
+    def _prefix(self, source: Part) -> str:
+        assert source.planned is not None
+        taken = set(source.planned.schema.names)
+        return PREFIX if taken & {*self.census.classes.labels, PREDICTION, *FLAGS} else ""
+
+    def outcomes(self, part: str, rater: Predictor | TfIdf, digest: str) -> Outcomes:
+        """What the model says of a part, and what is true."""
+        return self.read(*self.rate(part, rater, digest))
+
+    def read(self, path: Path, prefix: str) -> Outcomes:
+        """What `rate` has written."""
+        classes = self.census.classes
+        return Outcomes.read(path, classes.labels, multi_label=classes.multi_label, prefix=prefix)
+
+    def keep(self, test: Path) -> None:
+        """Give the test part's predictions their place, and remove what the ratings have left."""
+        test.replace(self.folder.predictions)
+        for left in self.folder.path.glob("rated-*"):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def calibrate(predictor: Predictor, validation: Outcomes) -> tuple[float, Outcomes]:
+    """Give the model the temperature that suits the validation part, and that part's outcomes with it."""
+    found = temperature(validation)
+    predictor.model.config = replace(predictor.model.config, temperature=found)
+    return found, validation.calibrated(found)
+
+
+def figures(
+    test: Outcomes, validation: Outcomes | None, census: Census, protocol: str, temperature_used: float
+) -> dict[str, Any]:
+    """The test part's figures, before calibration too, with those of who always says what is most frequent."""
+    values: dict[str, Any] = {"protocol": protocol, "test": metrics(test)}
+    if validation is not None:
+        values["validation"] = metrics(validation)
+    if temperature_used != 1:
+        before = metrics(test.calibrated(1 / temperature_used))
+        values["test_uncalibrated"] = {name: before[name] for name in ("nll", "brier", "ece")}
+    if TRAIN in census.rows:
+        counts = [census.parts[TRAIN][label] for label in census.classes.labels]
+        values["majority"] = metrics(majority(test, counts, census.rows[TRAIN]))
+    return values
+
+
+def blank(statements: Sequence[Statement]) -> list[Example]:
+    """Encodes nothing, for who reads the columns."""
+    tokens: npt.NDArray[np.int32] = np.zeros(0, np.int32)
+    return [Example(statement, tokens, tokens, (0, 0), False, None) for statement in statements]  # type: ignore[arg-type]

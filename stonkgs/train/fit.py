@@ -1,0 +1,149 @@
+"""The training itself: Lightning around a FineTuning, from wherever an earlier attempt was."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from torch.utils.data import DataLoader
+
+from stonkgs.batch import Batch, Batches
+from stonkgs.disk import publish
+from stonkgs.model.module import loader
+from stonkgs.protocol import VALIDATION
+from stonkgs.train.callbacks import BEST, LAST, KeepLast, TrainProgress
+from stonkgs.train.census import Census
+from stonkgs.train.folder import TrainFolder
+from stonkgs.train.module import FineTuning
+from stonkgs.train.selection import Part, Selection
+from stonkgs.train.stream import Step, Stream
+
+#: In `checkpoints/`: the training is through, also where it has stopped early.
+ENDED: Final = "ended"
+
+
+class TrainingData(pl.LightningDataModule):
+    """The DataLoaders of a training: what is left of the current lap, and the validation part."""
+
+    def __init__(
+        self,
+        module: FineTuning,
+        selection: Selection,
+        census: Census,
+        *,
+        buffer: int,
+        window: int,
+        num_workers: int,
+        start_method: str | None,
+    ) -> None:
+        super().__init__()
+        self.module = module
+        self.selection = selection
+        self.census = census
+        self.buffer = buffer
+        self.window = window
+        self.num_workers = num_workers
+        self.start_method = start_method
+
+    def train_dataloader(self) -> DataLoader[Step]:
+        """Made anew for each lap, when Lightning has made the process group and a checkpoint was loaded."""
+        assert self.trainer is not None
+        schedule = self.module.schedule
+        epoch, start, stop = schedule.lap(self.module.done)
+        stream = Stream(
+            selection=self.selection,
+            encoder=self.module.predictor.encoder(),
+            schedule=schedule,
+            weights=self.module.class_weights,
+            buffer=self.buffer,
+            epoch=epoch,
+            start=start,
+            stop=stop,
+            rank=self.trainer.global_rank,
+        )
+        return loader(stream, self.num_workers, self.start_method)
+
+    def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
+        """Each process its share of the part's splits, as in a prediction; they may be uneven."""
+        assert self.trainer is not None
+        if not self.census.rows.get(VALIDATION):
+            return []
+        part = Part(self.selection, VALIDATION, self.census.rows[VALIDATION])
+        source = part.shard(rank=self.trainer.global_rank, world=self.trainer.world_size)
+        encoder, size = self.module.predictor.encoder(), self.module.schedule.size
+        batches = Batches(source=source, encoder=encoder, size=size, window=self.window)
+        return loader(batches, self.num_workers, self.start_method)
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """The predictor moves what the network needs."""
+        return batch
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A training as it is asked for."""
+
+    folder: TrainFolder
+    trainer: pl.Trainer
+    #: the validation's score by which the best weights are kept
+    monitor: str
+    patience: int | None
+    checkpoint_every: int
+
+    def run(self, module: FineTuning, data: TrainingData) -> None:
+        """Train, or go on; in the end the network has the best weights, or without a validation part the last ones."""
+        checkpoints = self.folder.checkpoints
+        last = checkpoints / LAST
+        if last.exists():
+            module.on_load_checkpoint(torch.load(last, map_location="cpu", weights_only=True))
+        if not (checkpoints / ENDED).exists() and (laps := module.schedule.laps_left(module.done)):
+            self.trainer.fit_loop.max_epochs = laps
+            self.trainer.callbacks = self._callbacks(module, data)  # type: ignore[attr-defined]
+            path = str(last) if last.exists() else None
+            self.trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
+            self.trainer.strategy.barrier()
+            if self.trainer.is_global_zero:
+                (checkpoints / ENDED).touch()
+        best = checkpoints / BEST
+        kept = torch.load(best if best.exists() else last, map_location="cpu", weights_only=True)["state_dict"]
+        module.load_state_dict(kept, strict=not module.frozen)
+        module.network.refresh()
+        module.network.eval()
+
+    def _callbacks(self, module: FineTuning, data: TrainingData) -> Sequence[pl.Callback]:
+        """In the order in which they are called: what is saved last knows what the others have noted."""
+        watched: dict[str, Any] = {
+            "monitor": f"validation/{self.monitor}",
+            "mode": "min" if self.monitor == "loss" else "max",
+        }
+        validated = bool(data.census.rows.get(VALIDATION))
+        callbacks: list[pl.Callback] = [TrainProgress()]
+        if validated and self.patience is not None:
+            callbacks.append(EarlyStopping(patience=self.patience, **watched))
+        if validated:
+            name = BEST.removesuffix(".ckpt")
+            kept: dict[str, Any] = {
+                "save_weights_only": True,
+                "enable_version_counter": False,
+                "auto_insert_metric_name": False,
+            }
+            callbacks.append(ModelCheckpoint(dirpath=self.folder.checkpoints, filename=name, **kept, **watched))
+        tell = partial(write_history, self.folder.history, module.history)
+        return [*callbacks, KeepLast(self.folder.checkpoints, every=self.checkpoint_every, tell=tell)]
+
+
+def write_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
+    """history.csv: what was measured, a row a point of the learning curves."""
+    names = list(dict.fromkeys(name for row in history for name in row)) or ["step"]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    with publish(path) as file:
+        file.write(text.getvalue().encode())

@@ -1,0 +1,135 @@
+"""train(cfg): labelled statements in, a model folder and its figures out, on one screen."""
+
+import signal
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from stonkgs import settings
+from stonkgs.evaluate.needs import needs
+from stonkgs.evaluate.plots import draw_all
+from stonkgs.interrupt import Interrupted
+from stonkgs.memory import shared_memory
+from stonkgs.model.network import Network
+from stonkgs.model.predictor import Predictor
+from stonkgs.processes import reap
+from stonkgs.protocol import TEST, VALIDATION
+from stonkgs.record import model_digest
+from stonkgs.train.census import Census, census
+from stonkgs.train.evaluation import Rating, calibrate, figures
+from stonkgs.train.fit import write_history
+from stonkgs.train.folder import Begun, Finished, TrainFolder
+from stonkgs.train.learn import learn
+from stonkgs.train.record import training_record
+from stonkgs.train.selection import Selection
+from stonkgs.train.stages import Stages, check_settings, check_stages
+from stonkgs.train.summary import Trained
+from stonkgs.train.tfidf import TfIdf
+
+
+def train(cfg: DictConfig) -> Trained | None:
+    """Labelled statements in, a model and its figures out: `configs/train.yaml` says what each key means.
+
+    None in a process that another one tells for. Raises UserError.
+    """
+    settings.quiet()
+    check_settings(cfg)
+    needs("sklearn")
+    needs("matplotlib")
+    cfg.output_dir = str(cfg.output_dir or Path("training" if cfg.mode == "train" else "tested") / cfg.task.name)
+    stages = Stages.build(cfg)
+    check_stages(cfg, stages)
+    torch.set_num_threads(stages.threads(cfg) or torch.get_num_threads())
+    overwrite = cfg.overwrite and not stages.stands.child
+    record, folder = training_record(cfg, stages), TrainFolder(Path(cfg.output_dir))
+    state = folder.state(record, overwrite=overwrite)
+    if isinstance(state, Finished):
+        return Trained(state.record, folder.path, before=True)
+    counted = state.census if isinstance(state, Begun) else _count(cfg, stages, folder, record, overwrite=overwrite)
+    selection = counted.selection(stages.source, stages.task, stages.protocol)
+    try:
+        with shared_memory(stages.workers(cfg)):
+            learner, measured = learn(cfg, stages, selection, counted, folder)
+            result = _evaluate(cfg, stages, _rating(cfg, stages, selection, counted, folder), learner, measured)
+        failed = reap(stages.trainer.strategy.launcher)
+    except BaseException as error:
+        if isinstance(error, Interrupted):
+            error.advice = "" if stages.stands.child else "the same command continues from the last checkpoint"
+        reap(stages.trainer.strategy.launcher, kill=signal.SIGTERM)
+        raise
+    if failed:
+        print(f"{failed} of {stages.trainer.world_size} processes failed after the training", file=sys.stderr)
+    return None if result is None else _finish(cfg, folder, record, counted, result)
+
+
+def _count(
+    cfg: DictConfig, stages: Stages, folder: TrainFolder, record: Mapping[str, Any], *, overwrite: bool
+) -> Census:
+    """Look at every row once, and begin."""
+    labels = stages.start.config.labels if cfg.mode == "test" and isinstance(stages.start, Network) else None
+    with folder.counting(overwrite=overwrite) as rejected:
+        counted = census(stages.source, stages.task, stages.protocol, rejected, labels=labels)
+    folder.begin(record, counted)
+    return counted
+
+
+def _evaluate(
+    cfg: DictConfig, stages: Stages, rating: Rating, learner: Predictor | TfIdf, measured: list[dict[str, float]]
+) -> dict[str, Any] | None:
+    """Rate validation and test, calibrate in between, and write figures, plots and the model; what run.json says of it.
+
+    None in a process that another one tells for.
+    """
+    digest = model_digest(learner.model) if isinstance(learner, Predictor) else "tfidf"
+    temperature, validation = learner.model.config.temperature if isinstance(learner, Predictor) else 1.0, None
+    if VALIDATION in rating.census.rows and cfg.mode == "train":
+        validation = rating.outcomes(VALIDATION, learner, digest)
+        if isinstance(learner, Predictor) and cfg.calibrate:
+            temperature, validation = calibrate(learner, validation)
+    path, prefix = rating.rate(TEST, learner, f"{digest[:8]}-{temperature}")
+    stages.trainer.strategy.barrier()
+    if stages.trainer.global_rank:
+        return None
+    test, folder, protocol = rating.read(path, prefix), rating.folder, stages.protocol.name
+    values = figures(test, validation, rating.census, protocol, temperature)
+    if isinstance(learner, Predictor) and cfg.mode == "train":
+        learner.model.save_pretrained(folder.model, kge=stages.kge)
+    rating.keep(path)
+    folder.write(folder.metrics, values)
+    if measured:
+        write_history(folder.history, measured)
+    before = None if temperature == 1 else test.calibrated(1 / temperature)
+    draw_all(test, protocol, folder.plots, before=before, history=measured)
+    return {"metrics": values, "temperature": temperature}
+
+
+def _finish(
+    cfg: DictConfig, folder: TrainFolder, record: Mapping[str, Any], counted: Census, result: Mapping[str, Any]
+) -> Trained:
+    """Write the model card, and run.json."""
+    base = cfg.model.get("path") or f"random weights ({cfg.model._target_.rpartition('.')[2]})"
+    told = {"finished": datetime.now(UTC).isoformat(timespec="seconds"), "census": counted.told(), "base": base}
+    trained = Trained({**record, **told, **result}, folder.path)
+    if folder.model.exists():
+        trained.write_card(folder.model / "README.md")
+    folder.finish(trained.record)
+    return trained
+
+
+def _rating(cfg: DictConfig, stages: Stages, selection: Selection, counted: Census, folder: TrainFolder) -> Rating:
+    return Rating(
+        selection=selection,
+        census=counted,
+        trainer=stages.trainer,
+        folder=folder,
+        size=cfg.batch.size,
+        window=cfg.batch.window,
+        workers=stages.workers(cfg),
+        start_method=cfg.start_method,
+        threads=stages.threads(cfg),
+    )

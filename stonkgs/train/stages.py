@@ -1,0 +1,102 @@
+"""What a training's configuration builds, and what is refused before anything is loaded, or begun."""
+
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_all_start_methods
+from typing import Any, Self
+
+import pytorch_lightning as pl
+from omegaconf import DictConfig
+from pytorch_lightning.accelerators import CPUAccelerator
+
+from stonkgs import settings
+from stonkgs.build import build
+from stonkgs.encode.kge import KgeStore
+from stonkgs.errors import UserError
+from stonkgs.model.fresh import Fresh
+from stonkgs.model.network import Network
+from stonkgs.processes import Standing, standing, trainer_config
+from stonkgs.protocol import TRAIN, Protocol
+from stonkgs.source.base import Source
+from stonkgs.task import Task
+from stonkgs.train.tfidf import TfIdf
+
+#: Counts that are chosen by the device, or never reached, where they are null.
+NULLABLE = ("threads", "num_workers", "patience")
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What a configuration builds, and where it runs."""
+
+    stands: Standing
+    task: Task
+    protocol: Protocol
+    source: Source
+    kge: KgeStore
+    #: what the training starts from
+    start: Network | Fresh | TfIdf
+    trainer: pl.Trainer
+
+    @classmethod
+    def build(cls, cfg: DictConfig) -> Self:
+        """Each of them, a line a stage; UserError where one cannot be built."""
+        stands = standing(None)
+        make = partial(build, trust=tuple(cfg.trust))
+        task, protocol = make(cfg.task), make(cfg.protocol)
+        source, kge, start = make(cfg.source), make(cfg.kge), make(cfg.model)
+        trainer = make(trainer_config(cfg.trainer, None, stands))
+        source.plan(cfg.split.rows)
+        return cls(stands, task, protocol, source, kge, start, trainer)
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the model runs on a CPU."""
+        return isinstance(self.trainer.accelerator, CPUAccelerator)
+
+    def threads(self, cfg: DictConfig) -> int | None:
+        """Of the model, where it runs on a CPU."""
+        share = settings.cores() // max(self.stands.local, self.trainer.num_devices)
+        return (cfg.threads or max(1, share)) if self.on_cpu else None
+
+    def workers(self, cfg: DictConfig) -> int:
+        """On a CPU the network takes every core; beside a GPU the cores are free to read and encode."""
+        beside = 0 if self.on_cpu else max(1, min(8, settings.cores() - 1))
+        return beside if cfg.num_workers is None else int(cfg.num_workers)
+
+
+def check_settings(cfg: DictConfig) -> None:
+    """Before anything is loaded."""
+    counts = {"epochs": 1, "batch.size": 1, "batch.buffer": 1, "batch.window": 1, "split.rows": 1, "threads": 1}
+    counts |= {"num_workers": 0, "validations": 1, "patience": 1, "log_every": 1, "checkpoint_every": 1, "seed": 0}
+    settings.check_counts(cfg, counts, nullable=NULLABLE)
+    settings.check_truths(cfg, ("overwrite", "calibrate", "any_kge", "debug"))
+    if cfg.freeze_backbone is not None:
+        settings.check_truths(cfg, ("freeze_backbone",))
+    choices: dict[str, list[Any]] = {"mode": ["train", "test"], "class_weights": [None, "balanced"]}
+    choices |= {"sampling": ["natural", "balanced"], "start_method": [None, *get_all_start_methods()]}
+    choices |= {"monitor": ["macro_f1", "weighted_f1", "accuracy", "loss"]}
+    settings.check_choices(cfg, choices)
+    settings.check_paths(cfg)
+    if type(cfg.warmup) not in (int, float) or not 0 <= cfg.warmup <= 1:
+        raise UserError(f"warmup={cfg.warmup}: is a share of the steps, from 0 to 1")
+
+
+def check_stages(cfg: DictConfig, stages: Stages) -> None:
+    """UserError where stages do not go together."""
+    trains = TRAIN in stages.protocol.parts
+    if cfg.mode == "train" and not trains:
+        raise UserError("protocol=all leaves nothing to train with; it is for mode=test")
+    if cfg.mode == "test" and not (isinstance(stages.start, Network) and stages.start.config.labels):
+        raise UserError("mode=test rates with a model that was fine-tuned: give its folder as model.path=")
+    if isinstance(stages.start, TfIdf) and stages.trainer.world_size > 1:
+        raise UserError("model=tfidf learns in one process: trainer.devices=1")
+    if overwriting(cfg, stages):
+        raise UserError(
+            "overwrite=true: this is one process of several; remove the earlier training, or choose another output_dir="
+        )
+
+
+def overwriting(cfg: DictConfig, stages: Stages) -> bool:
+    """Whether this process would destroy what another one has begun."""
+    return bool(cfg.overwrite and (stages.stands.together or stages.trainer.num_nodes > 1))
