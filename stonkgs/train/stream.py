@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import accumulate, groupby, islice
 from random import Random
 
 import numpy as np
@@ -17,6 +17,9 @@ from stonkgs.source.split import Split
 from stonkgs.statement import Statement
 from stonkgs.train.schedule import Schedule
 from stonkgs.train.selection import Labelled, Selection, Target
+
+#: Steps whose rows are sorted by length together.
+POOL = 16
 
 
 @dataclass(slots=True)
@@ -67,13 +70,25 @@ class Stream(IterableDataset[Step]):
     def __iter__(self) -> Iterator[Step]:
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
-        rows = self.rows()
-        for number in range(self.stop):
-            first, last = self.schedule.bounds(self.epoch, number)
-            taken = list(islice(rows, last - first))
+        for number, rows in enumerate(islice(self.taken(), self.stop)):
             # The DataLoader asks its workers in turns, so that the steps come in order.
             if number >= self.start and (number - self.start) % workers == worker:
-                yield self._step(number, taken)
+                yield self._step(number, rows)
+
+    def taken(self) -> Iterator[Sequence[Labelled]]:
+        """The rows of each step of the epoch, of all processes.
+
+        The rows of POOL steps are sorted by length before they are cut into steps, and then the steps are shuffled: a
+        step of any lengths is padded to its longest text, which is about twice their mean.
+        """
+        rows, random = self.rows(), Random(f"{self.schedule.seed}/{self.epoch}/pools")
+        for first in range(0, self.schedule.steps, POOL):
+            numbers = range(first, min(first + POOL, self.schedule.steps))
+            sizes = [stop - start for start, stop in (self.schedule.bounds(self.epoch, number) for number in numbers)]
+            pool = sorted(islice(rows, sum(sizes)), key=lambda row: len(row.statement.evidence))
+            steps = [pool[end - size : end] for size, end in zip(sizes, accumulate(sizes), strict=True)]
+            random.shuffle(steps)
+            yield from steps
 
     def rows(self) -> Iterator[Labelled]:
         """The epoch's rows in the order in which they are trained with."""

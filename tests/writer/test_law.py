@@ -28,7 +28,7 @@ from stonkgs.errors import UserError
 from stonkgs.source.plan_json import as_json, from_json
 from stonkgs.source.split import Plan
 from stonkgs.statement import Rejection
-from stonkgs.writer.base import FLAGS, PredictionWriter, Job
+from stonkgs.writer.base import FLAGS, Job, PredictionWriter
 from stonkgs.writer.folder import Begun, Finished
 
 TEXTS = ["plain", "", 'a "quoted" one', "tab\tinside", "line\nbreak", "lone \r return", " spaces ", "β-catenin", "'"]
