@@ -8,8 +8,9 @@ The flow, each stage a module or folder, a config group and a folder of tests of
     4. model    Batch -> probabilities        `stonkgs.model`    network, checkpoints, Lightning module
     5. writer   probabilities -> files        `stonkgs.writer`   one part a split, joined in the input's order
 
-`stonkgs.run` wires them on one screen, `stonkgs.cli` is the command line, and `stonkgs.kge` makes the stores of
-knowledge graph embeddings that stage 2 reads.
+`stonkgs.run` wires them on one screen, `stonkgs.train` fine-tunes with the same stages: a `stonkgs.task` says what is
+learned, a `stonkgs.protocol` from which rows, `stonkgs.evaluate` how well. `stonkgs.cli` is the command line, and
+`stonkgs.kge` makes the stores of knowledge graph embeddings that stage 2 reads.
 """
 
 from importlib import import_module
@@ -34,6 +35,9 @@ _WHERE = {
     "Predictor": "stonkgs.model.predictor",
     "Prediction": "stonkgs.model.predictor",
     "PredictionWriter": "stonkgs.writer.base",
+    "Network": "stonkgs.model.network",
+    "Task": "stonkgs.task",
+    "Protocol": "stonkgs.protocol",
 }
 
 __all__ = sorted(_WHERE)  # noqa: PLE0605  # a list of the table's names

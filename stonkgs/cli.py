@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -142,7 +142,7 @@ def _hydra(name: str, rest: list[str]) -> int:
         sys.argv = before  # what Lightning starts for a second device: this command again
         try:
             _separate_jobs(cfg)
-            if needed := sorted(OmegaConf.missing_keys(cfg)):
+            if needed := sorted(_missing(OmegaConf.to_container(cfg))):
                 raise UserError(f"{name} needs {' '.join(f'{key}=' for key in needed)} (--help shows all keys)")
             told = import_module(_RUNS[name]).__dict__[name](cfg)
             if told is not None:
@@ -166,6 +166,15 @@ def _hydra(name: str, rest: list[str]) -> int:
     if failures:
         raise failures[0]
     return 0
+
+
+def _missing(node: Any, prefix: str = "") -> Iterator[str]:
+    """Keys that have no value yet, also where others refer to them: OmegaConf's missing_keys would raise."""
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from _missing(value, f"{prefix}{key}.")
+        elif value == "???":
+            yield f"{prefix}{key}"
 
 
 def _separate_jobs(cfg: "DictConfig") -> None:

@@ -28,10 +28,11 @@ class Protocol(ABC):
         for key, share in (("validation", validation), ("test", test)):
             if type(share) not in (int, float) or not 0 <= share < 1:
                 raise UserError(f"protocol.{key}={share}: is a share of the rows, from 0 to below 1")
-        if validation + (0 if folds else test) >= 1:
-            raise UserError(f"protocol.validation={validation} and protocol.test={test} leave nothing to train with")
         if folds is not None and (type(folds) is not int or folds < 2):
             raise UserError(f"protocol.folds={folds}: is a number of folds, 2 or more, or null for one division")
+        if validation + (1 / folds if folds else test) >= 1:
+            tested = f"folds={folds}" if folds else f"test={test}"
+            raise UserError(f"protocol.validation={validation} and protocol.{tested} leave nothing to train with")
         if type(fold) is not int or not 0 <= fold < (folds or 1):
             raise UserError(f"protocol.fold={fold}: is one of 0 to {(folds or 1) - 1}" + _advice(folds))
         if max_rows is not None and (type(max_rows) is not int or max_rows < 1):
@@ -170,6 +171,10 @@ class Shuffled(Protocol):
         from sklearn.model_selection import KFold
 
         count = min(self.rows, self.max_rows or self.rows)
+        if count < (self.folds or 1):
+            raise UserError(
+                f"protocol.folds={self.folds}: there are {count:,} labelled rows; give more, or fewer folds"
+            )
         folds = KFold(n_splits=self.folds or 1, shuffle=True, random_state=self.seed)
         tested = np.zeros(count, np.bool_)
         tested[list(folds.split(np.zeros(count)))[self.fold][1]] = True

@@ -34,7 +34,8 @@ def check_choices(cfg: DictConfig, choices: Mapping[str, Sequence[Any]]) -> None
     """UserError where a key has none of its values."""
     for key, values in choices.items():
         if cfg[key] not in values:
-            raise UserError(f"{key}={cfg[key]}: must be one of {', '.join(filter(None, values))}")
+            named = [value for value in values if value is not None] + ["null"] * (None in values)
+            raise UserError(f"{key}={cfg[key]}: must be one of {', '.join(named)}")
 
 
 def check_paths(cfg: DictConfig) -> None:
@@ -71,6 +72,7 @@ def quiet() -> None:
         "in eval mode at the start of training",
         "reload_dataloaders_every_n_epochs",
         "val_dataloader.* has zero",
+        "across ranks is zero",
         "Checkpoint directory .* exists",
         "Trying to infer the `batch_size`",
     ):

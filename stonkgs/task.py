@@ -150,7 +150,7 @@ class Task:
             why = f"the column {self.column!r} is empty or ignored in all, or task.where leaves them out"
             raise UserError(f"task {self.name!r}: no row has a class: {why}; is task.column right?")
         labels = self._discovered(rows, ambiguous) if self.classes is None else self._given(rows, occurring)
-        kept = {label: rows.pop(label) for label in labels}
+        kept = {label: rows.pop(label, 0) for label in labels}
         return Classes(labels, self.multi_label, kept, dict(rows.most_common()), ambiguous)
 
     def known(self, counts: Mapping[tuple[str, ...], int], labels: tuple[str, ...]) -> Classes:

@@ -90,6 +90,11 @@ class TextEncoder:
         (Path(folder) / "tokenizer_config.json").write_text(json.dumps(settings, indent=2), "utf-8")
 
 
+def uncased() -> tuple[normalizers.Normalizer, pre_tokenizers.PreTokenizer]:
+    """How BERT's uncased tokenizer cuts a text into words, which WordPiece cuts into entries."""
+    return normalizers.BertNormalizer(lowercase=True, strip_accents=True), pre_tokenizers.BertPreTokenizer()
+
+
 def _from_json(path: str) -> Tokenizer:
     try:
         return Tokenizer.from_file(path)
@@ -108,8 +113,7 @@ def _from_vocabulary(path: str) -> Tokenizer:
     if missing := {"[UNK]", "[CLS]", "[SEP]", "[MASK]"} - vocabulary.keys():
         raise UserError(f"{path}: not a BERT vocabulary: no {sorted(missing)}")
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=LONGEST_WORD))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.normalizer, tokenizer.pre_tokenizer = uncased()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[(token, vocabulary[token]) for token in ("[CLS]", "[SEP]")]
     )

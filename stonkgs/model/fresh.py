@@ -5,18 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, models, trainers
 from torch import nn
 
-from stonkgs.disk import publish
 from stonkgs.encode.kge import KgeStore
 from stonkgs.encode.text import TextEncoder
+from stonkgs.encode.vocabulary import learn_vocabulary
 from stonkgs.errors import UserError
 from stonkgs.model.config import ARCHITECTURES, ModelConfig
 from stonkgs.model.network import Network
-
-#: What every vocabulary begins with; the model's special tokens are numbers of it.
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 class Fresh:
@@ -46,6 +42,8 @@ class Fresh:
         ):
             if type(value) is not int or value < least:
                 raise UserError(f"model.{name}={value}: must be a whole number of {least} or more")
+        if type(dropout) not in (int, float) or not 0 <= dropout < 1:
+            raise UserError(f"model.dropout={dropout}: must be a number from 0 to below 1")
         self.architecture = architecture
         self.num_layers = num_layers
         self.num_heads = num_heads
@@ -54,15 +52,19 @@ class Fresh:
         self.vocabulary = vocabulary
         self.words = words
 
-    def make(self, kge: KgeStore, texts: Callable[[], Iterator[str]], folder: Path) -> Network:
-        """The model, drawn by torch's global generator; a learned vocabulary is written to `folder`/vocab.txt.
-
-        UserError where the store's width cannot be shared out among the heads, or the vocabulary is none.
-        """
+    def check(self, kge: KgeStore) -> None:
+        """UserError where the store's width cannot be shared out among the heads."""
         if kge.dimension % self.num_heads:
             raise UserError(
                 f"model.num_heads={self.num_heads}: the store's vectors of {kge.dimension} do not divide so"
             )
+
+    def make(self, kge: KgeStore, texts: Callable[[], Iterator[str]], folder: Path) -> Network:
+        """The model, drawn by torch's global generator; a learned vocabulary is written to `folder`/vocab.txt.
+
+        UserError where `check` raises it, or the vocabulary is none.
+        """
+        self.check(kge)
         path = Path(self.vocabulary) if self.vocabulary else learn_vocabulary(texts(), self.words, folder / "vocab.txt")
         text = TextEncoder(path=str(path), length=self.text_length)
         numbers = text.tokenizer.get_vocab()
@@ -103,21 +105,3 @@ def drawn(network: Network) -> Network:
     with torch.no_grad():
         network.refresh()
     return network
-
-
-def learn_vocabulary(texts: Iterator[str], words: int, path: Path) -> Path:
-    """Write a vocab.txt of at most `words` WordPiece entries, learned from lower-cased texts (tokenizers' trainer)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with publish(path) as file:
-        file.write(("\n".join(SPECIAL) + "\n").encode())
-    like = TextEncoder(path=str(path)).tokenizer  # the same normalizer and pre-tokenizer will read the texts
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer, tokenizer.pre_tokenizer = like.normalizer, like.pre_tokenizer
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=words, special_tokens=list(SPECIAL), limit_alphabet=200, min_frequency=2, show_progress=False
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    entries = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-    with publish(path) as file:
-        file.writelines(f"{entry}\n".encode() for entry, _ in entries)
-    return path

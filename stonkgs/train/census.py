@@ -16,8 +16,9 @@ from stonkgs.source.base import Source
 from stonkgs.source.split import Plan, Split
 from stonkgs.statement import Rejection
 from stonkgs.task import Classes, Task, Unused
-from stonkgs.train.selection import Selection, labelled
+from stonkgs.train.selection import TRUTH, Selection, labelled
 from stonkgs.writer.account import as_json
+from stonkgs.writer.base import FLAGS, PREDICTION
 
 #: A label column with more distinct values than this is another column.
 MOST_VALUES = 100_000
@@ -79,9 +80,11 @@ def census(
     _check_columns(source, task, protocol)
     values, unused, failed = _values(source, source.planned, task, rejected)
     classes = task.known(values, labels) if labels else task.decide(values)
+    if clash := sorted({PREDICTION, *FLAGS}.intersection(classes.labels)):
+        raise UserError(f"class {clash[0]!r} is called as an output column is; give it another name with task.map")
     for values_of, count in values.items():
         if classes.target(values_of) is None:
-            unused["several values" if len(values_of) > 1 else "too rare"] += count
+            unused["several values" if len(values_of) > 1 and not classes.multi_label else "too rare"] += count
     # The protocols that look at a row's number have to know how many there are.
     protocol.rows = total = sum(count for found, count in values.items() if classes.target(found) is not None)
     first, rows, parts = _parts(source, source.planned, task, protocol, classes)
@@ -104,6 +107,8 @@ def _check_columns(source: Source, task: Task, protocol: Protocol) -> None:
     assert source.planned is not None
     names = [name for name in source.planned.schema.names if name not in source.columns.values()]
     task.check(names)
+    if TRUTH in source.planned.schema.names:
+        raise UserError(f"the input has a column {TRUTH!r}, which evaluation adds; rename it")
     for name in protocol.columns():
         if name not in names:
             raise UserError(f"protocol.by={name}: the input has no such column; there are evidence and {names}")

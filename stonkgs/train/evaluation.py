@@ -99,8 +99,10 @@ class Rating:
 
     def _prefix(self, source: Part) -> str:
         assert source.planned is not None
-        taken = set(source.planned.schema.names)
-        return PREFIX if taken & {*self.census.classes.labels, PREDICTION, *FLAGS} else ""
+        taken, prefix = set(source.planned.schema.names), ""
+        while taken & {f"{prefix}{name}" for name in (*self.census.classes.labels, PREDICTION, *FLAGS)}:
+            prefix += PREFIX
+        return prefix
 
     def outcomes(self, part: str, rater: Predictor | TfIdf, digest: str) -> Outcomes:
         """What the model says of a part, and what is true."""

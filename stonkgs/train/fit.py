@@ -1,8 +1,10 @@
 """The training itself: Lightning around a FineTuning, from wherever an earlier attempt was."""
 
 import csv
+import errno
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from stonkgs.batch import Batch, Batches
 from stonkgs.disk import publish
+from stonkgs.errors import UserError
 from stonkgs.model.module import loader
 from stonkgs.protocol import VALIDATION
 from stonkgs.train.callbacks import BEST, LAST, KeepLast, TrainProgress
@@ -106,7 +109,8 @@ class Fit:
             self.trainer.fit_loop.max_epochs = laps
             self.trainer.callbacks = self._callbacks(module, data)  # type: ignore[attr-defined]
             path = str(last) if last.exists() else None
-            self.trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
+            with self._room():
+                self.trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
             self.trainer.strategy.barrier()
             if self.trainer.is_global_zero:
                 (checkpoints / ENDED).touch()
@@ -115,6 +119,19 @@ class Fit:
         module.load_state_dict(kept, strict=not module.frozen)
         module.network.refresh()
         module.network.eval()
+
+    @contextmanager
+    def _room(self) -> Iterator[None]:
+        """UserError where checkpoints or a logger's files do not fit onto the disk; what they replace stands."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            raise UserError(
+                f"{self.folder.checkpoints}: cannot be written: {error.strerror}; make room, then the same "
+                "command goes on"
+            ) from error
 
     def _callbacks(self, module: FineTuning, data: TrainingData) -> Sequence[pl.Callback]:
         """In the order in which they are called: what is saved last knows what the others have noted."""

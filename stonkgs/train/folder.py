@@ -66,7 +66,7 @@ class TrainFolder:
         UserError that says what differs where it is another one than `record` describes, or where the folder holds
         what no training of ours wrote.
         """
-        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+        if not self.path.exists() or (self.path.is_dir() and all(map(_remnant, self.path.iterdir()))):
             return None
         kept = _read(self.begun)
         if kept.get("format") != FORMAT:
@@ -104,15 +104,33 @@ class TrainFolder:
     def finish(self, record: Mapping[str, Any]) -> None:
         """The last steps."""
         shutil.rmtree(self.checkpoints, ignore_errors=True)
+        self._clear_unpublished()
         self.write(self.record, {"format": FORMAT, **record})
         self.success.touch()
 
     def _clear(self) -> None:
         self.success.unlink(missing_ok=True)
         for name in OURS:
-            (self.path / name).unlink(missing_ok=True)
+            if name != self.begun.name:  # by which the folder is ours, until the rows are counted and it is replaced
+                (self.path / name).unlink(missing_ok=True)
+        self._clear_unpublished()
         for folder in [*(self.path / name for name in OUR_FOLDERS), *self.path.glob("rated-*")]:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _clear_unpublished(self) -> None:
+        """What was being written when a process was killed."""
+        for path in [path for path in self.path.iterdir() if _unpublished(path)]:
+            path.unlink(missing_ok=True)
+
+
+def _unpublished(path: Path) -> bool:
+    name, cut, _ = path.name.partition(".tmp-")
+    return bool(cut) and name in OURS
+
+
+def _remnant(path: Path) -> bool:
+    """Whether a training that was killed while it counted the rows may have left this."""
+    return path.name == "rejected.jsonl" or _unpublished(path)
 
 
 def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

@@ -105,8 +105,6 @@ def _schedule(cfg: DictConfig, stages: Stages, counted: Census) -> Schedule:
     )
     if schedule.rows < schedule.world:
         raise UserError(f"{schedule.rows} rows train on {schedule.world} devices: trainer.devices=1")
-    if schedule.balanced and counted.classes.multi_label:
-        raise UserError("sampling=balanced: rows of several classes cannot be balanced; class_weights=balanced can")
     return schedule
 
 

@@ -75,9 +75,9 @@ class FineTuning(pl.LightningModule):
         self.done = 0
         #: what was measured: a row a `log_every` steps, and a row a validation
         self.history: list[dict[str, float]] = []
-        self.seen = MeanMetric()
+        self.seen = MeanMetric(nan_strategy=math.inf)
         self.scores = scores(len(predictor.labels), multi_label=predictor.model.config.multi_label)
-        self.loss = MeanMetric()
+        self.loss = MeanMetric(nan_strategy=math.inf)
         self._numbers = {label: number for number, label in enumerate(predictor.labels)}
 
     def train(self, mode: bool = True) -> "FineTuning":
@@ -125,14 +125,33 @@ class FineTuning(pl.LightningModule):
             loss = functional.cross_entropy(logits, targets, weight=self.weights, reduction="sum")
         return loss * (self.schedule.world / step.weight)
 
+    def on_train_epoch_end(self) -> None:
+        self._check_seen()
+
+    def _check_seen(self) -> float:
+        """The mean loss since the last note, over all processes; UserError where it is no number."""
+        loss = float(self.seen.compute()) if float(self.seen.weight) else 0.0
+        if not math.isfinite(loss):
+            raise UserError(
+                f"the loss is {loss} at step {self.done}: a smaller optimizer.lr= or a longer warmup= may help"
+            )
+        return loss
+
     def on_validation_epoch_start(self) -> None:
+        self._check_seen()
         if not self.frozen:
             self.network.refresh()
 
     def validation_step(self, batch: Batch, number: int) -> None:
         if not len(batch):
             return
-        probabilities = self.predictor(batch)
+        try:
+            probabilities = self.predictor(batch)
+        except UserError as error:  # its words are for who predicts
+            raise UserError(
+                f"the model gives values that are not numbers after step {self.done}: a smaller optimizer.lr= or a "
+                "longer warmup= may help"
+            ) from error
         targets = self.targets(batch).to(probabilities.device)
         self.scores.update(probabilities, targets)
         self.loss.update(losses(probabilities, targets))
@@ -158,12 +177,8 @@ class FineTuning(pl.LightningModule):
 
     def _note_training(self) -> None:
         """The mean loss since the last note, over all processes."""
-        loss, rate = float(self.seen.compute()), float(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
+        loss, rate = self._check_seen(), float(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
         self.seen.reset()
-        if not math.isfinite(loss):
-            raise UserError(
-                f"the loss is {loss} at step {self.done}: a smaller optimizer.lr= or a longer warmup= may help"
-            )
         self.history.append({**self._place(), "train_loss": loss, "learning_rate": rate})
         self.log_dict({"train/loss": loss, "learning_rate": rate}, rank_zero_only=True)
 
@@ -190,9 +205,10 @@ class FineTuning(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.done = checkpoint["stonkgs"]["done"]
         self.history = checkpoint["stonkgs"]["history"]
-        loss, weight = checkpoint["stonkgs"]["seen"]
+        total, weight = checkpoint["stonkgs"]["seen"]
+        self.seen.reset()  # this is called twice: before the steps that are left are counted, and by Lightning
         if weight:
-            self.seen.update(loss, weight)
+            self.seen.update(total / weight, weight)
 
 
 def decayed(parameters: Iterable[nn.Parameter]) -> list[tuple[list[nn.Parameter], Mapping[str, Any]]]:

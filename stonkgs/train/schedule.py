@@ -6,6 +6,9 @@ from random import Random
 import numpy as np
 import numpy.typing as npt
 
+#: Offsets are drawn from so many: coarse enough that rounding moves none over a whole number.
+_FINE = 1 << 20
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Schedule:
@@ -28,13 +31,16 @@ class Schedule:
 
     @property
     def rows(self) -> int:
-        """Rows of an epoch; of a balanced one about so many."""
+        """Rows of an epoch, balanced or not."""
         return int(self.counts.sum())
 
     @property
     def steps(self) -> int:
-        """Steps of an epoch: as many as rows need; no row is left out, and no step is much smaller than the others."""
-        return max(1, -(-self.rows // (self.size * self.world)))
+        """Steps of an epoch: as many as rows need; no row is left out, and no step is much smaller than the others.
+
+        With a size of 1 rather one fewer, some of whose shares are two rows, than one where a process has none.
+        """
+        return max(1, min(-(-self.rows // (self.size * self.world)), self.rows // self.world))
 
     @property
     def total(self) -> int:
@@ -75,12 +81,19 @@ class Schedule:
         return self.rows / (len(self.counts) * self.counts)
 
     def offsets(self, epoch: int) -> list[float]:
-        """Where the systematic sampling of each class starts, in [0, 1): it decides which rows have a copy more."""
+        """Where the systematic sampling of each class starts, in [0, 1): it decides which rows have a copy more.
+
+        Each is drawn evenly, but together they are evenly spread: no epoch has more rows than another.
+        """
+        classes = len(self.counts)
+        if not self.balanced:
+            return [0.0] * classes
         draw = Random(f"{self.seed}/{epoch}/copies")
-        return [draw.random() if self.balanced else 0.0 for _ in self.counts]
+        shift = (draw.randrange(_FINE) + 0.5) / _FINE
+        return [(place + shift) / classes for place in draw.sample(range(classes), classes)]
 
     def drawn(self, epoch: int) -> int:
-        """Rows of this very epoch, known before any is read."""
+        """Rows of this very epoch, as its sampling rounds them, known before any is read."""
         return int(sum(np.floor(self.counts * self.copies() + self.offsets(epoch))))
 
     def bounds(self, epoch: int, step: int) -> tuple[int, int]:

@@ -9,7 +9,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from stonkgs.answers import SEPARATOR
-from stonkgs.errors import UserError
 from stonkgs.protocol import Protocol
 from stonkgs.source.base import Source
 from stonkgs.source.split import Plan, Split
@@ -77,8 +76,6 @@ class Part(Source):
         inner = selection.source
         super().__init__(path=inner.path, columns=inner.columns, limit=inner.limit)
         assert inner.planned is not None
-        if TRUTH in inner.planned.schema.names:
-            raise UserError(f"the input has a column {TRUTH!r}, which evaluation adds; rename it")
         self.selection = selection
         self.part = part
         schema = inner.planned.schema.append(pa.field(TRUTH, pa.string()))

@@ -6,6 +6,7 @@ from multiprocessing import get_all_start_methods
 from typing import Any, Self
 
 import pytorch_lightning as pl
+import torch
 from omegaconf import DictConfig
 from pytorch_lightning.accelerators import CPUAccelerator
 
@@ -15,6 +16,7 @@ from stonkgs.encode.kge import KgeStore
 from stonkgs.errors import UserError
 from stonkgs.model.fresh import Fresh
 from stonkgs.model.network import Network
+from stonkgs.model.predictor import Predictor
 from stonkgs.processes import Standing, standing, trainer_config
 from stonkgs.protocol import TRAIN, Protocol
 from stonkgs.source.base import Source
@@ -89,12 +91,32 @@ def check_stages(cfg: DictConfig, stages: Stages) -> None:
         raise UserError("protocol=all leaves nothing to train with; it is for mode=test")
     if cfg.mode == "test" and not (isinstance(stages.start, Network) and stages.start.config.labels):
         raise UserError("mode=test rates with a model that was fine-tuned: give its folder as model.path=")
+    if isinstance(stages.start, Network):
+        Predictor(stages.start, stages.kge, any_kge=cfg.any_kge)  # whether the store is the model's
+    if isinstance(stages.start, Fresh):
+        stages.start.check(stages.kge)
+    if cfg.mode == "test" and isinstance(stages.start, Network):
+        several = stages.start.config.multi_label
+        if several != stages.task.multi_label:
+            raise UserError(f"mode=test: this model needs task.multi_label={str(several).lower()}")
+    if cfg.sampling == "balanced" and stages.task.multi_label:
+        raise UserError("sampling=balanced: rows of several classes cannot be balanced; class_weights=balanced can")
+    check_optimizer(cfg)
     if isinstance(stages.start, TfIdf) and stages.trainer.world_size > 1:
         raise UserError("model=tfidf learns in one process: trainer.devices=1")
     if overwriting(cfg, stages):
         raise UserError(
             "overwrite=true: this is one process of several; remove the earlier training, or choose another output_dir="
         )
+
+
+def check_optimizer(cfg: DictConfig) -> None:
+    """UserError where torch.optim would refuse its settings, once all rows are counted."""
+    make = build(cfg.optimizer, trust=tuple(cfg.trust))
+    try:
+        make(params=[torch.nn.Parameter(torch.zeros(1))])
+    except (TypeError, ValueError) as error:
+        raise UserError(f"optimizer: {cfg.optimizer._target_} refuses its settings: {error}") from error
 
 
 def overwriting(cfg: DictConfig, stages: Stages) -> bool:

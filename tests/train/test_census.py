@@ -1,0 +1,216 @@
+"""The census: what is counted before a training, told, kept, and refused."""
+
+import io
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from labelled import KINDS, LABELS, USED, direction, planned, rows, selected, statements, two_files, write
+
+from stonkgs.errors import UserError
+from stonkgs.protocol import PARTS, TEST, TRAIN, VALIDATION, Everything, Grouped, Protocol, Shuffled
+from stonkgs.source.base import Source
+from stonkgs.source.parquet import ParquetSource
+from stonkgs.source.tsv import TsvSource
+from stonkgs.task import Task
+from stonkgs.train.census import Census, census
+
+#: Of LABELS' rows those that cannot be read.
+BAD_ROWS = 15
+
+
+@pytest.fixture(params=KINDS)
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> Source:
+    return two_files(tmp_path, request.param, LABELS)
+
+
+def counted(source: Source, task: Task, protocol: Protocol, **settings: Any) -> Census:
+    return census(source, task, protocol, io.BytesIO(), **settings)
+
+
+def refused(source: Source, task: Task, protocol: Protocol, **settings: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        counted(source, task, protocol, **settings)
+    return str(caught.value)
+
+
+def test_everything_is_counted(source: Source) -> None:
+    protocol = Grouped(by="pmid")
+    found = counted(source, direction(), protocol)
+    assert found.classes.labels == ("down", "up")
+    assert found.classes.counts == dict(sorted(Counter(USED.values()).items()))
+    assert found.labelled == len(USED) == sum(found.rows.values())
+    names = Counter(LABELS)
+    assert found.unused == {
+        "unlabelled": names[""],
+        "ignored": names["odd"],
+        "several values": names["up|down"],
+        "too rare": names["rare"],
+    }
+    assert found.rejected == BAD_ROWS
+    assert found.labelled + sum(found.unused.values()) == len(LABELS)
+    # By hand: the part of each row, and the rows before each split.
+    there = {int(row.extra["n"]): row for split in statements(source) for row in split}
+    part = {n: protocol.part(there[n], 0) for n in USED}
+    assert found.rows == {name: sum(one == name for one in part.values()) for name in PARTS}
+    assert found.parts == {
+        name: {label: sum(part[n] == name and USED[n] == label for n in USED) for label in ("down", "up")}
+        for name in PARTS
+    }
+    before = 0
+    for first, split in zip(found.first, statements(source), strict=True):
+        assert first == before
+        before += sum(int(row.extra["n"]) in USED for row in split)
+
+
+def test_rows_of_several_classes_count_for_each(source: Source) -> None:
+    task = Task(name="label", multi_label=True, where={"label": ["up", "down", "rare"]})
+    found = counted(source, task, Grouped(validation=0))
+    names = Counter(LABELS)
+    assert found.classes.counts == {"down": names["down"] + names["up|down"], "up": names["up"] + names["up|down"]}
+    assert found.labelled == names["down"] + names["up"] + names["up|down"]
+    assert found.unused == {"filtered": names[""] + names["odd"] + names["increase"], "too rare": 1}
+    for part in (TRAIN, TEST):
+        assert sum(found.parts[part].values()) > found.rows[part]
+
+
+def test_several_rare_values_of_a_row_are_rare(tmp_path: Path) -> None:
+    content = rows(["up", "down"] * 20 + ["odd|even", "rare|strange|other", "up"])
+    source = planned([write(tmp_path / "rows.tsv", content)])
+    found = counted(source, Task(name="label", multi_label=True), Grouped(validation=0))
+    assert found.unused == {"too rare": 2}
+    assert found.labelled == 41
+
+
+def test_what_is_not_drawn_is_told(source: Source) -> None:
+    found = counted(source, direction(), Grouped(max_rows=60))
+    assert sum(found.rows.values()) == 60
+    assert found.labelled == len(USED)
+    assert found.unused["not drawn"] == len(USED) - 60
+    assert sum(sum(part.values()) for part in found.parts.values()) == 60
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rejected_rows_are_written_with_their_place(tmp_path: Path, kind: str) -> None:
+    source = two_files(tmp_path, kind, LABELS)
+    out = io.BytesIO()
+    census(source, direction(), Grouped(), out)
+    told = [json.loads(line) for line in out.getvalue().splitlines()]
+    places = [(Path(one["file"]).name, one["row"] if kind == "parquet" else one["line"]) for one in told]
+    header = kind != "parquet"
+    expected = [
+        (f"{file}.{kind}", number + header)
+        for file, content in enumerate((rows(LABELS[:75]), rows(LABELS[75:], 75)))
+        for number, row in enumerate(content, start=1)
+        if row is None
+    ]
+    assert places == expected
+    assert len(places) == BAD_ROWS
+    assert all(one["reason"] for one in told)
+    if header:
+        assert {one["raw"] for one in told} == {"too\tfew"}
+
+
+def test_it_is_the_same_from_json(source: Source) -> None:
+    for task in (direction(), direction(multi_label=True)):
+        found = counted(source, task, Grouped(max_rows=100))
+        again = Census.from_json(json.loads(json.dumps(found.to_json())))
+        assert again.to_json() == found.to_json()
+        assert again.told() == found.told()
+        assert again.classes == found.classes
+        assert (again.first.dtype, again.first.tolist()) == (found.first.dtype, found.first.tolist())
+        selections = [one.selection(source, task, Grouped(max_rows=100)) for one in (found, again)]
+        read = [[row for split in source.all_splits() for row in one.rows(split, TRAIN)] for one in selections]
+        assert read[0] == read[1]
+        assert len(read[0]) == found.rows[TRAIN]
+
+
+def test_what_was_counted_is_what_is_read(source: Source) -> None:
+    """Also by a protocol that has to know how many rows there are."""
+    pytest.importorskip("sklearn")
+    for make in (Grouped, Shuffled):
+        found = counted(source, direction(), make(max_rows=80))
+        selection = found.selection(source, direction(), make(max_rows=80))
+        by_hand = selected(source, direction(), make(max_rows=80))
+        for part, count in found.rows.items():
+            mine = [row.number for split in source.all_splits() for row in selection.rows(split, part)]
+            assert len(mine) == count
+            assert mine == [row.number for split in source.all_splits() for row in by_hand.rows(split, part)]
+
+
+def test_a_finished_models_classes(source: Source) -> None:
+    found = counted(source, direction(), Everything(), labels=("up", "never", "down", "rare"))
+    assert found.classes.labels == ("up", "never", "down", "rare")
+    assert found.rows == {TEST: len(USED) + 1}
+    assert found.parts[TEST] == {**dict.fromkeys(("never",), 0), **Counter(USED.values()), "rare": 1}
+    assert list(found.parts[TEST]) == ["up", "never", "down", "rare"]
+    assert found.warnings == [
+        "the test part has no row of never: figures over all classes count it as 0",
+        "the test part has fewer than 10 rows of rare: their figures say little",
+    ]
+    message = refused(source, direction(), Everything(), labels=("up", "never"))
+    assert "values of no class" in message
+    assert "'down'" in message
+
+
+def test_classes_that_a_part_lacks_are_told(tmp_path: Path) -> None:
+    content = rows(["up", "down"] * 30 + ["none"] * 2)
+    source = planned([write(tmp_path / "rows.tsv", content)])
+    last = statements(source)[-1][-2:]
+    seed = next(seed for seed in range(200) if {Grouped(seed=seed).part(row, 0) for row in last} == {TRAIN})
+    found = counted(source, Task(name="label"), Grouped(seed=seed))
+    assert found.parts[TRAIN]["none"] == 2
+    absent = [warning for warning in found.warnings if "no row of none: figures over all classes" in warning]
+    assert [warning.split()[1] for warning in absent] == [VALIDATION, TEST]
+    few = ", ".join(name for name in ("down", "up") if found.parts[TEST][name] < 10)
+    assert few
+    assert found.warnings[2:] == [f"the test part has fewer than 10 rows of {few}: their figures say little"]
+
+
+def test_a_class_has_to_be_in_the_training_part(tmp_path: Path) -> None:
+    content = rows(["up", "down"] * 30 + ["none"] * 2)
+    for row in content:
+        if row is not None and row["label"] == "none":
+            row["pmid"] = "the one"
+    source = planned([write(tmp_path / "rows.tsv", content)])
+    last = statements(source)[-1][-1]
+    seed = next(seed for seed in range(200) if Grouped(by="pmid", seed=seed).part(last, 0) == TEST)
+    message = refused(source, Task(name="label"), Grouped(by="pmid", seed=seed))
+    assert message.startswith("class 'none' has no row in the training part (grouped by pmid")
+
+
+def test_a_part_without_rows(source: Source) -> None:
+    message = refused(source, direction(), Grouped(test=0))
+    assert message.startswith(f"the test part has no rows of {len(USED)} (grouped by evidence, test 0,")
+    message = refused(source, direction(), Grouped(validation=1e-9))
+    assert message.startswith("the validation part has no rows")
+
+
+def test_missing_columns(source: Source) -> None:
+    message = refused(source, Task(name="labels"), Grouped())
+    assert message.startswith(
+        "task 'labels': no column 'labels'; there are ['n', 'label', 'pmid']; did you mean 'label'?"
+    )
+    message = refused(source, direction(where={"belief": [1]}), Grouped())
+    assert "no column 'belief'" in message
+    message = refused(source, direction(), Grouped(by="paper"))
+    assert message == "protocol.by=paper: the input has no such column; there are evidence and ['n', 'label', 'pmid']"
+
+
+def test_too_many_values_are_another_column(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stonkgs.train.census.MOST_VALUES", 20)
+    assert counted(source, direction(), Grouped()).labelled
+    message = refused(source, Task(name="n"), Grouped())
+    assert message.startswith("column 'n' has over 20 distinct values; is it the label?")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_column_called_truth(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labelled.NAMES", ("source", "target", "evidence", "truth", "label", "pmid"))
+    source = two_files(tmp_path, kind, LABELS)
+    assert isinstance(source, ParquetSource if kind == "parquet" else TsvSource)
+    assert refused(source, direction(), Grouped()) == (
+        "the input has a column 'truth', which evaluation adds; rename it"
+    )

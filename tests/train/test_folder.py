@@ -1,0 +1,188 @@
+"""A training's folder: what is ours in it, and what is not."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stonkgs.errors import UserError
+from stonkgs.record import fingerprint
+from stonkgs.task import Classes
+from stonkgs.train.census import Census
+from stonkgs.train.folder import OUR_FOLDERS, OURS, Begun, Finished, TrainFolder
+
+COUNTS = {"down": 5, "up": 7}
+
+
+def census_of(rejected: int = 0) -> Census:
+    return Census(
+        classes=Classes(("down", "up"), False, COUNTS),
+        parts={"train": COUNTS},
+        rows={"train": 12},
+        unused={},
+        first=np.array([0, 7]),
+        labelled=12,
+        rejected=rejected,
+    )
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> dict[str, Any]:
+    """What a command is of."""
+    (tmp_path / "rows.tsv").write_text("source\ttarget\n")
+    return {"input": [fingerprint(str(tmp_path / "rows.tsv"))], "deciding": {"epochs": 3, "optimizer.lr": 5e-5}}
+
+
+def begun(path: Path, record: dict[str, Any], rejected: int = 0, *, overwrite: bool = False) -> TrainFolder:
+    folder = TrainFolder(path)
+    with folder.counting(overwrite=overwrite) as file:
+        file.write(b"{}\n" * rejected)
+    folder.begin(record, census_of(rejected))
+    return folder
+
+
+def tree(path: Path) -> dict[str, bytes | None]:
+    return {str(one.relative_to(path)): one.read_bytes() if one.is_file() else None for one in path.rglob("*")}
+
+
+def test_nothing_is_there(tmp_path: Path, record: dict[str, Any]) -> None:
+    (tmp_path / "empty").mkdir()
+    for name in ("none", "empty"):
+        for overwrite in (False, True):
+            assert TrainFolder(tmp_path / name).state(record, overwrite=overwrite) is None
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("content", [None, "", "[1]", '{"format": "another"}', '{"input": []}'])
+def test_what_no_training_has_written_is_left(
+    tmp_path: Path, record: dict[str, Any], content: str | None, overwrite: bool
+) -> None:
+    path = tmp_path / "mine"
+    path.mkdir()
+    (path / "notes.txt").write_text("mine")
+    if content is not None:
+        (path / "training.json").write_text(content)
+    before = tree(path)
+    with pytest.raises(UserError, match=r"mine: holds something that no training has written; choose another output"):
+        TrainFolder(path).state(record, overwrite=overwrite)
+    assert tree(path) == before
+
+
+def test_a_file_is_no_folder(tmp_path: Path, record: dict[str, Any]) -> None:
+    (tmp_path / "mine").write_text("x")
+    with pytest.raises(UserError, match="no training has written"):
+        TrainFolder(tmp_path / "mine").state(record, overwrite=True)
+
+
+def test_one_that_has_begun_goes_on_with_its_census(tmp_path: Path, record: dict[str, Any]) -> None:
+    begun(tmp_path / "out", record)
+    state = TrainFolder(tmp_path / "out").state(record, overwrite=False)
+    assert isinstance(state, Begun)
+    assert state.census.to_json() == census_of().to_json()
+    assert state.census.first.dtype == np.int64
+    assert TrainFolder(tmp_path / "out").state(record, overwrite=True) is None
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_kill_while_rows_were_counted_leaves_nothing_in_the_way(
+    tmp_path: Path, record: dict[str, Any], overwrite: bool
+) -> None:
+    """Before training.json is there: what had been written by then is ours."""
+    path = tmp_path / "out"
+    path.mkdir()
+    for name in ("rejected.jsonl.tmp-17-abc", "rejected.jsonl", "training.json.tmp-17-abc"):
+        (path / name).write_text("{}\n")
+        assert TrainFolder(path).state(record, overwrite=overwrite) is None
+    begun(path, record).finish(record)
+    assert set(tree(path)) == {"training.json", "run.json", "_SUCCESS"}
+
+
+def test_rejected_rows_are_kept_where_there_are_any(tmp_path: Path, record: dict[str, Any]) -> None:
+    assert not begun(tmp_path / "none", record).rejected.exists()
+    assert begun(tmp_path / "some", record, 2).rejected.read_bytes() == b"{}\n{}\n"
+
+
+def test_a_census_that_fails_leaves_an_empty_folder(tmp_path: Path, record: dict[str, Any]) -> None:
+    folder = TrainFolder(tmp_path / "out")
+    with pytest.raises(UserError, match="no such column"), folder.counting(overwrite=False) as file:  # noqa: PT012
+        file.write(b"{}\n")
+        raise UserError("no such column")
+    assert tree(folder.path) == {}
+    assert folder.state(record, overwrite=False) is None
+
+
+def test_other_settings_are_named(tmp_path: Path, record: dict[str, Any]) -> None:
+    folder = begun(tmp_path / "out", record)
+    before = tree(folder.path)
+    other = {**record, "deciding": {"epochs": 4, "optimizer.lr": 5e-5, "warmup": 0.1}}
+    with pytest.raises(UserError) as caught:
+        folder.state(other, overwrite=False)
+    assert str(caught.value).endswith(
+        "out: holds a training that is not finished, and of other settings: epochs was 3, is 4; warmup was null, is "
+        "0.1. Go on with the same, choose another output_dir=, or start anew: overwrite=true"
+    )
+    folder.finish(record)
+    with pytest.raises(UserError, match="holds a finished training of other settings: epochs was 3, is 4; warmup was"):
+        folder.state(other, overwrite=False)
+    assert folder.state(other, overwrite=True) is None
+    assert before.items() <= tree(folder.path).items()
+
+
+def test_another_input_is_named(tmp_path: Path, record: dict[str, Any]) -> None:
+    folder = begun(tmp_path / "out", record)
+    rows = tmp_path / "rows.tsv"
+    rows.write_text("source\ttarget\tevidence\n")
+    changed = {**record, "input": [fingerprint(str(rows))]}
+    with pytest.raises(UserError, match=r"rows\.tsv had 14 bytes, has 23"):
+        folder.state(changed, overwrite=False)
+    rows.write_text("source\ttarget\n")
+    os.utime(rows, ns=(1, record["input"][0]["mtime_ns"]))
+    assert isinstance(folder.state({**record, "input": [fingerprint(str(rows))]}, overwrite=False), Begun)
+
+
+def test_a_finished_one_is_told(tmp_path: Path, record: dict[str, Any]) -> None:
+    folder = begun(tmp_path / "out", record)
+    folder.checkpoints.mkdir()
+    (folder.checkpoints / "last.ckpt").write_text("large")
+    folder.finish({**record, "metrics": {"accuracy": 0.5}})
+    assert set(tree(folder.path)) == {"training.json", "run.json", "_SUCCESS"}, "no checkpoint is left"
+    state = folder.state(record, overwrite=False)
+    assert isinstance(state, Finished)
+    assert state.record["metrics"] == {"accuracy": 0.5}
+    assert folder.state(record, overwrite=True) is None
+
+
+def test_to_overwrite_clears_what_is_ours_and_nothing_else(tmp_path: Path, record: dict[str, Any]) -> None:
+    folder = begun(tmp_path / "out", record, 1)
+    folder.finish(record)
+    foreign = ["notes.txt", "models/a.bin", "model.bak/b.bin", "metrics.json.old", "notes.txt.tmp-1"]
+    ours = [name for name in OURS if name != "training.json"]
+    ours += ["metrics.json.tmp-17-abc"]
+    ours += [f"{name}/some/file" for name in (*OUR_FOLDERS, "rated-test-0123")]
+    for name in foreign + ours:
+        (folder.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder.path / name).write_text("x")
+    before = tree(folder.path)
+    assert folder.state(record, overwrite=True) is None
+    assert tree(folder.path) == before, "to ask clears nothing"
+    other = {**record, "deciding": {}}
+    begun(folder.path, other, overwrite=True)
+    assert {name for name, content in tree(folder.path).items() if content is not None} == {*foreign, "training.json"}
+    assert json.loads(folder.begun.read_text())["record"] == other
+    assert isinstance(folder.state(other, overwrite=False), Begun)
+
+
+def test_to_overwrite_in_vain_leaves_a_folder_of_ours(tmp_path: Path, record: dict[str, Any]) -> None:
+    """The rows could not be counted: the next command may overwrite it, too, whatever else is in it."""
+    folder = begun(tmp_path / "out", record)
+    folder.finish(record)
+    (folder.path / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="no such column"), folder.counting(overwrite=True):
+        raise UserError("no such column")
+    assert set(tree(folder.path)) == {"training.json", "notes.txt"}
+    assert isinstance(folder.state(record, overwrite=False), Begun)
+    assert folder.state({**record, "deciding": {}}, overwrite=True) is None

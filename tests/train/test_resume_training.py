@@ -1,0 +1,263 @@
+"""Trainings that are killed, stopped, and shared by processes come to what an undisturbed one comes to."""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from conftest import NODES, ROOT, write_lines
+from safetensors.torch import load_file
+
+from stonkgs.cli import main
+from stonkgs.train.callbacks import KeepLast
+from stonkgs.train.module import FineTuning
+from stonkgs.train.stream import Step
+
+#: Of each row one in three is of each class, by a word of its text; the numbers are such that no batch is full.
+ROWS = 211
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A TSV whose label follows from its text, mostly."""
+    draw = random.Random(0)
+    rows = [["source", "target", "evidence", "effect"]]
+    for number in range(ROWS):
+        label = draw.choice(["up", "down", "none"])
+        text = (
+            f"{draw.choice('abcdefgh')} {label if draw.random() < 0.9 else 'none'} {number} {'x ' * draw.randrange(9)}"
+        )
+        rows.append([draw.choice(NODES), draw.choice(NODES), text, label])
+    return write_lines(tmp_path_factory.mktemp("labelled") / "labelled.tsv", rows)
+
+
+@pytest.fixture(scope="module")
+def command(labelled: Path, model_path: Path, kge_path: Path) -> list[str]:
+    """Arguments of `train` but its folder: dropout, several splits, a shuffle buffer that does not hold all."""
+    return [
+        *("task=discover", "task.name=effect", f"source.path={labelled}", f"kge.path={kge_path}"),
+        *(f"model.path={model_path}", "epochs=4", "batch.size=12", "batch.buffer=50", "split.rows=40"),
+        *("log_every=1", "checkpoint_every=3", "validations=2", "optimizer.lr=1e-3", "threads=1", "patience=null"),
+        *("logger=none", "trainer.accelerator=cpu"),
+    ]
+
+
+def train(arguments: Sequence[str], folder: Path) -> int:
+    """In this process."""
+    return main(["train", *arguments, f"output_dir={folder}"])
+
+
+def in_fork(arguments: Sequence[str], folder: Path, before: Callable[[], None]) -> int:
+    """In a fork, which `before` may have killed: its exit status, or minus a signal's number."""
+    if number := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
+    status = 99
+    try:
+        torch.set_num_threads(1)  # the threads of the parent's pool are not here
+        before()
+        status = train(arguments, folder)
+    finally:
+        os._exit(status)
+
+
+def steps(folder: Path) -> list[dict[str, str]]:
+    """history.csv"""
+    with open(folder / "history.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """The same losses at every step, the same scores, weights and predictions."""
+    assert steps(one) == steps(other)
+    assert (one / "test_predictions.parquet").exists()
+    assert pq.read_table(one / "test_predictions.parquet").equals(pq.read_table(other / "test_predictions.parquet"))
+    weights, others = (load_file(folder / "model" / "model.safetensors") for folder in (one, other))
+    assert weights.keys() == others.keys()
+    assert all(torch.equal(weight, others[name]) for name, weight in weights.items())
+    scores = [json.loads((folder / "metrics.json").read_text()) for folder in (one, other)]
+    assert scores[0] == scores[1]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What an undisturbed training leaves."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "out"
+    assert in_fork(command, folder, lambda: None) == 0
+    found = steps(folder)
+    trained = [float(row["train_loss"]) for row in found if row["train_loss"]]
+    assert len(trained) == 4 * 12  # 142 rows of 211 train, 12 a step at most
+    assert trained[-1] < trained[0]
+    assert sum(bool(row["macro_f1"]) for row in found) == 4 * 2
+    return folder
+
+
+def die_before(at: int) -> Callable[[], None]:
+    """The process kills itself when it comes to this step."""
+
+    def before() -> None:
+        whole = FineTuning.training_step
+
+        def dying(self: FineTuning, step: Step, number: int) -> torch.Tensor:
+            if step.number == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return whole(self, step, number)
+
+        FineTuning.training_step = dying  # type: ignore[method-assign]
+
+    return before
+
+
+def die_writing(number: int) -> Callable[[], None]:
+    """The process kills itself right after it has written its so-manieth checkpoint."""
+
+    def before() -> None:
+        left = number
+        whole = KeepLast._save
+
+        def dying(self: KeepLast, trainer: object) -> None:
+            nonlocal left
+            whole(self, trainer)  # type: ignore[arg-type]
+            left -= 1
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        KeepLast._save = dying  # type: ignore[method-assign]
+
+    return before
+
+
+def test_killed_and_gone_on_with(command: list[str], undisturbed: Path, tmp_path: Path) -> None:
+    draw = random.Random(3)
+    killed = tmp_path / "killed"
+    for step in sorted(draw.sample(range(48), 5)):
+        assert in_fork(command, killed, die_before(step)) == -signal.SIGKILL
+        assert not (killed / "_SUCCESS").exists()
+    assert in_fork(command, killed, lambda: None) == 0
+    assert_same(killed, undisturbed)
+
+
+@pytest.mark.parametrize("number", [1, 3, 4, 16])
+def test_killed_beside_a_checkpoint(number: int, command: list[str], undisturbed: Path, tmp_path: Path) -> None:
+    killed = tmp_path / "killed"
+    assert in_fork(command, killed, die_writing(number)) == -signal.SIGKILL
+    assert in_fork(command, killed, lambda: None) == 0
+    assert_same(killed, undisturbed)
+
+
+def test_accumulated_gradients_are_in_no_checkpoint(command: list[str], tmp_path: Path) -> None:
+    more = [*command, "trainer.accumulate_grad_batches=4", "checkpoint_every=1"]
+    assert in_fork(more, tmp_path / "whole", lambda: None) == 0
+    for step in (6, 19, 33):
+        assert in_fork(more, tmp_path / "killed", die_before(step)) == -signal.SIGKILL
+    assert in_fork(more, tmp_path / "killed", lambda: None) == 0
+    assert_same(tmp_path / "killed", tmp_path / "whole")
+
+
+def test_stopped_early_stays_stopped(command: list[str], tmp_path: Path) -> None:
+    """Killed after it has stopped early, and before anything is told of it: it does not train on."""
+    more = [*command, "patience=1", "optimizer.lr=0.0", "epochs=6"]
+    assert in_fork(more, tmp_path / "whole", lambda: None) == 0
+    told = steps(tmp_path / "whole")
+    assert sum(bool(row["macro_f1"]) for row in told) == 2  # nothing gets better, where nothing is learned
+
+    def die_rating() -> None:
+        import stonkgs.train.run as module
+
+        module.figures = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[attr-defined, assignment]
+
+    assert in_fork(more, tmp_path / "killed", die_rating) == -signal.SIGKILL
+    assert in_fork(more, tmp_path / "killed", lambda: None) == 0
+    assert_same(tmp_path / "killed", tmp_path / "whole")
+
+
+def test_workers_change_nothing(command: list[str], undisturbed: Path, tmp_path: Path) -> None:
+    assert in_fork([*command, "num_workers=2", "start_method=fork"], tmp_path / "workers", lambda: None) == 0
+    assert_same(tmp_path / "workers", undisturbed)
+
+
+def test_ctrl_c_keeps_what_is_done(
+    command: list[str],
+    undisturbed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    whole = FineTuning.training_step
+
+    def interrupted(self: FineTuning, given: Step, number: int) -> torch.Tensor:
+        if given.number == 8:
+            os.kill(os.getpid(), signal.SIGINT)
+        return whole(self, given, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FineTuning, "training_step", interrupted)
+        assert train([*command, "checkpoint_every=1000"], tmp_path / "stopped") == 128 + signal.SIGINT
+    assert "interrupted by SIGINT: the same command continues from the last checkpoint" in capsys.readouterr().err
+    kept = torch.load(tmp_path / "stopped" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert kept["stonkgs"]["done"] == 9
+    assert train([*command, "checkpoint_every=1000"], tmp_path / "stopped") == 0
+    assert_same(tmp_path / "stopped", undisturbed)
+
+
+@pytest.mark.process
+def test_a_whole_process_is_killed(command: list[str], undisturbed: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "train.py", *command, f"output_dir={tmp_path / 'killed'}"], stdout=subprocess.DEVNULL
+    )
+    last, until = tmp_path / "killed" / "checkpoints" / "last.ckpt", time.monotonic() + 120
+    while not last.exists() and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert last.exists()
+    assert in_fork(command, tmp_path / "killed", lambda: None) == 0
+    assert_same(tmp_path / "killed", undisturbed)
+
+
+@pytest.mark.process
+def test_two_processes_on_an_uneven_input(command: list[str], tmp_path: Path) -> None:
+    """All make the same steps, every row is rated once, and the losses are those of one process with twice the rows.
+
+    Without dropout, which is drawn by each process for itself.
+    """
+    model = tmp_path / "model"
+    write_plain(Path(next(word for word in command if word.startswith("model.path=")).partition("=")[2]), model)
+    one = [*(word for word in command if not word.startswith("model.path=")), f"model.path={model}"]
+    two = [*one, "trainer.devices=2"]
+    done = subprocess.run(
+        [sys.executable, ROOT / "train.py", *two, f"output_dir={tmp_path / 'two'}"],
+        timeout=240,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert train([*one, "batch.size=24"], tmp_path / "one") == 0
+    found, expected = steps(tmp_path / "two"), steps(tmp_path / "one")
+    assert [row["step"] for row in found] == [row["step"] for row in expected]
+    for name in ("train_loss", "loss", "macro_f1", "accuracy"):
+        values, wanted = ([float(row[name]) for row in rows if row[name]] for rows in (found, expected))
+        assert values == pytest.approx(wanted, abs=2e-3), name
+    tables = [pq.read_table(tmp_path / name / "test_predictions.parquet") for name in ("two", "one")]
+    assert tables[0]["evidence"].equals(tables[1]["evidence"])
+    assert done.stdout.count("protocol ") == 1
+
+
+def write_plain(model: Path, to: Path) -> None:
+    """The model without dropout."""
+    to.mkdir()
+    for file in model.iterdir():
+        (to / file.name).write_bytes(file.read_bytes())
+    config = json.loads((to / "config.json").read_text())
+    for part in ("lm_backbone", "bert"):
+        config[part] |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (to / "config.json").write_text(json.dumps(config))
