@@ -34,6 +34,9 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 #: Where a command's run is, a function of its name.
 _RUNS = {"predict": "stonkgs.run", "train": "stonkgs.train.run"}
 
+#: What is asked for where a key has no value, if that is not the key itself.
+_ASKED = {"task.name": "task= (or task.name=, a column whose classes are discovered)"}
+
 #: Where the jobs of a sweep write, where nothing is said.
 _RESULTS = {"predict": "predictions", "train": "training"}
 
@@ -143,7 +146,8 @@ def _hydra(name: str, rest: list[str]) -> int:
         try:
             _separate_jobs(cfg)
             if needed := sorted(_missing(OmegaConf.to_container(cfg))):
-                raise UserError(f"{name} needs {' '.join(f'{key}=' for key in needed)} (--help shows all keys)")
+                asked = " ".join(_ASKED.get(key, f"{key}=") for key in needed)
+                raise UserError(f"{name} needs {asked} (--help shows all keys)")
             told = import_module(_RUNS[name]).__dict__[name](cfg)
             if told is not None:
                 print(told)

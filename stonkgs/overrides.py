@@ -64,10 +64,6 @@ def explained(text: str, config_dir: str, name: str) -> str:
     return f"there is no key {match[1]!r}; " + (f"did you mean {close[0]}?" if close else "--help shows all keys")
 
 
-#: Groups without a default: one choice of each, so that there is a configuration to look at.
-_CHOICES = {"train": ["task=polarity"]}
-
-
 def _keys(config_dir: str, name: str) -> list[str]:
     """The keys of a configuration with its default groups, at all depths."""
     from hydra import compose, initialize_config_dir
@@ -76,7 +72,7 @@ def _keys(config_dir: str, name: str) -> list[str]:
 
     GlobalHydra.instance().clear()
     with initialize_config_dir(config_dir, version_base="1.3"):
-        return list(_within(OmegaConf.to_container(compose(name, _CHOICES.get(name, [])))))
+        return list(_within(OmegaConf.to_container(compose(name))))
 
 
 def _within(node: Any, prefix: str = "") -> Iterator[str]:

@@ -89,6 +89,7 @@ def test_equal_texts_are_sent_once(batches: Batches) -> None:
 
 
 def test_examples_have_their_vectors_on_demand(batches: Batches) -> None:
+    assert isinstance(batches.encoder, Encoder)
     kge = batches.encoder.kge
     statements = first_statements(batches)
     for example in batches.encoder(statements[:3]):

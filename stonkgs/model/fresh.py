@@ -81,7 +81,7 @@ class Fresh:
             "max_position_embeddings": self.text_length + 2 * kge.walk_length + 2,
             "type_vocab_size": 2,
             "hidden_dropout_prob": self.dropout,
-            # On a CPU dropping attention takes more time than all else of a small model: 200 rows/s, not 480.
+            # On a CPU dropping attention takes a fourth of a small model's time: benchmarks/README.md.
             "attention_probs_dropout_prob": 0.0,
         }
         unknown, separator, mask = special

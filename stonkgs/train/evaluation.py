@@ -90,7 +90,7 @@ class Rating:
         data = StatementData(source, batches, committed=writer.parts, **options)
         progress = writer.progress(self.trainer.world_size)
         callbacks: list[pl.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
-        self.trainer.callbacks = [writer, progress]  # type: ignore[attr-defined]
+        self.trainer.callbacks = [*callbacks, writer, progress]  # type: ignore[attr-defined]
         try:
             module = StatementModule(rater, threads=self.threads)
             self.trainer.predict(module, datamodule=data, return_predictions=False)

@@ -107,9 +107,8 @@ class Fit:
             module.on_load_checkpoint(torch.load(last, map_location="cpu", weights_only=True))
         if not (checkpoints / ENDED).exists() and (laps := module.schedule.laps_left(module.done)):
             self.trainer.fit_loop.max_epochs = laps
-            self.trainer.callbacks = self._callbacks(module, data)  # type: ignore[attr-defined]
-            path = str(last) if last.exists() else None
-            with self._room():
+            with self._room(), self._watched(module, data):
+                path = str(last) if last.exists() else None
                 self.trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
             self.trainer.strategy.barrier()
             if self.trainer.is_global_zero:
@@ -132,6 +131,16 @@ class Fit:
                 f"{self.folder.checkpoints}: cannot be written: {error.strerror}; make room, then the same "
                 "command goes on"
             ) from error
+
+    @contextmanager
+    def _watched(self, module: FineTuning, data: TrainingData) -> Iterator[None]:
+        """With our callbacks behind the user's own."""
+        own: list[pl.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        self.trainer.callbacks = [*own, *self._callbacks(module, data)]  # type: ignore[attr-defined]
+        try:
+            yield
+        finally:
+            self.trainer.callbacks = own  # type: ignore[attr-defined]
 
     def _callbacks(self, module: FineTuning, data: TrainingData) -> Sequence[pl.Callback]:
         """In the order in which they are called: what is saved last knows what the others have noted."""

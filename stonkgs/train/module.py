@@ -75,9 +75,10 @@ class FineTuning(pl.LightningModule):
         self.done = 0
         #: what was measured: a row a `log_every` steps, and a row a validation
         self.history: list[dict[str, float]] = []
-        self.seen = MeanMetric(nan_strategy=math.inf)
+        # Not looked at row by row, which would make a GPU wait: a NaN shows in the mean.
+        self.seen = MeanMetric(nan_strategy="disable")
         self.scores = scores(len(predictor.labels), multi_label=predictor.model.config.multi_label)
-        self.loss = MeanMetric(nan_strategy=math.inf)
+        self.loss = MeanMetric(nan_strategy="disable")
         self._numbers = {label: number for number, label in enumerate(predictor.labels)}
 
     def train(self, mode: bool = True) -> "FineTuning":
