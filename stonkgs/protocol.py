@@ -1,5 +1,6 @@
 """Which rows train, which choose, which test: decided row by row, without looking at any other."""
 
+import math
 from abc import ABC, abstractmethod
 from functools import cache, cached_property
 from hashlib import blake2b
@@ -116,7 +117,9 @@ class Grouped(Protocol):
         """By two hashes of the group: one for the test part, one for the validation part of what is left."""
         group = getattr(statement, self.by) if self.by in ROLES else statement.extra[self.by]
         # Blanks and case do not make another sentence of one. A row without a group is a group of its own.
-        name = " ".join(str(group).lower().split()) if group not in (None, "") else f"\0{number}"
+        missing = group is None or (isinstance(group, float) and math.isnan(group))
+        text = "" if missing else " ".join(str(group).lower().split())
+        name = text or f"\0{number}"
         test, validation = self._places(name)
         if int(test * self.folds) == self.fold if self.folds else test < self.test:
             return TEST
@@ -135,7 +138,8 @@ class Shuffled(Protocol):
     """The paper's protocol: a shuffled K-fold over the rows (scikit-learn's KFold, seed 42), of at most 100,000.
 
     Rows of one evidence stand on both sides, so that its figures are too good: for comparison with published ones
-    only. The paper had no validation part; with one, it is drawn from the training rows.
+    only. Of more rows those that count are drawn by a hash; the first implementation drew them by class, and left out
+    rows whose nodes it did not know. The paper had no validation part; with one, it is drawn from the training rows.
     """
 
     def __init__(

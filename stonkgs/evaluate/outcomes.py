@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
+from stonkgs.answers import LEAST, SEPARATOR
 from stonkgs.errors import UserError
 from stonkgs.source.parquet import naming_damage, opened
 
@@ -20,7 +21,6 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 #: Between the classes of one row, in the truth of a multi-label task.
-SEPARATOR = "|"
 #: Rows that are decoded at a time.
 BATCH_ROWS = 8192
 #: How far above 1 a rounded float32 softmax may come.
@@ -61,8 +61,8 @@ class Outcomes:
 
     @property
     def predicted(self) -> Ints | Bools:
-        """int64 [N], the most probable class (the first of equals), or bool [N, K], what is at least 0.5."""
-        return self.probabilities >= 0.5 if self.multi_label else self.probabilities.argmax(axis=1)
+        """int64 [N], the most probable class (the first of equals), or bool [N, K], what is LEAST and more."""
+        return self.probabilities >= LEAST if self.multi_label else self.probabilities.argmax(axis=1)
 
     @property
     def said(self) -> Bools:

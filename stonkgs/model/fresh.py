@@ -65,7 +65,9 @@ class Fresh:
         UserError where `check` raises it, or the vocabulary is none.
         """
         self.check(kge)
-        path = Path(self.vocabulary) if self.vocabulary else learn_vocabulary(texts(), self.words, folder / "vocab.txt")
+        path = Path(self.vocabulary) if self.vocabulary else folder / "vocab.txt"
+        if not self.vocabulary and not path.exists():  # else an earlier attempt has learned it
+            learn_vocabulary(texts(), self.words, path)
         text = TextEncoder(path=str(path), length=self.text_length)
         numbers = text.tokenizer.get_vocab()
         config = self._config(kge, text.vocabulary_size, [numbers[token] for token in ("[UNK]", "[SEP]", "[MASK]")])

@@ -23,9 +23,11 @@ T = TypeVar("T")
 class StatementModule(pl.LightningModule):
     """A thin module: a batch in, probabilities [B, classes] out."""
 
-    def __init__(self, predictor: Predictor, *, threads: int | None = None) -> None:
+    def __init__(self, predictor: Predictor, *, threads: int | None = None, together: bool = False) -> None:
         super().__init__()
         self.predictor = predictor
+        #: whether the processes have more to do with each other, so that none goes on where another one dies
+        self.together = together
         # Registered, so that Lightning moves it to the device; the predictor calls this very object.
         self.network = predictor.model
         self.threads = threads
@@ -34,7 +36,7 @@ class StatementModule(pl.LightningModule):
         """Lightning and torchrun set threads by the number of processes, which moves the last bits: set ours last."""
         if self.threads:
             torch.set_num_threads(self.threads)
-        if self.trainer.world_size > 1:
+        if self.trainer.world_size > 1 and not self.together:
             _part_ways()
         interrupt.wait_for_batches()
 
@@ -99,7 +101,8 @@ def loader(dataset: IterableDataset[T], workers: int, start_method: str | None) 
     if workers:
         # Forked workers share this process's memory until somebody writes to it, and the garbage collector writes to
         # every object that it looks at: what exists by now is kept out of its sight.
-        gc.freeze()
+        if not gc.get_freeze_count():  # once is enough: what is frozen is never freed
+            gc.freeze()
         options = {"multiprocessing_context": start_method, "worker_init_fn": _leave_signals_to_main}
     return DataLoader(dataset, batch_size=None, num_workers=workers, **options)
 

@@ -2,26 +2,24 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 from tqdm import tqdm
 
 from stonkgs import interrupt
+from stonkgs.train.checkpoints import LAST
 from stonkgs.train.module import FineTuning
 from stonkgs.train.stream import Step
-
-#: Where a training goes on from, and the weights of the best validation, in `checkpoints/`.
-LAST: Final = "last.ckpt"
-BEST: Final = "best.ckpt"
 
 
 class KeepLast(Checkpoint):
     """Writes `last.ckpt` every so many steps, after every validation, and when somebody interrupts.
 
-    Only where the optimizer has just taken a step: gradients that are being accumulated are in no checkpoint. After an
-    interruption of one process of several there is none to be had that all have part in: the last one stands.
+    Only where the optimizer has just taken a step: gradients that are being accumulated are in no checkpoint, and one
+    process waits for that with an interruption. Where one of several is interrupted, there is none to be had that all
+    have part in: the last one stands.
     """
 
     def __init__(self, folder: Path, *, every: int, tell: Callable[[], None]) -> None:
@@ -36,11 +34,16 @@ class KeepLast(Checkpoint):
         """Between two steps. At a lap's end there is a validation first: see on_train_epoch_end."""
         assert isinstance(pl_module, FineTuning)
         done, schedule = pl_module.done, pl_module.schedule
-        between = done < schedule.total and schedule.lap(done)[1] not in {start for start, _ in schedule.lap_bounds()}
-        if between and schedule.is_boundary(done):
-            asked = interrupt.asked() and trainer.world_size == 1
-            if asked or done % self.every == 0:
+        alone = trainer.world_size == 1
+        if not schedule.is_lap_end(done) and schedule.is_boundary(done):
+            if done % self.every == 0 or (interrupt.asked() and alone):
                 self._save(trainer)
+            interrupt.check()
+        elif not alone:
+            interrupt.check()
+
+    def on_validation_batch_end(self, *_: Any) -> None:
+        """A validation may take long; the lap is then done again from the last checkpoint."""
         interrupt.check()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -136,7 +136,7 @@ def _values(
                 unused[str(found)] += 1
             else:
                 values[found] += 1
-        if len(values) > MOST_VALUES:
+        if len(values) > MOST_VALUES and len({one for several in values for one in several}) > MOST_VALUES // 10:
             raise UserError(
                 f"column {task.column!r} has over {MOST_VALUES:,} distinct values; is it the label? Name it: "
                 "task.column="
@@ -177,17 +177,18 @@ def _check_parts(protocol: Protocol, rows: Mapping[str, int], parts: Mapping[str
                 f"the {part} part has no rows of {sum(rows.values()):,} ({protocol.name}): give more rows, other "
                 "shares (protocol.validation=, protocol.test=) or another protocol.by="
             )
-    if missing := [label for label, count in parts.get(TRAIN, {}).items() if not count]:
+    if TRAIN in parts and len(there := [label for label, count in parts[TRAIN].items() if count]) < 2:
         raise UserError(
-            f"class {missing[0]!r} has no row in the training part ({protocol.name}): give more rows, or leave it out "
-            "with task.ignore= or task.min_count="
+            f"the training part has no class but {there[0]!r} ({protocol.name}): give more rows, or another "
+            "protocol.by="
         )
 
 
 def _warnings(classes: Classes, parts: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
     for part, counts in parts.items():
         if absent := [label for label, count in counts.items() if not count]:
-            yield f"the {part} part has no row of {', '.join(absent)}: figures over all classes count it as 0"
+            learned = "it cannot be learned" if part == TRAIN else "figures over all classes count it as 0"
+            yield f"the {part} part has no row of {', '.join(absent)}: {learned}"
     if few := [label for label, count in parts[TEST].items() if 0 < count < 10]:
         yield f"the test part has fewer than 10 rows of {', '.join(few)}: their figures say little"
 

@@ -9,12 +9,14 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytorch_lightning as pl
 
 from stonkgs.batch import Batches
 from stonkgs.differences import DECISIVE
+from stonkgs.disk import publish
 from stonkgs.encode.encoder import Example
-from stonkgs.evaluate.calibration import temperature
 from stonkgs.evaluate.metrics import metrics
 from stonkgs.evaluate.outcomes import Outcomes, majority
 from stonkgs.model.module import StatementData, StatementModule
@@ -92,7 +94,7 @@ class Rating:
         callbacks: list[pl.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
         self.trainer.callbacks = [*callbacks, writer, progress]  # type: ignore[attr-defined]
         try:
-            module = StatementModule(rater, threads=self.threads)
+            module = StatementModule(rater, threads=self.threads, together=True)
             self.trainer.predict(module, datamodule=data, return_predictions=False)
         finally:
             self.trainer.callbacks = callbacks  # type: ignore[attr-defined]
@@ -113,29 +115,52 @@ class Rating:
         classes = self.census.classes
         return Outcomes.read(path, classes.labels, multi_label=classes.multi_label, prefix=prefix)
 
-    def keep(self, test: Path) -> None:
-        """Give the test part's predictions their place, and remove what the ratings have left."""
-        test.replace(self.folder.predictions)
+    def keep(self, test: Path, prefix: str, temperature: float) -> None:
+        """Give the test part's predictions their place, calibrated, and remove what the ratings have left."""
+        if temperature == 1:
+            test.replace(self.folder.predictions)
+        else:
+            names = [f"{prefix}{label}" for label in self.census.classes.labels]
+            with (
+                pq.ParquetFile(test) as file,
+                publish(self.folder.predictions) as to,
+                pq.ParquetWriter(to, file.schema_arrow) as written,
+            ):
+                for batch in file.iter_batches():
+                    written.write_batch(self._calibrated(batch, names, temperature))
         for left in self.folder.path.glob("rated-*"):
             shutil.rmtree(left, ignore_errors=True)
 
+    def _calibrated(self, batch: pa.RecordBatch, names: Sequence[str], temperature: float) -> pa.RecordBatch:
+        """The same rows with other probabilities; which class is the most probable, or over one half, stays."""
+        probabilities = np.stack([batch[name].to_numpy(zero_copy_only=False) for name in names], axis=1)
+        targets = np.zeros(probabilities.shape if self.census.classes.multi_label else len(probabilities))
+        kind = np.bool_ if self.census.classes.multi_label else np.int64
+        scaled = Outcomes(self.census.classes.labels, probabilities, targets.astype(kind)).calibrated(temperature)
+        for name, values in zip(names, scaled.probabilities.T, strict=True):
+            batch = batch.set_column(batch.schema.get_field_index(name), name, pa.array(values, pa.float32()))
+        return batch
 
-def calibrate(predictor: Predictor, validation: Outcomes) -> tuple[float, Outcomes]:
-    """Give the model the temperature that suits the validation part, and that part's outcomes with it."""
-    found = temperature(validation)
-    predictor.model.config = replace(predictor.model.config, temperature=found)
-    return found, validation.calibrated(found)
+
+def uncalibrated(rater: Predictor | TfIdf) -> float:
+    """The model's temperature, which it has no more: parts are rated without, and then calibrated."""
+    if isinstance(rater, TfIdf):
+        return 1.0
+    before = rater.model.config.temperature
+    rater.model.config = replace(rater.model.config, temperature=1.0)
+    return before
 
 
 def figures(
-    test: Outcomes, validation: Outcomes | None, census: Census, protocol: str, temperature_used: float
+    raw: Outcomes, validation: Outcomes | None, census: Census, protocol: str, temperature_used: float
 ) -> dict[str, Any]:
     """The test part's figures, before calibration too, with those of who always says what is most frequent."""
+    test = raw.calibrated(temperature_used)
     values: dict[str, Any] = {"protocol": protocol, "test": metrics(test)}
     if validation is not None:
         values["validation"] = metrics(validation)
     if temperature_used != 1:
-        before = metrics(test.calibrated(1 / temperature_used))
+        before = metrics(raw)
         values["test_uncalibrated"] = {name: before[name] for name in ("nll", "brier", "ece")}
     if TRAIN in census.rows:
         counts = [census.parts[TRAIN][label] for label in census.classes.labels]

@@ -2,13 +2,13 @@
 
 import csv
 import errno
+import gc
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -20,15 +20,13 @@ from stonkgs.disk import publish
 from stonkgs.errors import UserError
 from stonkgs.model.module import loader
 from stonkgs.protocol import VALIDATION
-from stonkgs.train.callbacks import BEST, LAST, KeepLast, TrainProgress
+from stonkgs.train.callbacks import KeepLast, TrainProgress
 from stonkgs.train.census import Census
+from stonkgs.train.checkpoints import BEST, ENDED, LAST, Published, read
 from stonkgs.train.folder import TrainFolder
-from stonkgs.train.module import FineTuning
+from stonkgs.train.module import BACKBONE, FineTuning
 from stonkgs.train.selection import Part, Selection
 from stonkgs.train.stream import Step, Stream
-
-#: In `checkpoints/`: the training is through, also where it has stopped early.
-ENDED: Final = "ended"
 
 
 class TrainingData(pl.LightningDataModule):
@@ -83,6 +81,10 @@ class TrainingData(pl.LightningDataModule):
         batches = Batches(source=source, encoder=encoder, size=size, window=self.window)
         return loader(batches, self.num_workers, self.start_method)
 
+    def teardown(self, stage: str) -> None:
+        """Let the garbage collector see everything again."""
+        gc.unfreeze()
+
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """The predictor moves what the network needs."""
         return batch
@@ -102,11 +104,15 @@ class Fit:
     def run(self, module: FineTuning, data: TrainingData) -> None:
         """Train, or go on; in the end the network has the best weights, or without a validation part the last ones."""
         checkpoints = self.folder.checkpoints
-        last = checkpoints / LAST
+        last, stopped = checkpoints / LAST, False
         if last.exists():
-            module.on_load_checkpoint(torch.load(last, map_location="cpu", weights_only=True))
-        if not (checkpoints / ENDED).exists() and (laps := module.schedule.laps_left(module.done)):
+            kept = read(last)
+            module.on_load_checkpoint(kept)
+            stopped = bool(kept["stonkgs"]["stopped"])  # early; it would train on, since nobody else remembers
+        laps = module.schedule.laps_left(module.done)
+        if not (checkpoints / ENDED).exists() and laps and not stopped:
             self.trainer.fit_loop.max_epochs = laps
+            self.trainer.strategy.checkpoint_io = Published()
             with self._room(), self._watched(module, data):
                 path = str(last) if last.exists() else None
                 self.trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
@@ -114,8 +120,9 @@ class Fit:
             if self.trainer.is_global_zero:
                 (checkpoints / ENDED).touch()
         best = checkpoints / BEST
-        kept = torch.load(best if best.exists() else last, map_location="cpu", weights_only=True)["state_dict"]
-        module.load_state_dict(kept, strict=not module.frozen)
+        missing = module.load_state_dict(read(best if best.exists() else last)["state_dict"], strict=False)
+        if missing.unexpected_keys or not all(name.startswith(BACKBONE) for name in missing.missing_keys):
+            raise UserError(f"{checkpoints}: of another model; start the training anew: overwrite=true")
         module.network.refresh()
         module.network.eval()
 
@@ -160,7 +167,10 @@ class Fit:
                 "auto_insert_metric_name": False,
             }
             callbacks.append(ModelCheckpoint(dirpath=self.folder.checkpoints, filename=name, **kept, **watched))
-        tell = partial(write_history, self.folder.history, module.history)
+
+        def tell() -> None:
+            write_history(self.folder.history, module.history)
+
         return [*callbacks, KeepLast(self.folder.checkpoints, every=self.checkpoint_every, tell=tell)]
 
 

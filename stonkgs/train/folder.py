@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -53,6 +53,8 @@ class TrainFolder:
         self.record = path / "run.json"
         self.metrics = path / "metrics.json"
         self.rejected = path / "rejected.jsonl"
+        #: the same until the rows are counted
+        self.counted = path / "rejected.jsonl.tmp-counted"
         self.history = path / "history.csv"
         self.predictions = path / "test_predictions.parquet"
         self.success = path / SUCCESS
@@ -66,7 +68,7 @@ class TrainFolder:
         UserError that says what differs where it is another one than `record` describes, or where the folder holds
         what no training of ours wrote.
         """
-        if not self.path.exists() or (self.path.is_dir() and all(map(_remnant, self.path.iterdir()))):
+        if not self.path.exists() or (self.path.is_dir() and all(map(_unpublished, self.path.iterdir()))):
             return None
         kept = _read(self.begun)
         if kept.get("format") != FORMAT:
@@ -87,14 +89,21 @@ class TrainFolder:
         make_folder(self.path)
         if overwrite:
             self._clear()
-        with publish(self.rejected) as file:
+        with publish(self.counted) as file:
             yield file
 
     def begin(self, record: Mapping[str, Any], census: Census) -> None:
         """From here on the same command goes on with it."""
-        if not census.rejected:
-            self.rejected.unlink(missing_ok=True)
         self.write(self.begun, {"format": FORMAT, "record": record, "census": census.to_json()})
+        self.settle()
+
+    def settle(self) -> None:
+        """Give the rejected rows their name, if there are any; again, where a process died on the way."""
+        with suppress(FileNotFoundError):  # done before, or by another process of this training
+            if self.counted.stat().st_size:
+                self.counted.replace(self.rejected)
+            else:
+                self.counted.unlink()
 
     def write(self, path: Path, values: Mapping[str, Any]) -> None:
         """A JSON file, whole or not at all."""
@@ -103,10 +112,15 @@ class TrainFolder:
 
     def finish(self, record: Mapping[str, Any]) -> None:
         """The last steps."""
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
         self._clear_unpublished()
         self.write(self.record, {"format": FORMAT, **record})
-        self.success.touch()
+        with publish(self.success):
+            pass
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove what a finished training does not need any more."""
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def _clear(self) -> None:
         self.success.unlink(missing_ok=True)
@@ -126,11 +140,6 @@ class TrainFolder:
 def _unpublished(path: Path) -> bool:
     name, cut, _ = path.name.partition(".tmp-")
     return bool(cut) and name in OURS
-
-
-def _remnant(path: Path) -> bool:
-    """Whether a training that was killed while it counted the rows may have left this."""
-    return path.name == "rejected.jsonl" or _unpublished(path)
 
 
 def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

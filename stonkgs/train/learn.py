@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from stonkgs.build import build
 from stonkgs.errors import UserError
 from stonkgs.model.fresh import Fresh
-from stonkgs.model.network import Network
+from stonkgs.model.network import Network, STonKGs
 from stonkgs.model.predictor import Predictor
 from stonkgs.protocol import TRAIN
 from stonkgs.train.census import Census
@@ -50,7 +50,8 @@ def learn(
 
 
 def _module(cfg: DictConfig, stages: Stages, predictor: Predictor, counted: Census) -> FineTuning:
-    frozen = not isinstance(stages.start, Fresh) if cfg.freeze_backbone is None else cfg.freeze_backbone
+    # As published: the cross-modal model's backbone is frozen, the text-only baseline is fine-tuned as a whole.
+    frozen = isinstance(stages.start, STonKGs) if cfg.freeze_backbone is None else cfg.freeze_backbone
     return FineTuning(
         predictor,
         _schedule(cfg, stages, counted),
@@ -111,6 +112,7 @@ def _schedule(cfg: DictConfig, stages: Stages, counted: Census) -> Schedule:
 def _weights(counted: Census) -> Any:
     """float64 [K]: rows / (classes x rows of the class), as scikit-learn balances; multi-label: the others per row."""
     counts = np.array(list(counted.parts[TRAIN].values()), np.float64)
+    there, weights = counts > 0, np.zeros(len(counts))  # a rare class may have all of its rows in another part
     if counted.classes.multi_label:
-        return (counted.rows[TRAIN] - counts) / counts
-    return counts.sum() / (len(counts) * counts)
+        return np.divide(counted.rows[TRAIN] - counts, counts, out=weights, where=there)
+    return np.divide(counts.sum(), there.sum() * counts, out=weights, where=there)

@@ -75,9 +75,10 @@ class FineTuning(pl.LightningModule):
         self.done = 0
         #: what was measured: a row a `log_every` steps, and a row a validation
         self.history: list[dict[str, float]] = []
-        # Not looked at row by row, which would make a GPU wait: a NaN shows in the mean.
-        self.seen = MeanMetric(nan_strategy="disable")
+        #: the sum of this process' losses since the last note, and how many they are
+        self.seen, self.count = torch.zeros(()), 0
         self.scores = scores(len(predictor.labels), multi_label=predictor.model.config.multi_label)
+        # Not looked at row by row, which would make a GPU wait: a NaN shows in the mean.
         self.loss = MeanMetric(nan_strategy="disable")
         self._numbers = {label: number for number, label in enumerate(predictor.labels)}
 
@@ -103,10 +104,13 @@ class FineTuning(pl.LightningModule):
     def training_step(self, step: Step, number: int) -> Tensor:
         torch.manual_seed(scramble(self.schedule.seed, step.number * self.schedule.world + self.global_rank) >> 1)
         loss = self.step_loss(step)
-        self.seen.update(loss.detach())
+        self.seen, self.count = self.seen.to(loss.device) + loss.detach().float(), self.count + 1
         self.done = step.number + 1
+        # At the end of a lap, too: before a validation of what is no number any more.
         if self.done % self.log_every == 0:
             self._note_training()
+        elif self.schedule.is_lap_end(self.done):
+            self._mean_loss()
         return loss
 
     def step_loss(self, step: Step) -> Tensor:
@@ -126,20 +130,20 @@ class FineTuning(pl.LightningModule):
             loss = functional.cross_entropy(logits, targets, weight=self.weights, reduction="sum")
         return loss * (self.schedule.world / step.weight)
 
-    def on_train_epoch_end(self) -> None:
-        self._check_seen()
-
-    def _check_seen(self) -> float:
+    def _mean_loss(self) -> float:
         """The mean loss since the last note, over all processes; UserError where it is no number."""
-        loss = float(self.seen.compute()) if float(self.seen.weight) else 0.0
+        loss = self._seen() / self.count
         if not math.isfinite(loss):
             raise UserError(
                 f"the loss is {loss} at step {self.done}: a smaller optimizer.lr= or a longer warmup= may help"
             )
         return loss
 
+    def _seen(self) -> float:
+        """The mean over all processes of what each has seen; all have made the same steps."""
+        return float(self.trainer.strategy.reduce(self.seen.clone(), reduce_op="mean"))
+
     def on_validation_epoch_start(self) -> None:
-        self._check_seen()
         if not self.frozen:
             self.network.refresh()
 
@@ -169,19 +173,22 @@ class FineTuning(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """All processes together, also those that had no rows."""
-        values = {"loss": self.loss.compute(), **self.scores.compute()}
+        computed = {"loss": self.loss.compute(), **self.scores.compute()}
         self.loss.reset()
         self.scores.reset()
-        found = {name: float(value) for name, value in values.items()}
-        self.log_dict({f"validation/{name}": value for name, value in found.items()}, rank_zero_only=False)
+        found = {name: float(value) for name, value in computed.items()}
+        values = {f"validation/{name}": value for name, value in found.items()} | {"step": float(self.done)}
+        self.log_dict(values, rank_zero_only=False)
         self.history.append({**self._place(), **found})
 
     def _note_training(self) -> None:
         """The mean loss since the last note, over all processes."""
-        loss, rate = self._check_seen(), float(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
-        self.seen.reset()
+        loss, rate = self._mean_loss(), float(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
+        self.seen, self.count = torch.zeros(()), 0
         self.history.append({**self._place(), "train_loss": loss, "learning_rate": rate})
-        self.log_dict({"train/loss": loss, "learning_rate": rate}, rank_zero_only=True)
+        # The step of the whole training: Lightning's own count begins again when a training goes on.
+        values = {"train/loss": loss, "learning_rate": rate, "step": float(self.done)}
+        self.log_dict(values, rank_zero_only=True)
 
     def _place(self) -> dict[str, float]:
         return {"step": self.done, "epoch": self.done / self.schedule.steps}
@@ -197,8 +204,12 @@ class FineTuning(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Our own count of steps instead of the loops' state, and nothing that is frozen."""
         checkpoint.pop("loops", None)
-        seen = [float(self.seen.mean_value), float(self.seen.weight)]
-        checkpoint["stonkgs"] = {"done": self.done, "history": self.history, "seen": seen}
+        checkpoint["stonkgs"] = {
+            "done": self.done,
+            "history": self.history,
+            "seen": [self._seen(), self.count],  # all processes come by here, and go on from the mean
+            "stopped": self.trainer.should_stop,
+        }
         if self.frozen:
             for name in [name for name in checkpoint["state_dict"] if name.startswith(BACKBONE)]:
                 del checkpoint["state_dict"][name]
@@ -206,10 +217,8 @@ class FineTuning(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.done = checkpoint["stonkgs"]["done"]
         self.history = checkpoint["stonkgs"]["history"]
-        total, weight = checkpoint["stonkgs"]["seen"]
-        self.seen.reset()  # this is called twice: before the steps that are left are counted, and by Lightning
-        if weight:
-            self.seen.update(total / weight, weight)
+        total, self.count = checkpoint["stonkgs"]["seen"]
+        self.seen = torch.tensor(total)
 
 
 def decayed(parameters: Iterable[nn.Parameter]) -> list[tuple[list[nn.Parameter], Mapping[str, Any]]]:

@@ -2,15 +2,18 @@
 
 import json
 import platform
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from stonkgs.differences import DECISIVE
+from stonkgs.model.fresh import Fresh
 from stonkgs.model.network import Network
 from stonkgs.record import PACKAGES, fingerprint, model_digest
 
@@ -20,7 +23,17 @@ if TYPE_CHECKING:
 #: Keys that do not move a figure, or whose content counts instead of their name.
 _FREE: Final = (
     *("output_dir", "overwrite", "debug", "trust", "any_kge", "num_workers", "start_method", "checkpoint_every"),
-    *("logger", "hydra", "trainer", "threads", "source.path", "kge.path", "model.path", "model.tokenizer"),
+    *(
+        "logger",
+        "hydra",
+        "trainer",
+        "threads",
+        "source.path",
+        "kge.path",
+        "model.path",
+        "model.tokenizer",
+        "model.vocabulary",
+    ),
 )
 #: What of the trainer does move one.
 _TRAINER: Final = ("precision", "gradient_clip_val", "accumulate_grad_batches")
@@ -33,7 +46,7 @@ def training_record(cfg: DictConfig, stages: "Stages") -> dict[str, Any]:
     versions = {package: version(package) for package in (*PACKAGES, "torchmetrics", "scikit-learn")}
     record = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(sys.argv[1:]),
+        "command": shlex.join(["stonkgs", "train", *_overrides()]),
         "config": config,
         "input": [fingerprint(file) for file in stages.source.files()],
         "kge": {"nodes": stages.kge.nodes, "digest": stages.kge.digest},
@@ -47,6 +60,11 @@ def training_record(cfg: DictConfig, stages: "Stages") -> dict[str, Any]:
     return read_back
 
 
+def _overrides() -> list[str]:
+    """What was said on the command line."""
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
 def _deciding(config: Mapping[Any, Any], stages: "Stages", versions: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
     yield from _flat({key: value for key, value in config.items() if key not in _FREE})
     yield from ((f"trainer.{key}", config["trainer"].get(key)) for key in _TRAINER)
@@ -54,6 +72,8 @@ def _deciding(config: Mapping[Any, Any], stages: "Stages", versions: Mapping[str
     yield "device", "cpu" if stages.on_cpu else "gpu"
     if isinstance(stages.start, Network):
         yield "the model's digest", model_digest(stages.start)
+    if isinstance(stages.start, Fresh) and stages.start.vocabulary:
+        yield "the vocabulary", fingerprint(stages.start.vocabulary)["ends"]
     yield "the KGE store's digest", stages.kge.digest
     yield from ((package, versions[package]) for package in DECISIVE)
 

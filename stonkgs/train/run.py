@@ -3,6 +3,7 @@
 import signal
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from omegaconf import DictConfig
 
 from stonkgs import settings
+from stonkgs.evaluate.calibration import temperature
 from stonkgs.evaluate.needs import needs
 from stonkgs.evaluate.plots import draw_all
 from stonkgs.interrupt import Interrupted
@@ -21,7 +23,7 @@ from stonkgs.processes import reap
 from stonkgs.protocol import TEST, VALIDATION
 from stonkgs.record import model_digest
 from stonkgs.train.census import Census, census
-from stonkgs.train.evaluation import Rating, calibrate, figures
+from stonkgs.train.evaluation import Rating, figures, uncalibrated
 from stonkgs.train.fit import write_history
 from stonkgs.train.folder import Begun, Finished, TrainFolder
 from stonkgs.train.learn import learn
@@ -49,7 +51,10 @@ def train(cfg: DictConfig) -> Trained | None:
     record, folder = training_record(cfg, stages), TrainFolder(Path(cfg.output_dir))
     state = folder.state(record, overwrite=overwrite)
     if isinstance(state, Finished):
+        folder.tidy()
         return Trained(state.record, folder.path, before=True)
+    if isinstance(state, Begun):
+        folder.settle()
     counted = state.census if isinstance(state, Begun) else _count(cfg, stages, folder, record, overwrite=overwrite)
     selection = counted.selection(stages.source, stages.task, stages.protocol)
     try:
@@ -85,27 +90,28 @@ def _evaluate(
 
     None in a process that another one tells for.
     """
+    scale, validation = uncalibrated(learner), None
     digest = model_digest(learner.model) if isinstance(learner, Predictor) else "tfidf"
-    temperature, validation = learner.model.config.temperature if isinstance(learner, Predictor) else 1.0, None
     if VALIDATION in rating.census.rows and cfg.mode == "train":
         validation = rating.outcomes(VALIDATION, learner, digest)
         if isinstance(learner, Predictor) and cfg.calibrate:
-            temperature, validation = calibrate(learner, validation)
-    path, prefix = rating.rate(TEST, learner, f"{digest[:8]}-{temperature}")
+            scale = temperature(validation)
+            validation = validation.calibrated(scale)
+    path, prefix = rating.rate(TEST, learner, digest)
     stages.trainer.strategy.barrier()
     if stages.trainer.global_rank:
         return None
-    test, folder, protocol = rating.read(path, prefix), rating.folder, stages.protocol.name
-    values = figures(test, validation, rating.census, protocol, temperature)
+    raw, folder, protocol = rating.read(path, prefix), rating.folder, stages.protocol.name
+    values = figures(raw, validation, rating.census, protocol, scale)
     if isinstance(learner, Predictor) and cfg.mode == "train":
+        learner.model.config = replace(learner.model.config, temperature=scale)
         learner.model.save_pretrained(folder.model, kge=stages.kge)
-    rating.keep(path)
+    rating.keep(path, prefix, scale)
     folder.write(folder.metrics, values)
     if measured:
         write_history(folder.history, measured)
-    before = None if temperature == 1 else test.calibrated(1 / temperature)
-    draw_all(test, protocol, folder.plots, before=before, history=measured)
-    return {"metrics": values, "temperature": temperature}
+    draw_all(raw.calibrated(scale), protocol, folder.plots, before=None if scale == 1 else raw, history=measured)
+    return {"metrics": values, "temperature": scale}
 
 
 def _finish(

@@ -68,6 +68,10 @@ class Schedule:
         bounds = self.lap_bounds()
         return (self.epochs - epoch) * len(bounds) - sum(stop <= start for _, stop in bounds)
 
+    def is_lap_end(self, done: int) -> bool:
+        """Whether a lap is over when `done` steps are done."""
+        return done > 0 and done % self.steps in {start for start, _ in self.lap_bounds()}
+
     def is_boundary(self, done: int) -> bool:
         """Whether the optimizer has just taken a step when `done` steps are done."""
         _, start, _ = self.lap(done)
@@ -78,7 +82,10 @@ class Schedule:
         """How often an epoch has each row, on average, by its class: float64 [K]."""
         if not self.balanced:
             return np.ones(len(self.counts))
-        return self.rows / (len(self.counts) * self.counts)
+        there = self.counts > 0  # a rare class may have all of its rows in another part
+        copies: npt.NDArray[np.float64] = np.zeros(len(self.counts))
+        copies[there] = self.rows / (there.sum() * self.counts[there])
+        return copies
 
     def offsets(self, epoch: int) -> list[float]:
         """Where the systematic sampling of each class starts, in [0, 1): it decides which rows have a copy more.

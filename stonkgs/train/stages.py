@@ -17,7 +17,7 @@ from stonkgs.errors import UserError
 from stonkgs.model.fresh import Fresh
 from stonkgs.model.network import Network
 from stonkgs.model.predictor import Predictor
-from stonkgs.processes import Standing, standing, trainer_config
+from stonkgs.processes import Standing, standing, sweeping, trainer_config
 from stonkgs.protocol import TRAIN, Protocol
 from stonkgs.source.base import Source
 from stonkgs.task import Task
@@ -25,6 +25,11 @@ from stonkgs.train.tfidf import TfIdf
 
 #: Counts that are chosen by the device, or never reached, where they are null.
 NULLABLE = ("threads", "num_workers", "patience")
+#: Of the trainer's settings those that would break the count of steps.
+OURS = (
+    *("max_steps", "min_steps", "min_epochs", "max_time", "fast_dev_run", "overfit_batches", "val_check_interval"),
+    *("check_val_every_n_epoch", "limit_train_batches", "limit_val_batches", "limit_predict_batches"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,11 @@ def check_settings(cfg: DictConfig) -> None:
     choices |= {"monitor": ["macro_f1", "weighted_f1", "accuracy", "loss"]}
     settings.check_choices(cfg, choices)
     settings.check_paths(cfg)
+    for key in OURS:
+        if cfg.trainer.get(key) is not None:
+            raise UserError(
+                f"trainer.{key}: how long it trains, and when it validates, is said by epochs= and validations="
+            )
     if type(cfg.warmup) not in (int, float) or not 0 <= cfg.warmup <= 1:
         raise UserError(f"warmup={cfg.warmup}: is a share of the steps, from 0 to 1")
 
@@ -101,24 +111,25 @@ def check_stages(cfg: DictConfig, stages: Stages) -> None:
             raise UserError(f"mode=test: this model needs task.multi_label={str(several).lower()}")
     if cfg.sampling == "balanced" and stages.task.multi_label:
         raise UserError("sampling=balanced: rows of several classes cannot be balanced; class_weights=balanced can")
-    check_optimizer(cfg)
+    if cfg.sampling == "balanced" and cfg.class_weights == "balanced":
+        raise UserError("sampling=balanced and class_weights=balanced make up for the same thing twice; choose one")
+    check_parts(cfg)
     if isinstance(stages.start, TfIdf) and stages.trainer.world_size > 1:
         raise UserError("model=tfidf learns in one process: trainer.devices=1")
-    if overwriting(cfg, stages):
+    if sweeping() and stages.trainer.world_size > 1:
+        raise UserError("--multirun runs each job on one device: trainer.devices=1, or start a command for each job")
+    if cfg.overwrite and (stages.stands.together or stages.trainer.num_nodes > 1):
         raise UserError(
             "overwrite=true: this is one process of several; remove the earlier training, or choose another output_dir="
         )
 
 
-def check_optimizer(cfg: DictConfig) -> None:
-    """UserError where torch.optim would refuse its settings, once all rows are counted."""
+def check_parts(cfg: DictConfig) -> None:
+    """UserError where the optimizer or the logger cannot be made: said before all rows are counted, not after."""
     make = build(cfg.optimizer, trust=tuple(cfg.trust))
     try:
-        make(params=[torch.nn.Parameter(torch.zeros(1))])
+        make(params=[{"params": [torch.nn.Parameter(torch.zeros(1))]} for _ in range(2)])
     except (TypeError, ValueError) as error:
         raise UserError(f"optimizer: {cfg.optimizer._target_} refuses its settings: {error}") from error
-
-
-def overwriting(cfg: DictConfig, stages: Stages) -> bool:
-    """Whether this process would destroy what another one has begun."""
-    return bool(cfg.overwrite and (stages.stands.together or stages.trainer.num_nodes > 1))
+    if cfg.logger:
+        build(cfg.logger, trust=tuple(cfg.trust))

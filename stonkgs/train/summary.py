@@ -1,6 +1,6 @@
 """What a training has come to: a table for people, a model card for whoever gets the model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ class Trained:
             yield "rejected", f"{census['rejected']:,} rows: {self.output_dir / 'rejected.jsonl'}"
         if self.record["config"]["mode"] == "train" and (self.output_dir / "model").exists():
             yield "model", str(self.output_dir / "model")
-            yield "calibrated", f"temperature {self.record['temperature']:g}"
+            yield "calibrated", f"temperature {self.record['temperature']:g}" + _why(self.record)
         if self.before:
             yield "finished", "before; nothing was done (overwrite=true starts anew)"
         yield "figures", f"{self.output_dir / 'metrics.json'}, {self.output_dir / 'plots'}"
@@ -76,6 +76,13 @@ class Trained:
         }
         with publish(path) as file:
             file.write(model_card(facts).encode())
+
+
+def _why(record: Mapping[str, Any]) -> str:
+    """Why probabilities are left as they are, if they are."""
+    if record["temperature"] != 1 or not record["config"]["calibrate"]:
+        return ""
+    return ": as it is, the validation part shows no better one" if "validation" in record["metrics"] else ""
 
 
 def _number(value: float | None) -> str:

@@ -169,7 +169,7 @@ def test_classes_that_a_part_lacks_are_told(tmp_path: Path) -> None:
     assert found.warnings[2:] == [f"the test part has fewer than 10 rows of {few}: their figures say little"]
 
 
-def test_a_class_has_to_be_in_the_training_part(tmp_path: Path) -> None:
+def test_a_class_outside_the_training_part_is_told(tmp_path: Path) -> None:
     content = rows(["up", "down"] * 30 + ["none"] * 2)
     for row in content:
         if row is not None and row["label"] == "none":
@@ -177,8 +177,21 @@ def test_a_class_has_to_be_in_the_training_part(tmp_path: Path) -> None:
     source = planned([write(tmp_path / "rows.tsv", content)])
     last = statements(source)[-1][-1]
     seed = next(seed for seed in range(200) if Grouped(by="pmid", seed=seed).part(last, 0) == TEST)
+    found = counted(source, Task(name="label"), Grouped(by="pmid", seed=seed))
+    assert found.parts["train"]["none"] == 0
+    assert "the train part has no row of none: it cannot be learned" in found.warnings
+
+
+def test_one_class_in_the_training_part(tmp_path: Path) -> None:
+    content = rows(["up"] * 30 + ["down"] * 2)
+    for row in content:
+        if row is not None and row["label"] == "down":
+            row["pmid"] = "the one"
+    source = planned([write(tmp_path / "rows.tsv", content)])
+    last = statements(source)[-1][-1]
+    seed = next(seed for seed in range(200) if Grouped(by="pmid", seed=seed).part(last, 0) == TEST)
     message = refused(source, Task(name="label"), Grouped(by="pmid", seed=seed))
-    assert message.startswith("class 'none' has no row in the training part (grouped by pmid")
+    assert message.startswith("the training part has no class but 'up' (grouped by pmid")
 
 
 def test_a_part_without_rows(source: Source) -> None:

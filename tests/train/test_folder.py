@@ -94,11 +94,25 @@ def test_a_kill_while_rows_were_counted_leaves_nothing_in_the_way(
     """Before training.json is there: what had been written by then is ours."""
     path = tmp_path / "out"
     path.mkdir()
-    for name in ("rejected.jsonl.tmp-17-abc", "rejected.jsonl", "training.json.tmp-17-abc"):
+    for name in ("rejected.jsonl.tmp-counted.tmp-17-abc", "rejected.jsonl.tmp-counted", "training.json.tmp-17-abc"):
         (path / name).write_text("{}\n")
         assert TrainFolder(path).state(record, overwrite=overwrite) is None
     begun(path, record).finish(record)
     assert set(tree(path)) == {"training.json", "run.json", "_SUCCESS"}
+
+
+def test_rejected_rows_are_not_lost_to_a_kill(tmp_path: Path, record: dict[str, Any]) -> None:
+    """Between training.json and their name."""
+    folder = begun(tmp_path / "out", record, 2)
+    folder.rejected.replace(folder.counted)
+    folder.settle()
+    assert folder.rejected.read_bytes() == b"{}\n{}\n"
+
+
+def test_somebody_elses_rejected_rows_are_not_ours(tmp_path: Path, record: dict[str, Any]) -> None:
+    (tmp_path / "rejected.jsonl").write_text("precious")
+    with pytest.raises(UserError, match="holds something that no training has written"):
+        TrainFolder(tmp_path).state(record, overwrite=True)
 
 
 def test_rejected_rows_are_kept_where_there_are_any(tmp_path: Path, record: dict[str, Any]) -> None:

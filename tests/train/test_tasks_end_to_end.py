@@ -132,11 +132,22 @@ def test_baselines_of_a_half(
     model = Network.from_pretrained(tmp_path / "out" / "model")
     assert (model.config.architecture, model.config.labels, model.config.temperature) == (kind, LABELS, 1)
     assert "test_uncalibrated" not in metrics
-    if kind == "text_only":
-        before, after = Network.from_pretrained(model_path).state_dict(), model.state_dict()
-        frozen = [name for name in after if name.startswith("lm_backbone.")]
-        assert frozen
-        assert all(torch.equal(before[name], after[name]) for name in frozen)
+
+
+@pytest.mark.parametrize(("kind", "frozen"), [("text_only", False), ("stonkgs", True)])
+@pytest.mark.parametrize("said", [None, True, False])
+def test_what_is_frozen(
+    kind: str, frozen: bool, said: bool | None, arguments: list[str], model_path: Path, tmp_path: Path
+) -> None:
+    """As published, unless somebody says otherwise: the text-only baseline is fine-tuned as a whole."""
+    options = [f"model={kind}", f"model.path={model_path}", "epochs=1"]
+    options += [] if said is None else [f"freeze_backbone={str(said).lower()}"]
+    trained(tmp_path / "out", *arguments, *options)
+    before, after = (Network.from_pretrained(path).state_dict() for path in (model_path, tmp_path / "out" / "model"))
+    names = [name for name in after if name.startswith("lm_backbone.")]
+    assert names
+    same = all(torch.equal(before[name], after[name]) for name in names)
+    assert same == (frozen if said is None else said)
 
 
 def test_what_was_trained_is_tested_and_predicts_the_same(
