@@ -169,28 +169,28 @@ def test_classes_that_a_part_lacks_are_told(tmp_path: Path) -> None:
     assert found.warnings[2:] == [f"the test part has fewer than 10 rows of {few}: their figures say little"]
 
 
-def test_a_class_outside_the_training_part_is_told(tmp_path: Path) -> None:
-    content = rows(["up", "down"] * 30 + ["none"] * 2)
+def lonely(path: Path, labels: list[str], label: str) -> tuple[Source, Grouped]:
+    """A source whose rows of one label are all of one paper, and a division that has it in the test part."""
+    content = rows(labels)
     for row in content:
-        if row is not None and row["label"] == "none":
+        if row is not None and row["label"] == label:
             row["pmid"] = "the one"
-    source = planned([write(tmp_path / "rows.tsv", content)])
+    source = planned([write(path, content)])
     last = statements(source)[-1][-1]
     seed = next(seed for seed in range(200) if Grouped(by="pmid", seed=seed).part(last, 0) == TEST)
-    found = counted(source, Task(name="label"), Grouped(by="pmid", seed=seed))
+    return source, Grouped(by="pmid", seed=seed)
+
+
+def test_a_class_outside_the_training_part_is_told(tmp_path: Path) -> None:
+    source, protocol = lonely(tmp_path / "rows.tsv", ["up", "down"] * 30 + ["none"] * 2, "none")
+    found = counted(source, Task(name="label"), protocol)
     assert found.parts["train"]["none"] == 0
     assert "the train part has no row of none: it cannot be learned" in found.warnings
 
 
 def test_one_class_in_the_training_part(tmp_path: Path) -> None:
-    content = rows(["up"] * 30 + ["down"] * 2)
-    for row in content:
-        if row is not None and row["label"] == "down":
-            row["pmid"] = "the one"
-    source = planned([write(tmp_path / "rows.tsv", content)])
-    last = statements(source)[-1][-1]
-    seed = next(seed for seed in range(200) if Grouped(by="pmid", seed=seed).part(last, 0) == TEST)
-    message = refused(source, Task(name="label"), Grouped(by="pmid", seed=seed))
+    source, protocol = lonely(tmp_path / "rows.tsv", ["up"] * 30 + ["down"] * 2, "down")
+    message = refused(source, Task(name="label"), protocol)
     assert message.startswith("the training part has no class but 'up' (grouped by pmid")
 
 

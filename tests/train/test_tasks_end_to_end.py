@@ -177,3 +177,22 @@ def test_what_was_trained_is_tested_and_predicts_the_same(
     np.testing.assert_allclose(scores(predicted)[places], scores(table), rtol=0, atol=1e-6)
     card = (tmp_path / "out" / "model" / "README.md").read_text()
     assert f"{metrics['test']['weighted_f1']:.4f}" in card
+
+
+@pytest.mark.parametrize(("logger", "files"), [("csv", "metrics.csv"), ("tensorboard", "events.out.tfevents.*")])
+def test_lightnings_loggers(logger: str, files: str, arguments: list[str], model_path: Path, tmp_path: Path) -> None:
+    options = [f"model.path={model_path}", f"logger={logger}", "log_every=2", "epochs=2"]
+    trained(tmp_path / "out", *arguments, *options)
+    (logged,) = (tmp_path / "out" / "logs").rglob(files)
+    if logger == "csv":
+        text = logged.read_text()
+        assert {"step", "train/loss", "validation/macro_f1", "learning_rate"} <= set(text.split("\n")[0].split(","))
+
+
+def test_a_process_group_of_one(arguments: list[str], model_path: Path, tmp_path: Path) -> None:
+    """What is reduced over processes is reduced also here; notes of the loss fall into the midst of laps."""
+    options = [f"model.path={model_path}", "log_every=3", "epochs=3", "batch.size=8"]
+    trained(tmp_path / "alone", *arguments, *options)
+    trained(tmp_path / "group", *arguments, *options, "trainer.strategy=ddp")
+    one, other = ((tmp_path / name / "history.csv").read_text() for name in ("alone", "group"))
+    assert one == other
