@@ -143,8 +143,8 @@ def base(folder: Path, rounds: int) -> None:
         sizes = {"hidden": 768, "layers": 12, "text_length": 256, "walk_length": 127, "legacy": legacy}
         within = folder / str(legacy)
         within.mkdir()
-        bench = Bench(within, rows=200, size=8, words=15, **sizes)
-        steps = bench.steps(2)
+        bench = Bench(within, rows=200, size=4, words=15, **sizes)
+        steps = bench.steps(1)
 
         def at_hand(bench: Bench = bench, steps: list[Step] = steps) -> float:
             with hidden_states_at_hand():
