@@ -5,17 +5,23 @@ They need nothing of each other. A wrong share would cost doubled work, never a 
 
 import os
 import re
+import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.accelerators import CPUAccelerator
 
+from stonkgs import settings
 from stonkgs.errors import UserError
+from stonkgs.interrupt import Interrupted
 
 #: SLURM, Lightning and torchrun each know how many processes there are; with `splits` each stands by itself.
 _ALONE = {"_target_": "pytorch_lightning.plugins.environments.LightningEnvironment"}
@@ -56,6 +62,53 @@ def standing(splits: str | None, environ: Mapping[str, str] = os.environ) -> Sta
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What a configuration builds, and where it runs: what every run has, and decides by it."""
+
+    stands: Standing
+    trainer: pl.Trainer
+
+    @property
+    def device(self) -> str:
+        """The kind of device."""
+        return "cpu" if isinstance(self.trainer.accelerator, CPUAccelerator) else "gpu"
+
+    def threads(self, cfg: DictConfig) -> int | None:
+        """Of the model on a CPU: every core that this process may use, shared with those that were started with it."""
+        share = settings.cores() // max(self.stands.local, self.trainer.num_devices)
+        return (cfg.threads or max(1, share)) if self.device == "cpu" else None
+
+    def workers(self, cfg: DictConfig) -> int:
+        """On a CPU the network takes every core; beside a GPU the cores are free to read and encode."""
+        if cfg.num_workers is not None:
+            return int(cfg.num_workers)
+        return 0 if self.device == "cpu" else max(1, min(8, settings.cores() - 1))
+
+    def check(self, *, overwrite: bool) -> None:
+        """UserError where this process would destroy what others have begun, or a sweep's job has several devices."""
+        if overwrite and (self.stands.together or self.trainer.num_nodes > 1):
+            raise UserError(
+                "overwrite=true: this is one process of several, and would destroy what the others have begun; remove "
+                "the earlier result, or choose another output_dir="
+            )
+        if _sweeping() and self.trainer.world_size > 1:
+            raise UserError(
+                "--multirun runs each job on one device: trainer.devices=1, or start a command for each job"
+            )
+
+    @contextmanager
+    def ending_others(self, advice: Callable[[], str]) -> Iterator[None]:
+        """Where this fails, end the processes that Lightning has started; `advice` is for who has interrupted it."""
+        try:
+            yield
+        except BaseException as error:
+            if isinstance(error, Interrupted):
+                error.advice = "" if self.stands.child else advice()
+            reap(self.trainer.strategy.launcher, kill=signal.SIGTERM)
+            raise
+
+
 def trainer_config(config: DictConfig, splits: str | None, stands: Standing) -> DictConfig:
     """The trainer's configuration with what is known from who has started this process.
 
@@ -78,7 +131,7 @@ def trainer_config(config: DictConfig, splits: str | None, stands: Standing) -> 
     return OmegaConf.create(OmegaConf.to_container(config, resolve=True) | given)  # type: ignore[operator]
 
 
-def sweeping() -> bool:
+def _sweeping() -> bool:
     """Whether this is a job of --multirun."""
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 

@@ -1,6 +1,5 @@
 """The runs: each is the flow on one screen, a line a stage."""
 
-import signal
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -8,20 +7,17 @@ from multiprocessing import get_all_start_methods
 from pathlib import Path
 from typing import Any, Self
 
-import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
-from pytorch_lightning.accelerators import CPUAccelerator
 
 from stonkgs import settings
 from stonkgs.batch import Batches
 from stonkgs.build import build
 from stonkgs.errors import UserError
-from stonkgs.interrupt import Interrupted
 from stonkgs.memory import shared_memory
 from stonkgs.model.module import StatementData, StatementModule
 from stonkgs.model.predictor import Predictor
-from stonkgs.processes import Standing, reap, standing, sweeping, trainer_config
+from stonkgs.processes import Placed, reap, standing, trainer_config
 from stonkgs.record import run_record
 from stonkgs.source.base import Source
 from stonkgs.source.file import line_at
@@ -41,14 +37,12 @@ NULLABLE = ("split.rows", "threads", "num_workers")
 
 
 @dataclass(frozen=True, slots=True)
-class Stages:
+class Stages(Placed):
     """The flow's parts as a configuration builds them, and where they run."""
 
-    stands: Standing
     predictor: Predictor
     source: Source
     writer: PredictionWriter
-    trainer: pl.Trainer
 
     @classmethod
     def build(cls, cfg: DictConfig) -> Self:
@@ -59,22 +53,7 @@ class Stages:
         if not predictor.labels:
             raise UserError(f"{cfg.model.path}: a pre-trained model without a classifier; fine-tune it first")
         source, writer = make(cfg.source), make(cfg.writer)
-        return cls(stands, predictor, source, writer, make(trainer_config(cfg.trainer, cfg.splits, stands)))
-
-    @property
-    def device(self) -> str:
-        """The kind of device."""
-        return "cpu" if isinstance(self.trainer.accelerator, CPUAccelerator) else "gpu"
-
-    def threads(self, cfg: DictConfig) -> int:
-        """Of the model: every core that this process may use, shared with those that were started with it."""
-        return cfg.threads or max(1, settings.cores() // max(self.stands.local, self.trainer.num_devices))
-
-    def workers(self, cfg: DictConfig) -> int:
-        """On a CPU the network takes every core; beside a GPU the cores are free to read and encode."""
-        if cfg.num_workers is not None:
-            return int(cfg.num_workers)
-        return 0 if self.device == "cpu" else max(1, min(8, settings.cores() - 1))
+        return cls(stands, make(trainer_config(cfg.trainer, cfg.splits, stands)), predictor, source, writer)
 
     @property
     def processes(self) -> int:
@@ -92,7 +71,7 @@ def predict(cfg: DictConfig) -> Summary | Survey | None:
     stages = Stages.build(cfg)
     writer, trainer = stages.writer, stages.trainer
     overwrite = cfg.overwrite and not stages.stands.child
-    _check_processes(stages, overwrite=overwrite)
+    stages.check(overwrite=overwrite)
 
     files = stages.source.files()
     folder = RunFolder(Path(cfg.output_dir or Path("predictions") / settings.stem(files[0])), writer.extension)
@@ -109,16 +88,11 @@ def predict(cfg: DictConfig) -> Summary | Survey | None:
 
     module = StatementModule(stages.predictor, threads=state.record["settings"]["threads"] or cfg.threads)
     trainer.callbacks += [writer, writer.progress(stages.processes)]  # type: ignore[attr-defined]
-    try:
+    with stages.ending_others(writer.advice):
         with shared_memory(stages.workers(cfg)):
             trainer.predict(module, datamodule=_data(cfg, stages, state.plan), return_predictions=False)
         account = writer.finish()
         failed = reap(trainer.strategy.launcher)
-    except BaseException as error:
-        if isinstance(error, Interrupted):
-            error.advice = "" if stages.stands.child else writer.advice()
-        reap(trainer.strategy.launcher, kill=signal.SIGTERM)
-        raise
     if failed:
         print(f"{failed} of {trainer.world_size} processes failed; the others did their share", file=sys.stderr)
     if trainer.global_rank:
@@ -129,9 +103,8 @@ def predict(cfg: DictConfig) -> Summary | Survey | None:
 
 def _job(cfg: DictConfig, stages: Stages, record: dict[str, Any], folder: Path, plan: Plan | None) -> Job:
     """What is to be done, by the plan of the run that is under way, or by one that is made now."""
-    device = stages.device
-    rows = cfg.split.rows or SPLIT_ROWS[device]
-    decided = {"split.rows": rows, "threads": stages.threads(cfg) if device == "cpu" else None}
+    rows = cfg.split.rows or SPLIT_ROWS[stages.device]
+    decided = {"split.rows": rows, "threads": stages.threads(cfg)}
     return Job(
         output_dir=folder,
         plan=plan or stages.source.plan(rows),
@@ -163,7 +136,8 @@ def _data(cfg: DictConfig, stages: Stages, plan: Plan) -> StatementData:
 def _survey(cfg: DictConfig, stages: Stages, job: Job) -> Survey:
     """plan_only=true: the model on the trainer's device and in its precision, as Trainer.predict would have it."""
     stages.writer.prepare(job)
-    torch.set_num_threads(stages.threads(cfg))
+    if threads := stages.threads(cfg):
+        torch.set_num_threads(threads)
     predictor, precision = stages.predictor, stages.trainer.precision_plugin
     precision.convert_module(predictor.model.to(stages.trainer.strategy.root_device))
     with precision.forward_context():
@@ -191,16 +165,6 @@ def _check_settings(cfg: DictConfig) -> None:
     settings.check_truths(cfg, ("overwrite", "merge", "any_kge", "plan_only", "debug"))
     settings.check_choices(cfg, {"on_error": ["reject", "raise"], "start_method": [None, *get_all_start_methods()]})
     settings.check_paths(cfg)
-
-
-def _check_processes(stages: Stages, *, overwrite: bool) -> None:
-    if overwrite and (stages.stands.together or stages.trainer.num_nodes > 1):
-        raise UserError(
-            "overwrite=true: this is one process of several, and would destroy what the others have begun; remove the "
-            "earlier result, or choose another output_dir="
-        )
-    if sweeping() and stages.trainer.world_size > 1:
-        raise UserError("--multirun runs each job on one device: trainer.devices=1, or start a command for each job")
 
 
 def _keep(rejection: Rejection) -> None:

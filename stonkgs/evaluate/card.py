@@ -10,6 +10,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped, unused-ignore]
 
 from stonkgs.printable import printable
+from stonkgs.protocol import PARTS
 
 #: Nothing of what is told goes in here: a name in it could say anything.
 FRONT_MATTER = """---
@@ -46,8 +47,6 @@ OF_CLASS = ("rows", "precision", "recall", "f1", "auroc", "auprc", "brier")
 _MARKUP = re.compile(r"[\\`*|\[\]~$]|(?<![^\W_])_|_(?![^\W_])")
 #: What is markup at the start of one: a heading, an item of a list, a rule.
 _BLOCK = re.compile(r"^(\d*)([#+.)=-]+)(?=\s|$)")
-#: The parts of the data, in the table's order.
-PARTS = ("train", "validation", "test")
 
 
 def model_card(facts: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
-from stonkgs.answers import LEAST, SEPARATOR
+from stonkgs.answers import LEAST, SEPARATOR, chosen
 from stonkgs.errors import UserError
 from stonkgs.source.parquet import naming_damage, opened
 
@@ -20,7 +20,6 @@ Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-#: Between the classes of one row, in the truth of a multi-label task.
 #: Rows that are decoded at a time.
 BATCH_ROWS = 8192
 #: How far above 1 a rounded float32 softmax may come.
@@ -67,17 +66,14 @@ class Outcomes:
     @property
     def said(self) -> Bools:
         """`predicted` as a decision for each class, bool [N, K]."""
-        return self._decisions(self.predicted)
+        return chosen(self.probabilities, multi_label=self.multi_label)
 
     @property
     def true(self) -> Bools:
         """`targets` as a decision for each class, bool [N, K]."""
-        return self._decisions(self.targets)
-
-    def _decisions(self, values: Ints | Bools) -> Bools:
         if self.multi_label:
-            return values.astype(np.bool_)
-        decisions: Bools = values[:, None] == np.arange(len(self.labels))
+            return self.targets.astype(np.bool_)
+        decisions: Bools = self.targets[:, None] == np.arange(len(self.labels))
         return decisions
 
     @property

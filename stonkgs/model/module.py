@@ -51,7 +51,19 @@ class StatementModule(pl.LightningModule):
         return self.predictor(batch)
 
 
-class StatementData(pl.LightningDataModule):
+class OwnBatches(pl.LightningDataModule):
+    """What every source of our batches does for Lightning."""
+
+    def teardown(self, stage: str) -> None:
+        """Let the garbage collector see everything again: see `loader`."""
+        gc.unfreeze()
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """The Predictor moves what the network needs, when it has gathered the vectors."""
+        return batch
+
+
+class StatementData(OwnBatches):
     """The DataLoader over a source's batches.
 
     Rank and world are taken in `predict_dataloader`, when Lightning has made the process group: Lightning does not
@@ -85,14 +97,6 @@ class StatementData(pl.LightningDataModule):
         rank, world = self.index * processes + self.trainer.global_rank, self.of * processes
         source = self.source.shard(rank=rank, world=world, committed=self.committed)
         return loader(self.batches(source=source), self.num_workers, self.start_method)
-
-    def teardown(self, stage: str) -> None:
-        """Let the garbage collector see everything again."""
-        gc.unfreeze()
-
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """The Predictor moves what the network needs, when it has gathered the vectors."""
-        return batch
 
 
 def loader(dataset: IterableDataset[T], workers: int, start_method: str | None) -> DataLoader[T]:

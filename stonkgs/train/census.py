@@ -16,7 +16,7 @@ from stonkgs.source.base import Source
 from stonkgs.source.split import Plan, Split
 from stonkgs.statement import Rejection
 from stonkgs.task import Classes, Task, Unused
-from stonkgs.train.selection import TRUTH, Selection, labelled
+from stonkgs.train.selection import TRUTH, Selection, labelled, numbers
 from stonkgs.writer.account import as_json
 from stonkgs.writer.base import FLAGS, PREDICTION
 
@@ -164,7 +164,7 @@ def _parts(
             if protocol.drawn(number):
                 part = protocol.part(statement, number)
                 rows[part] += 1
-                for one in target if isinstance(target, tuple) else (target,):
+                for one in numbers(target):
                     parts[part][classes.labels[one]] += 1
             number += 1
     return first, rows, parts

@@ -25,13 +25,13 @@ from stonkgs.protocol import TRAIN
 from stonkgs.statement import Statement
 from stonkgs.train.census import Census
 from stonkgs.train.folder import TrainFolder
-from stonkgs.train.selection import Part, Selection
+from stonkgs.train.selection import TRUTH, Part, Selection
 from stonkgs.train.tfidf import TfIdf
 from stonkgs.writer.base import FLAGS, PREDICTION, Job
 from stonkgs.writer.folder import Begun
 from stonkgs.writer.parquet import ParquetWriter
 
-#: Before the class names in test_predictions.parquet, where the input has columns of the same names.
+#: Before the class names in test_predictions.parquet where the input has columns of these names, as often as it takes.
 PREFIX = "predicted_"
 #: What a rating may be continued with is said by its folder's name alone, which has the digest of the weights.
 NOTHING: Final[dict[str, Any]] = {
@@ -113,7 +113,7 @@ class Rating:
     def read(self, path: Path, prefix: str) -> Outcomes:
         """What `rate` has written."""
         classes = self.census.classes
-        return Outcomes.read(path, classes.labels, multi_label=classes.multi_label, prefix=prefix)
+        return Outcomes.read(path, classes.labels, truth=TRUTH, multi_label=classes.multi_label, prefix=prefix)
 
     def keep(self, test: Path, prefix: str, temperature: float) -> None:
         """Give the test part's predictions their place, calibrated, and remove what the ratings have left."""

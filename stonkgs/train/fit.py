@@ -2,7 +2,6 @@
 
 import csv
 import errno
-import gc
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from torch.utils.data import DataLoader
 
 from stonkgs.batch import Batch, Batches
 from stonkgs.disk import publish
 from stonkgs.errors import UserError
-from stonkgs.model.module import loader
+from stonkgs.model.module import OwnBatches, loader
 from stonkgs.protocol import VALIDATION
 from stonkgs.train.callbacks import KeepLast, TrainProgress
 from stonkgs.train.census import Census
@@ -29,7 +27,7 @@ from stonkgs.train.selection import Part, Selection
 from stonkgs.train.stream import Step, Stream
 
 
-class TrainingData(pl.LightningDataModule):
+class TrainingData(OwnBatches):
     """The DataLoaders of a training: what is left of the current lap, and the validation part."""
 
     def __init__(
@@ -80,14 +78,6 @@ class TrainingData(pl.LightningDataModule):
         encoder, size = self.module.predictor.encoder(), self.module.schedule.size
         batches = Batches(source=source, encoder=encoder, size=size, window=self.window)
         return loader(batches, self.num_workers, self.start_method)
-
-    def teardown(self, stage: str) -> None:
-        """Let the garbage collector see everything again."""
-        gc.unfreeze()
-
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """The predictor moves what the network needs."""
-        return batch
 
 
 @dataclass(frozen=True, slots=True)

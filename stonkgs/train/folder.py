@@ -12,10 +12,10 @@ from stonkgs.differences import changed, inputs
 from stonkgs.disk import make_folder, publish
 from stonkgs.errors import UserError
 from stonkgs.train.census import Census
+from stonkgs.writer.folder import SUCCESS, Finished, read_record
 
 #: How training.json and run.json say that a training of ours wrote what lies beside them.
 FORMAT: Final = "stonkgs-training-1"
-SUCCESS: Final = "_SUCCESS"
 #: All that a training leaves. `rated-*` and what is called `*.tmp-*` is gone when it is through.
 OURS: Final = (
     "training.json",
@@ -35,13 +35,6 @@ class Begun:
     """A training that is under way."""
 
     census: Census
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A training that is over, with what its run.json says."""
-
-    record: dict[str, Any]
 
 
 class TrainFolder:
@@ -70,8 +63,7 @@ class TrainFolder:
         """
         if not self.path.exists() or (self.path.is_dir() and all(map(_unpublished, self.path.iterdir()))):
             return None
-        kept = _read(self.begun)
-        if kept.get("format") != FORMAT:
+        if not (kept := read_record(self.begun, FORMAT)):
             raise UserError(f"{self.path}: holds something that no training has written; choose another output_dir=")
         if overwrite:
             return None
@@ -81,7 +73,11 @@ class TrainFolder:
                 f"{self.path}: holds {over} of other settings: {found}. Go on with the same, choose another "
                 "output_dir=, or start anew: overwrite=true"
             )
-        return Finished(_read(self.record)) if self.success.exists() else Begun(Census.from_json(kept["census"]))
+        return (
+            Finished(read_record(self.record, FORMAT))
+            if self.success.exists()
+            else Begun(Census.from_json(kept["census"]))
+        )
 
     @contextmanager
     def counting(self, *, overwrite: bool) -> Iterator[BinaryIO]:
@@ -145,11 +141,3 @@ def _unpublished(path: Path) -> bool:
 def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     yield from inputs(before["input"], now["input"])
     yield from changed(before["deciding"], now["deciding"])
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}

@@ -23,17 +23,8 @@ if TYPE_CHECKING:
 #: Keys that do not move a figure, or whose content counts instead of their name.
 _FREE: Final = (
     *("output_dir", "overwrite", "debug", "trust", "any_kge", "num_workers", "start_method", "checkpoint_every"),
-    *(
-        "logger",
-        "hydra",
-        "trainer",
-        "threads",
-        "source.path",
-        "kge.path",
-        "model.path",
-        "model.tokenizer",
-        "model.vocabulary",
-    ),
+    *("logger", "hydra", "trainer", "threads"),
+    *("source.path", "kge.path", "model.path", "model.tokenizer", "model.vocabulary"),
 )
 #: What of the trainer does move one.
 _TRAINER: Final = ("precision", "gradient_clip_val", "accumulate_grad_batches")
@@ -69,7 +60,7 @@ def _deciding(config: Mapping[Any, Any], stages: "Stages", versions: Mapping[str
     yield from _flat({key: value for key, value in config.items() if key not in _FREE})
     yield from ((f"trainer.{key}", config["trainer"].get(key)) for key in _TRAINER)
     yield "processes", stages.trainer.world_size
-    yield "device", "cpu" if stages.on_cpu else "gpu"
+    yield "device", stages.device
     if isinstance(stages.start, Network):
         yield "the model's digest", model_digest(stages.start)
     if isinstance(stages.start, Fresh) and stages.start.vocabulary:

@@ -1,6 +1,5 @@
 """train(cfg): labelled statements in, a model folder and its figures out, on one screen."""
 
-import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,7 +14,6 @@ from stonkgs import settings
 from stonkgs.evaluate.calibration import temperature
 from stonkgs.evaluate.needs import needs
 from stonkgs.evaluate.plots import draw_all
-from stonkgs.interrupt import Interrupted
 from stonkgs.memory import shared_memory
 from stonkgs.model.network import Network
 from stonkgs.model.predictor import Predictor
@@ -25,13 +23,14 @@ from stonkgs.record import model_digest
 from stonkgs.train.census import Census, census
 from stonkgs.train.evaluation import Rating, figures, uncalibrated
 from stonkgs.train.fit import write_history
-from stonkgs.train.folder import Begun, Finished, TrainFolder
+from stonkgs.train.folder import Begun, TrainFolder
 from stonkgs.train.learn import learn
 from stonkgs.train.record import training_record
 from stonkgs.train.selection import Selection
 from stonkgs.train.stages import Stages, check_settings, check_stages
 from stonkgs.train.summary import Trained
 from stonkgs.train.tfidf import TfIdf
+from stonkgs.writer.folder import Finished
 
 
 def train(cfg: DictConfig) -> Trained | None:
@@ -46,8 +45,10 @@ def train(cfg: DictConfig) -> Trained | None:
     cfg.output_dir = str(cfg.output_dir or Path("training" if cfg.mode == "train" else "tested") / cfg.task.name)
     stages = Stages.build(cfg)
     check_stages(cfg, stages)
-    torch.set_num_threads(stages.threads(cfg) or torch.get_num_threads())
     overwrite = cfg.overwrite and not stages.stands.child
+    stages.check(overwrite=overwrite)
+    if threads := stages.threads(cfg):
+        torch.set_num_threads(threads)
     record, folder = training_record(cfg, stages), TrainFolder(Path(cfg.output_dir))
     state = folder.state(record, overwrite=overwrite)
     if isinstance(state, Finished):
@@ -57,16 +58,11 @@ def train(cfg: DictConfig) -> Trained | None:
         folder.settle()
     counted = state.census if isinstance(state, Begun) else _count(cfg, stages, folder, record, overwrite=overwrite)
     selection = counted.selection(stages.source, stages.task, stages.protocol)
-    try:
+    with stages.ending_others(lambda: "the same command continues from the last checkpoint"):
         with shared_memory(stages.workers(cfg)):
             learner, measured = learn(cfg, stages, selection, counted, folder)
             result = _evaluate(cfg, stages, _rating(cfg, stages, selection, counted, folder), learner, measured)
         failed = reap(stages.trainer.strategy.launcher)
-    except BaseException as error:
-        if isinstance(error, Interrupted):
-            error.advice = "" if stages.stands.child else "the same command continues from the last checkpoint"
-        reap(stages.trainer.strategy.launcher, kill=signal.SIGTERM)
-        raise
     if failed:
         print(f"{failed} of {stages.trainer.world_size} processes failed after the training", file=sys.stderr)
     return None if result is None else _finish(cfg, folder, record, counted, result)

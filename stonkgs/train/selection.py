@@ -21,6 +21,11 @@ Target = int | tuple[int, ...]
 TRUTH = "truth"
 
 
+def numbers(target: Target) -> tuple[int, ...]:
+    """The classes of a row, one or several."""
+    return target if isinstance(target, tuple) else (target,)
+
+
 class Labelled(NamedTuple):
     """A row that can be learned from."""
 
@@ -84,8 +89,7 @@ class Part(Source):
     def read(self, split: Split) -> Generator[Statement | Rejection, None, int | None]:
         labels = self.selection.classes.labels
         for _, statement, target in self.selection.rows(split, self.part):
-            classes = target if isinstance(target, tuple) else (target,)
-            truth = SEPARATOR.join(labels[number] for number in classes)
+            truth = SEPARATOR.join(labels[number] for number in numbers(target))
             yield replace(statement, extra={**statement.extra, TRUTH: truth})
         return None
 

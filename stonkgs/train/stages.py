@@ -5,10 +5,8 @@ from functools import partial
 from multiprocessing import get_all_start_methods
 from typing import Any, Self
 
-import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
-from pytorch_lightning.accelerators import CPUAccelerator
 
 from stonkgs import settings
 from stonkgs.build import build
@@ -17,7 +15,7 @@ from stonkgs.errors import UserError
 from stonkgs.model.fresh import Fresh
 from stonkgs.model.network import Network
 from stonkgs.model.predictor import Predictor
-from stonkgs.processes import Standing, standing, sweeping, trainer_config
+from stonkgs.processes import Placed, standing, trainer_config
 from stonkgs.protocol import TRAIN, Protocol
 from stonkgs.source.base import Source
 from stonkgs.task import Task
@@ -33,17 +31,15 @@ OURS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Stages:
-    """What a configuration builds, and where it runs."""
+class Stages(Placed):
+    """What a training's configuration builds, and where it runs."""
 
-    stands: Standing
     task: Task
     protocol: Protocol
     source: Source
     kge: KgeStore
     #: what the training starts from
     start: Network | Fresh | TfIdf
-    trainer: pl.Trainer
 
     @classmethod
     def build(cls, cfg: DictConfig) -> Self:
@@ -54,22 +50,7 @@ class Stages:
         source, kge, start = make(cfg.source), make(cfg.kge), make(cfg.model)
         trainer = make(trainer_config(cfg.trainer, None, stands))
         source.plan(cfg.split.rows)
-        return cls(stands, task, protocol, source, kge, start, trainer)
-
-    @property
-    def on_cpu(self) -> bool:
-        """Whether the model runs on a CPU."""
-        return isinstance(self.trainer.accelerator, CPUAccelerator)
-
-    def threads(self, cfg: DictConfig) -> int | None:
-        """Of the model, where it runs on a CPU."""
-        share = settings.cores() // max(self.stands.local, self.trainer.num_devices)
-        return (cfg.threads or max(1, share)) if self.on_cpu else None
-
-    def workers(self, cfg: DictConfig) -> int:
-        """On a CPU the network takes every core; beside a GPU the cores are free to read and encode."""
-        beside = 0 if self.on_cpu else max(1, min(8, settings.cores() - 1))
-        return beside if cfg.num_workers is None else int(cfg.num_workers)
+        return cls(stands, trainer, task, protocol, source, kge, start)
 
 
 def check_settings(cfg: DictConfig) -> None:
@@ -116,12 +97,6 @@ def check_stages(cfg: DictConfig, stages: Stages) -> None:
     check_parts(cfg)
     if isinstance(stages.start, TfIdf) and stages.trainer.world_size > 1:
         raise UserError("model=tfidf learns in one process: trainer.devices=1")
-    if sweeping() and stages.trainer.world_size > 1:
-        raise UserError("--multirun runs each job on one device: trainer.devices=1, or start a command for each job")
-    if cfg.overwrite and (stages.stands.together or stages.trainer.num_nodes > 1):
-        raise UserError(
-            "overwrite=true: this is one process of several; remove the earlier training, or choose another output_dir="
-        )
 
 
 def check_parts(cfg: DictConfig) -> None:

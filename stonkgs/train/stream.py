@@ -16,7 +16,7 @@ from stonkgs.source.base import Source
 from stonkgs.source.split import Split
 from stonkgs.statement import Statement
 from stonkgs.train.schedule import Schedule
-from stonkgs.train.selection import Labelled, Selection, Target
+from stonkgs.train.selection import Labelled, Selection, Target, numbers
 
 #: Steps whose rows are sorted by length together.
 POOL = 16
@@ -83,8 +83,8 @@ class Stream(IterableDataset[Step]):
         """
         rows, random = self.rows(), Random(f"{self.schedule.seed}/{self.epoch}/pools")
         for first in range(0, self.schedule.steps, POOL):
-            numbers = range(first, min(first + POOL, self.schedule.steps))
-            sizes = [stop - start for start, stop in (self.schedule.bounds(self.epoch, number) for number in numbers)]
+            places = range(first, min(first + POOL, self.schedule.steps))
+            sizes = [stop - start for start, stop in (self.schedule.bounds(self.epoch, place) for place in places)]
             pool = sorted(islice(rows, sum(sizes)), key=lambda row: len(row.statement.evidence))
             steps = [pool[end - size : end] for size, end in zip(sizes, accumulate(sizes), strict=True)]
             random.shuffle(steps)
@@ -131,8 +131,8 @@ class Stream(IterableDataset[Step]):
         if not classes.multi_label:
             return np.array(targets, np.int64)
         hot = np.zeros((len(targets), len(classes.labels)), np.float32)
-        for row, numbers in zip(hot, targets, strict=True):
-            row[list(numbers if isinstance(numbers, tuple) else (numbers,))] = 1
+        for row, target in zip(hot, targets, strict=True):
+            row[list(numbers(target))] = 1
         return hot
 
     def _weight(self, targets: Sequence[Target]) -> float:
@@ -149,8 +149,8 @@ def split_order(source: Source, random: Random) -> Iterator[Split]:
     plan = source.planned
     units: list[list[int]] = []
     for file, grouped in groupby(range(len(plan)), key=lambda number: plan.files[plan.file[number]]):
-        numbers = list(grouped)
-        units += [[number] for number in numbers] if source.seekable(file) else [numbers]
+        splits = list(grouped)
+        units += [[split] for split in splits] if source.seekable(file) else [splits]
     random.shuffle(units)
     return (plan[number] for unit in units for number in unit)
 

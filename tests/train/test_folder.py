@@ -12,7 +12,8 @@ from stonkgs.errors import UserError
 from stonkgs.record import fingerprint
 from stonkgs.task import Classes
 from stonkgs.train.census import Census
-from stonkgs.train.folder import OUR_FOLDERS, OURS, Begun, Finished, TrainFolder
+from stonkgs.train.folder import OUR_FOLDERS, OURS, Begun, TrainFolder
+from stonkgs.writer.folder import Finished
 
 COUNTS = {"down": 5, "up": 7}
 
