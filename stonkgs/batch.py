@@ -14,7 +14,7 @@ from stonkgs.encode.encoder import Example
 from stonkgs.memory import give_back
 from stonkgs.source.base import Source
 from stonkgs.source.split import Split
-from stonkgs.statement import Rejection, Statement
+from stonkgs.statement import Rejection, Statement, Tally
 
 Int32 = npt.NDArray[np.int32]
 
@@ -32,11 +32,10 @@ SPECIALS = 3
 
 @dataclass(slots=True)
 class SplitEnd:
-    """What the writer has to know to account for every record of a split that is through."""
+    """What the writer has to know to account for all of a split that is through."""
 
     rejected: list[Rejection]
-    #: None where the format has no lines
-    lines: int | None
+    tally: Tally
     #: another process has committed the split meanwhile: the rest of it is not read, and nothing of it counts
     elsewhere: bool = False
 
@@ -142,7 +141,7 @@ class Batches(IterableDataset[Batch]):
 
     def split(self, split: Split) -> Iterator[Batch]:
         """One split's batches; the last one, which may have no rows, carries the SplitEnd."""
-        end = SplitEnd(rejected=[], lines=None)
+        end = SplitEnd([], Tally())
         last: Batch | None = None
         for batch in self._batches(split, self._statements(split, end)):
             if last is not None:
@@ -156,13 +155,13 @@ class Batches(IterableDataset[Batch]):
         yield last
 
     def _statements(self, split: Split, end: SplitEnd) -> Generator[Statement, None, None]:
-        """The usable records; what is not, and how many lines there were, goes into `end`."""
+        """The usable rows; what is not, and the tally, goes into `end`."""
         records = self.source.read(split)
         while True:
             try:
                 record = next(records)
             except StopIteration as stop:
-                end.lines = stop.value
+                end.tally = stop.value
                 return
             if isinstance(record, Rejection):
                 end.rejected.append(record)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 #: A rejected row keeps this many bytes of its raw text: enough to find it again, whatever its size.
 RAW_LIMIT = 64 * 1024
@@ -38,3 +38,21 @@ class Rejection:
     line: int | None = None
     #: The record's number in its file, from 1, where records are numbered (Parquet).
     row: int | None = None
+    #: Items of the same split before this record, where a file is one JSON array or object; as for `line`, the writer
+    #: adds those of the splits before: then it is the item's index in the file, from 0.
+    index: int | None = None
+
+
+class Tally(NamedTuple):
+    """What the reading of a split came to, beside its rows."""
+
+    #: None where a format has no lines
+    lines: int | None = None
+    #: records of a format of which one gives none or several rows; None where each is a row
+    records: int | None = None
+    #: why records, or parts of them, gave no row although they are sound -> how many of them
+    without_row: Mapping[str, int] = {}
+
+
+class UnusableError(Exception):
+    """Why a record is no statement; it becomes a Rejection."""

@@ -39,7 +39,7 @@ def test_every_row_once_and_accounted_for(batches: Batches) -> None:
         seen += batch.columns["n"].to_pylist()
         if batch.end:
             rejected += len(batch.end.rejected)
-            lines += batch.end.lines or 0
+            lines += batch.end.tally.lines or 0
     assert sorted(map(int, seen)) == [n for n in range(40) if n not in {7, 8}]
     assert (rejected, lines) == (2, 40)
 

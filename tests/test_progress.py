@@ -8,7 +8,7 @@ import pytest
 
 from stonkgs.batch import NO_COLUMNS, Batch, SplitEnd
 from stonkgs.progress import RowProgress
-from stonkgs.statement import Rejection
+from stonkgs.statement import Rejection, Tally
 
 
 class Terminal(io.StringIO):
@@ -29,7 +29,7 @@ def shown(screen: io.StringIO, rows: int | None, monkeypatch: pytest.MonkeyPatch
     progress.on_predict_start(SimpleNamespace(local_rank=0), None)  # type: ignore[arg-type]
     progress.bar.mininterval = 0
     rejection = Rejection("in.tsv", "two fields", b"x")
-    for given in (batch(20), batch(10, SplitEnd([], 30)), batch(20), batch(9, SplitEnd([rejection], 30))):
+    for given in (batch(20), batch(10, SplitEnd([], Tally(30))), batch(20), batch(9, SplitEnd([rejection], Tally(30)))):
         progress.on_predict_batch_end(None, None, None, given, 0)  # type: ignore[arg-type]
     progress.bar.refresh()
     state = screen.getvalue().split("\r")[-1]

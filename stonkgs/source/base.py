@@ -16,7 +16,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from stonkgs.errors import UserError
 from stonkgs.source.file import Paths, expand
 from stonkgs.source.split import END, Committed, Plan, Split, turns
-from stonkgs.statement import Rejection, Statement
+from stonkgs.statement import Rejection, Statement, Tally
 
 #: The three columns that a statement is made of.
 ROLES = ("source", "target", "evidence")
@@ -56,8 +56,8 @@ class Source(IterableDataset[Statement | Rejection], ABC):
         """The [start, stop) of each split of a file up to `stop` or its end, of about `rows` records: [splits, 2]."""
 
     @abstractmethod
-    def read(self, split: Split) -> Generator[Statement | Rejection, None, int | None]:
-        """The records of one split in order; returns how many lines they took, None where there are no lines."""
+    def read(self, split: Split) -> Generator[Statement | Rejection, None, Tally]:
+        """The rows of one split in order; returns what else there is to tell of it."""
 
     def plan(self, rows: int) -> Plan:
         """List the splits of about `rows` records each, and fix the columns. Kept, and returned."""

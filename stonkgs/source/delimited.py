@@ -12,8 +12,8 @@ from stonkgs.source.base import alike
 from stonkgs.source.file import Paths
 from stonkgs.source.quoted import Quoted, called, cutter
 from stonkgs.source.split import END
-from stonkgs.source.text import Lines, Record, TextSource, UnusableError
-from stonkgs.statement import Statement
+from stonkgs.source.text import Lines, Record, TextSource
+from stonkgs.statement import Statement, UnusableError
 
 
 class Header(NamedTuple):

@@ -14,8 +14,8 @@ from stonkgs.errors import UserError
 from stonkgs.source.base import ROLES
 from stonkgs.source.file import Paths
 from stonkgs.source.split import END
-from stonkgs.source.text import Lines, Record, TextSource, UnusableError
-from stonkgs.statement import Statement
+from stonkgs.source.text import Lines, Record, TextSource, decoded
+from stonkgs.statement import Statement, UnusableError
 
 #: Columns and types are those of this many records at the input's start.
 FIRST = 1000
@@ -87,7 +87,7 @@ class JsonlSource(TextSource):
         """The objects among the first records of the files, one at a time."""
         for record in islice(self._records(files), FIRST):
             try:
-                value = parsed(_decoded(record))
+                value = parsed(decoded(record))
             except UnusableError:
                 continue
             yield value
@@ -132,15 +132,6 @@ def kind(value: Any) -> str:
     if type(value) is int:
         return "int" if -EXACT <= value <= EXACT else "long" if -(2**63) <= value < 2**63 else "big"
     return KINDS[type(value)]
-
-
-def _decoded(record: Record) -> str:
-    if record.problem:
-        raise UnusableError(record.problem)
-    try:
-        return record.raw.decode()
-    except UnicodeDecodeError as error:
-        raise UnusableError("not UTF-8") from error
 
 
 def _merged(rest: dict[str, Any]) -> dict[str, Any]:

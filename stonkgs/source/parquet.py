@@ -15,7 +15,7 @@ from stonkgs.source.arrow import Undecodable, as_read, cells, is_sound, is_text,
 from stonkgs.source.base import ROLES, Source, alike
 from stonkgs.source.file import Kept, Paths
 from stonkgs.source.split import SPLIT_BYTES, Split, ranges
-from stonkgs.statement import RAW_LIMIT, Rejection, Statement
+from stonkgs.statement import RAW_LIMIT, Rejection, Statement, Tally
 
 #: Rows are decoded this many at a time, or fewer where they are large: a batch is of BATCH_BYTES at most.
 BATCH_ROWS = 1024
@@ -119,12 +119,13 @@ class ParquetSource(Source):
         """Rows in all."""
         return sum(pq.read_metadata(file).num_rows for file in files)
 
-    def read(self, split: Split) -> Generator[Statement | Rejection, None, None]:
+    def read(self, split: Split) -> Generator[Statement | Rejection, None, Tally]:
         """The rows [start, stop), in order. The file stays open for the next split."""
         rows = self.kept.take(split.file) or Rows(split.file)
         try:
             for first, batch in rows.slices(split.start, split.stop):
                 yield from self._statements(split.file, first, batch)
+            return Tally()
         finally:
             self.kept.give(split.file, rows)
 

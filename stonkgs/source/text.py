@@ -15,7 +15,7 @@ from stonkgs.source.base import Source
 from stonkgs.source.file import BLOCK, Kept, Paths, compression, content_size, naming, open_bytes
 from stonkgs.source.foreign import HEAD, check_text
 from stonkgs.source.split import END, SPLIT_BYTES, Split, ranges
-from stonkgs.statement import RAW_LIMIT, Rejection, Statement
+from stonkgs.statement import RAW_LIMIT, Rejection, Statement, Tally, UnusableError
 
 BOM = b"\xef\xbb\xbf"
 #: The mean record is that of this many bytes at a file's start.
@@ -24,10 +24,6 @@ SAMPLE = 1 << 20
 
 #: Blank lines; a carriage return alone is no line's end.
 BLANK = re.compile(rb"(?:\r?\n)*+")
-
-
-class UnusableError(Exception):
-    """Why a record is no statement; it becomes a Rejection."""
 
 
 class Record(NamedTuple):
@@ -186,6 +182,10 @@ class Lines:
         raw = _without_newline(self.cursor.data[at : end - self.cursor.base])
         return Record(offset, line, raw[:RAW_LIMIT], self.problem(raw))
 
+    def rejection(self, record: Record, reason: str) -> Rejection:
+        """What is told of a record that cannot be used."""
+        return Rejection(self.cursor.file, reason, record.raw[:RAW_LIMIT], offset=record.offset, line=record.line)
+
     def ranges(self, text: int, step: int, stop: int = END) -> npt.NDArray[np.int64]:
         """Ranges [splits, 2] of `step` bytes from offset `text` to `stop`, or the file's end. Looks at no line."""
         return ranges(text, content_size(self.cursor.file) if stop == END else stop, step)
@@ -201,8 +201,8 @@ def _without_newline(raw: bytes) -> bytes:
     return raw[:-2] if raw.endswith(b"\r\n") else raw.removesuffix(b"\n")
 
 
-class TextSource(Source):
-    """A format whose splits are byte ranges. A subclass tells where the records start and how one is understood."""
+class RangeSource(Source):
+    """A format whose splits are byte ranges. A subclass tells where the records start and which rows they give."""
 
     def __init__(self, *, path: Paths, columns: Mapping[str, str] | None, max_record: int, limit: int | None) -> None:
         super().__init__(path=path, columns=columns, limit=limit)
@@ -211,8 +211,8 @@ class TextSource(Source):
         self.kept: Kept[Lines] = Kept()
 
     @abstractmethod
-    def parser(self) -> Callable[[str], Statement]:
-        """What turns a record's text into a Statement, or raises UnusableError; made once a split."""
+    def understood(self, records: Iterator[Record], scanner: Lines) -> Generator[Statement | Rejection, None, Tally]:
+        """The rows that a split's records give."""
 
     def scan(self, file: str) -> Lines:
         """A fresh scanner for the records of a file."""
@@ -240,17 +240,14 @@ class TextSource(Source):
             step = min(SPLIT_BYTES, int(rows * scanner.mean(text)))
             return scanner.ranges(text, max(step, 1), stop)
 
-    def read(self, split: Split) -> Generator[Statement | Rejection, None, int]:
-        """The records that start in [start, stop), in order; returns how many lines they took.
+    def read(self, split: Split) -> Generator[Statement | Rejection, None, Tally]:
+        """The records that start in [start, stop), in order; the tally tells how many lines they took.
 
         The file stays open for the next split, so that a process passes once through what cannot be seeked.
         """
-        parse = self.parser()
         scanner = self.kept.take(split.file) or self.scan(split.file)
         try:
-            for record in scanner.records(split.start, split.stop):
-                yield _understood(record, parse, split.file)
-            return scanner.lines
+            return (yield from self.understood(scanner.records(split.start, split.stop), scanner))
         finally:
             self._give_back(scanner, split)
 
@@ -261,13 +258,30 @@ class TextSource(Source):
             self.kept.give(split.file, scanner)
 
 
-def _understood(record: Record, parse: Callable[[str], Statement], file: str) -> Statement | Rejection:
-    reason = record.problem
-    if reason is None:
-        try:
-            return parse(record.raw.decode())
-        except UnicodeDecodeError as error:
-            reason = f"not UTF-8: byte {error.start + 1} of the record is 0x{record.raw[error.start]:02x}"
-        except UnusableError as error:
-            reason = str(error)
-    return Rejection(file, reason, record.raw[:RAW_LIMIT], offset=record.offset, line=record.line)
+class TextSource(RangeSource):
+    """A format of which each record is a row. A subclass tells how one is understood."""
+
+    @abstractmethod
+    def parser(self) -> Callable[[str], Statement]:
+        """What turns a record's text into a Statement, or raises UnusableError; made once a split."""
+
+    def understood(self, records: Iterator[Record], scanner: Lines) -> Generator[Statement | Rejection, None, Tally]:
+        """A row each."""
+        parse = self.parser()
+        for record in records:
+            try:
+                yield parse(decoded(record))
+            except UnusableError as error:
+                yield scanner.rejection(record, str(error))
+        return Tally(lines=scanner.lines)
+
+
+def decoded(record: Record) -> str:
+    """A record's text; UnusableError where it has none."""
+    if record.problem:
+        raise UnusableError(record.problem)
+    try:
+        return record.raw.decode()
+    except UnicodeDecodeError as error:
+        bad = record.raw[error.start]
+        raise UnusableError(f"not UTF-8: byte {error.start + 1} of the record is 0x{bad:02x}") from error

@@ -14,10 +14,10 @@ from stonkgs.errors import UserError
 from stonkgs.protocol import TEST, TRAIN, Protocol
 from stonkgs.source.base import Source
 from stonkgs.source.split import Plan, Split
-from stonkgs.statement import Rejection
+from stonkgs.statement import Rejection, Tally
 from stonkgs.task import Classes, Task, Unused
 from stonkgs.train.selection import TRUTH, Selection, labelled, numbers
-from stonkgs.writer.account import as_json
+from stonkgs.writer.account import Place, as_json
 from stonkgs.writer.base import FLAGS, PREDICTION
 
 #: A label column with more distinct values than this is another column.
@@ -118,37 +118,32 @@ def _values(
     source: Source, plan: Plan, task: Task, rejected: BinaryIO
 ) -> tuple[Counter[tuple[str, ...]], Counter[str], int]:
     """How often each label occurred, how many rows have none and why, and how many cannot be read."""
-    values, unused, failed, before, current = Counter[tuple[str, ...]](), Counter[str](), 0, 0, ""
+    values, unused, failed, place, current = Counter[tuple[str, ...]](), Counter[str](), 0, Place(0), ""
     for split in _progress(plan, "labels"):
         if split.file != current:
-            current, before = split.file, source.first_line(split.file)
+            current, place = split.file, Place(source.first_line(split.file))
         records = source.read(split)
         while True:
             try:
                 record = next(records)
             except StopIteration as stop:
-                before += stop.value or 0
+                tally: Tally = stop.value
                 break
             if isinstance(record, Rejection):
                 failed += 1
-                rejected.write(_line(record, before))
+                rejected.write(json.dumps(place.named(as_json(record)), ensure_ascii=False).encode() + b"\n")
             elif isinstance(found := task.values(record), Unused):
                 unused[str(found)] += 1
             else:
                 values[found] += 1
+        place.pass_by(tally.lines, tally.records)
+        unused.update({f"no row: {reason}": count for reason, count in tally.without_row.items()})
         if len(values) > MOST_VALUES and len({one for several in values for one in several}) > MOST_VALUES // 10:
             raise UserError(
                 f"column {task.column!r} has over {MOST_VALUES:,} distinct values; is it the label? Name it: "
                 "task.column="
             )
     return values, unused, failed
-
-
-def _line(record: Rejection, before: int) -> bytes:
-    row = as_json(record)
-    if row["line"] is not None:
-        row["line"] += before
-    return json.dumps(row, ensure_ascii=False).encode() + b"\n"
 
 
 def _parts(

@@ -12,7 +12,7 @@ from stonkgs.answers import SEPARATOR
 from stonkgs.protocol import Protocol
 from stonkgs.source.base import Source
 from stonkgs.source.split import Plan, Split
-from stonkgs.statement import Rejection, Statement
+from stonkgs.statement import Rejection, Statement, Tally
 from stonkgs.task import Classes, Task, Unused
 
 #: A row's class, or with multi_label its classes.
@@ -86,12 +86,12 @@ class Part(Source):
         schema = inner.planned.schema.append(pa.field(TRUTH, pa.string()))
         self.planned: Plan | None = replace(inner.planned, schema=schema, rows=rows)
 
-    def read(self, split: Split) -> Generator[Statement | Rejection, None, int | None]:
+    def read(self, split: Split) -> Generator[Statement | Rejection, None, Tally]:
         labels = self.selection.classes.labels
         for _, statement, target in self.selection.rows(split, self.part):
             truth = SEPARATOR.join(labels[number] for number in numbers(target))
             yield replace(statement, extra={**statement.extra, TRUTH: truth})
-        return None
+        return Tally()
 
     def schema(self, files: Sequence[str]) -> pa.Schema:
         return self.selection.source.schema(files)

@@ -1,4 +1,4 @@
-"""The account of a split or a run: every record read was predicted or rejected, and says why and where."""
+"""The account of a split or a run: every row read was predicted or rejected, and says why and where."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,10 @@ from stonkgs.statement import Rejection
 
 @dataclass(slots=True)
 class Account:
-    """Counts of a split, or of a run. read = predicted + rejected"""
+    """Counts of a split, or of a run. read = predicted + rejected
+
+    Where a record may give several rows or none, `records` counts them and `without_row` says what gave none.
+    """
 
     predicted: int = 0
     rejected: int = 0
@@ -23,12 +26,16 @@ class Account:
     texts_truncated: int = 0
     #: predicted rows of each class
     classes: dict[str, int] = field(default_factory=dict)
+    #: why records, or parts of them, gave no row although they are sound -> how many
+    without_row: dict[str, int] = field(default_factory=dict)
+    #: None where each record is a row
+    records: int | None = None
     #: lines of the split; None where the format has none
     lines: int | None = None
 
     @property
     def read(self) -> int:
-        """Records read."""
+        """Rows read."""
         return self.predicted + self.rejected
 
     def write(self, rejected: Sequence[Rejection], file: BinaryIO) -> None:
@@ -38,18 +45,16 @@ class Account:
 
     @classmethod
     def join(cls, accounts: Iterable[tuple[int, Path]], first_lines: Sequence[int], file: BinaryIO) -> Self:
-        """Write all rejected rows of (input file's number, account) pairs in order, lines counted through each file."""
-        total, before, current = cls(), 0, None
+        """Write all rejected rows of (input file's number, account) pairs in order, counted through each file."""
+        total, place, current = cls(), Place(0), None
         for number, path in accounts:
             if number != current:
-                current, before = number, first_lines[number]
+                current, place = number, Place(first_lines[number])
             with open(path, "rb") as part:
                 counts = json.loads(part.readline())
                 for row in map(json.loads, part):
-                    if row["line"] is not None:
-                        row["line"] += before
-                    file.write(_line(row))
-            before += counts["lines"] or 0
+                    file.write(_line(place.named(row)))
+            place.pass_by(counts["lines"], counts["records"])
             total.add(counts)
         return total
 
@@ -64,11 +69,31 @@ class Account:
 
     def add(self, counts: Mapping[str, Any]) -> None:
         """Count a split's account, as `write` left it, too."""
-        for name, count in counts["classes"].items():
-            self.classes[name] = self.classes.get(name, 0) + count
         for key in fields(self):
-            if key.name not in ("classes", "lines"):
-                setattr(self, key.name, getattr(self, key.name) + counts[key.name])
+            value, mine = counts[key.name], getattr(self, key.name)
+            if isinstance(value, dict):
+                for name, count in value.items():
+                    mine[name] = mine.get(name, 0) + count
+            elif key.name != "lines" and value is not None:
+                setattr(self, key.name, (mine or 0) + value)
+
+
+@dataclass(slots=True)
+class Place:
+    """Where in a file a split starts, found by passing by those before it: its first line, and its first item."""
+
+    line: int
+    index: int = 0
+
+    def named(self, rejected: dict[str, Any]) -> dict[str, Any]:
+        """A rejected row of the split, as `as_json` gives it, with its place in the file."""
+        counted = {"line": self.line, "index": self.index}
+        return rejected | {key: rejected[key] + first for key, first in counted.items() if rejected[key] is not None}
+
+    def pass_by(self, lines: int | None, records: int | None) -> None:
+        """On to the next split."""
+        self.line += lines or 0
+        self.index += records or 0
 
 
 def as_json(rejection: Rejection) -> dict[str, Any]:

@@ -295,5 +295,7 @@ def _account(held: Sequence[Held], end: SplitEnd, job: Job) -> Account:
         nodes_unknown=int((found == Found.UNKNOWN).sum()),
         texts_truncated=int(sum(batch.truncated.sum() for batch in held)),
         classes=dict(zip(job.labels, counts, strict=True)),
-        lines=end.lines,
+        without_row=dict(end.tally.without_row),
+        records=end.tally.records,
+        lines=end.tally.lines,
     )

@@ -26,7 +26,7 @@ def _read(source: Source, rows: int) -> list[Statement | Rejection]:
             try:
                 record = next(reading)
             except StopIteration as end:
-                lines[split.file] += end.value or 0
+                lines[split.file] += end.value.lines or 0
                 break
             if isinstance(record, Rejection) and record.line is not None:
                 record.line += before

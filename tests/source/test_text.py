@@ -155,7 +155,7 @@ def test_many_blank_lines_count_and_are_passed(end: str, tmp_path: Path) -> None
                 try:
                     record = next(records)
                 except StopIteration as stop:
-                    lines += stop.value
+                    lines += stop.value.lines
                     break
                 found.append((type(record).__name__, lines + (getattr(record, "line", None) or 0)))
         assert [kind for kind, _ in found] == ["Statement", "Rejection"]

@@ -27,7 +27,7 @@ from stonkgs.differences import DECISIVE
 from stonkgs.errors import UserError
 from stonkgs.source.plan_json import as_json, from_json
 from stonkgs.source.split import Plan
-from stonkgs.statement import Rejection
+from stonkgs.statement import Rejection, Tally
 from stonkgs.writer.base import FLAGS, Job, PredictionWriter
 from stonkgs.writer.folder import Begun, Finished
 
@@ -137,7 +137,7 @@ def batches(given: list[dict[str, Any]], size: int) -> Iterator[Batch]:
         parts = [order[k::3] for k in range(3)]
         rejection = Rejection("in.tsv", "two fields", b"x\xff\ty", offset=start, line=size)
         for k, part in enumerate(parts):
-            end = SplitEnd([rejection], size + 1) if k == 2 else None
+            end = SplitEnd([rejection], Tally(size + 1)) if k == 2 else None
             pending.append(batch(split, part, [block[j] for j in part], end))
     for k in range(3):
         yield from pending[k::3][::-1]
@@ -194,7 +194,7 @@ def test_the_size_of_splits_does_not_show(writer: PredictionWriter, tmp_path: Pa
 def test_complete_or_not_at_all(writer: PredictionWriter, tmp_path: Path) -> None:
     writer.start(task(tmp_path, 2))
     first, *_ = batches(rows(3), 3)
-    first.end = SplitEnd([], 3)
+    first.end = SplitEnd([], Tally(3))
     writer.add(first, probabilities(first))
     assert {path.name[:6] for path in tmp_path.iterdir()} == {"plan.j", "parts-"}
     with pytest.raises(RuntimeError, match="split 1 of 2 was not predicted"):
@@ -210,7 +210,7 @@ def test_what_a_finished_run_leaves(writer: PredictionWriter, tmp_path: Path) ->
     assert json.loads((tmp_path / "run.json").read_text())["result"] == {
         **{"read": 8, "predicted": 5, "rejected": 3},
         **{"nodes_exact": 3, "nodes_identifier": 2, "nodes_unknown": 5, "texts_truncated": 2},
-        "classes": {"no": 5, "yes": 0},
+        **{"classes": {"no": 5, "yes": 0}, "without_row": {}, "records": None},
     }
 
 
@@ -225,7 +225,7 @@ def test_rejected_rows_have_the_files_own_lines(writer: PredictionWriter, tmp_pa
 
 def test_no_rows_are_a_valid_result(writer: PredictionWriter, tmp_path: Path) -> None:
     writer.start(task(tmp_path, 1))
-    writer.add(batch(0, [], [], SplitEnd([], 0)), np.zeros((0, 2), np.float32))
+    writer.add(batch(0, [], [], SplitEnd([], Tally(0))), np.zeros((0, 2), np.float32))
     writer.finish()
     assert READERS[writer.extension](tmp_path / f"predictions.{writer.extension}") == []
     assert (tmp_path / "_SUCCESS").exists()
@@ -236,7 +236,7 @@ def test_no_rows_are_a_valid_result(writer: PredictionWriter, tmp_path: Path) ->
 def test_all_rejected_gives_no_predictions(writer: PredictionWriter, tmp_path: Path) -> None:
     writer.start(task(tmp_path, 1))
     rejection = Rejection("in.tsv", "two fields", b"x", offset=0, line=0)
-    writer.add(batch(0, [], [], SplitEnd([rejection], 1)), np.zeros((0, 2), np.float32))
+    writer.add(batch(0, [], [], SplitEnd([rejection], Tally(1))), np.zeros((0, 2), np.float32))
     writer.finish()
     assert {path.name for path in tmp_path.iterdir()} == {"rejected.jsonl", "run.json"}
 
@@ -263,7 +263,7 @@ def test_a_result_stays_until_the_one_that_replaces_it_is_there(writer: Predicti
     again = type(writer)()
     again.start(task(tmp_path, 1), overwrite=True)
     assert before.items() <= contents(tmp_path).items()
-    again.add(batch(0, [0], rows(1), SplitEnd([], 1)), np.ones((1, 2), np.float32))
+    again.add(batch(0, [0], rows(1), SplitEnd([], Tally(1))), np.ones((1, 2), np.float32))
     again.finish()
     assert len(READERS[writer.extension](tmp_path / f"predictions.{writer.extension}")) == 1
     assert contents(tmp_path).keys() == before.keys()
@@ -273,7 +273,7 @@ def test_another_format_replaces_it_too(writer: PredictionWriter, tmp_path: Path
     run(writer, tmp_path, rows(5), 2)
     other = next(kind for kind in writers() if kind is not type(writer))()
     other.start(task(tmp_path, 1), overwrite=True)
-    other.add(batch(0, [0], rows(1), SplitEnd([], 1)), np.ones((1, 2), np.float32))
+    other.add(batch(0, [0], rows(1), SplitEnd([], Tally(1))), np.ones((1, 2), np.float32))
     other.finish()
     assert [path.name for path in tmp_path.glob("predictions.*")] == [f"predictions.{other.extension}"]
 
@@ -295,7 +295,7 @@ def test_other_files_in_the_folder_stay(writer: PredictionWriter, tmp_path: Path
     again = type(writer)()
     again.start(task(tmp_path, 1), overwrite=True)
     (again.parts.path / "notes.txt").write_text("here?")
-    again.add(batch(0, [], [], SplitEnd([], 0)), np.zeros((0, 2), np.float32))
+    again.add(batch(0, [], [], SplitEnd([], Tally(0))), np.zeros((0, 2), np.float32))
     again.finish()
     assert {"predictions.xlsx", "notes.txt", f"{again.parts.path.name}/notes.txt"} <= contents(tmp_path).keys()
     assert (tmp_path / "_SUCCESS").exists()
@@ -309,7 +309,7 @@ def test_a_link_to_another_folder_is_not_followed(writer: PredictionWriter, tmp_
     (tmp_path / "out" / name).symlink_to(tmp_path / "elsewhere")
     again = type(writer)()
     again.start(task(tmp_path / "out", 1, merge=False), overwrite=True)
-    again.add(batch(0, [0], rows(1), SplitEnd([], 1)), np.ones((1, 2), np.float32))
+    again.add(batch(0, [0], rows(1), SplitEnd([], Tally(1))), np.ones((1, 2), np.float32))
     if name == "parts":
         with pytest.raises(UserError, match="may hold files that no run wrote: move them away, and give the same"):
             again.finish()
@@ -403,7 +403,7 @@ def test_a_run_that_was_replaced_says_so(writer: PredictionWriter, tmp_path: Pat
         old.add(part, probabilities(part))
     with pytest.raises(UserError, match=r"another run was started here meanwhile \(overwrite=true\)"):
         old.finish()
-    new.add(batch(0, [0], rows(1), SplitEnd([], 1)), np.ones((1, 2), np.float32))
+    new.add(batch(0, [0], rows(1), SplitEnd([], Tally(1))), np.ones((1, 2), np.float32))
     assert new.finish().predicted == 1
 
 
@@ -466,7 +466,7 @@ def test_folders_that_look_like_ours_stay(writer: PredictionWriter, tmp_path: Pa
 def test_all_rejected_is_not_done_again(writer: PredictionWriter, tmp_path: Path) -> None:
     writer.start(task(tmp_path, 1))
     rejection = Rejection("in.tsv", "two fields", b"x", offset=0, line=0)
-    writer.add(batch(0, [], [], SplitEnd([rejection], 1)), np.zeros((0, 2), np.float32))
+    writer.add(batch(0, [], [], SplitEnd([rejection], Tally(1))), np.zeros((0, 2), np.float32))
     writer.finish()
     assert isinstance(type(writer)().start(task(tmp_path, 1)), Finished)
     mended = RECORD | {"kge": {"digest": "c"}}
@@ -498,7 +498,7 @@ def test_the_parts_may_stay(writer: PredictionWriter, tmp_path: Path) -> None:
     assert (tmp_path / "whole" / "rejected.jsonl").read_bytes() == (tmp_path / "parts/rejected.jsonl").read_bytes()
     again = type(writer)()
     again.start(task(tmp_path / "parts", 1), overwrite=True)
-    again.add(batch(0, [0], rows(1), SplitEnd([], 1)), np.ones((1, 2), np.float32))
+    again.add(batch(0, [0], rows(1), SplitEnd([], Tally(1))), np.ones((1, 2), np.float32))
     again.finish()
     assert not folder.exists(), "replaced as a file would be"
 
@@ -583,7 +583,7 @@ def test_a_rejection_may_stop_the_run(writer: PredictionWriter, tmp_path: Path) 
     writer.start(task(tmp_path, 1, on_rejected=stop))
     rejection = Rejection("in.tsv", "two fields", b"x", offset=0, line=0)
     with pytest.raises(UserError, match="two fields"):
-        writer.add(batch(0, [], [], SplitEnd([rejection], 1)), np.zeros((0, 2), np.float32))
+        writer.add(batch(0, [], [], SplitEnd([rejection], Tally(1))), np.zeros((0, 2), np.float32))
 
 
 def test_a_folder_that_cannot_be_made(writer: PredictionWriter, tmp_path: Path) -> None:
