@@ -41,7 +41,9 @@ def check_choices(cfg: DictConfig, choices: Mapping[str, Sequence[Any]]) -> None
 def check_paths(cfg: DictConfig) -> None:
     """UserError where a stage's path is empty, or `trust` is no list."""
     for key, what in (("source.path", "a file"), ("kge.path", "a file"), ("model.path", "a folder")):
-        if OmegaConf.select(cfg, key, default="own") in ("", None):  # a source of somebody's own may have no path
+        path = OmegaConf.select(cfg, key, default="own")  # a source of somebody's own may have none
+        published = str(OmegaConf.select(cfg, key.replace("path", "_target_"))).endswith(".published")
+        if path == "" or (path is None and not published):  # what is published knows its place
             raise UserError(f"{key}= is empty; name {what}")
     if not isinstance(cfg.trust, ListConfig):
         raise UserError(f"trust={cfg.trust}: must be a list, [{cfg.trust}]")
@@ -50,7 +52,7 @@ def check_paths(cfg: DictConfig) -> None:
 def stem(path: str) -> str:
     """The input's name without its endings: what its results are called by default."""
     name = Path(path).name
-    for ending in (".gz", ".zst", ".tsv", ".csv", ".txt", ".jsonl", ".json", ".parquet"):
+    for ending in (".gz", ".zst", ".tsv", ".csv", ".txt", ".jsonl", ".json", ".parquet", ".nodelink", ".bel"):
         name = name.removesuffix(ending)
     return name
 

@@ -45,6 +45,13 @@ class KgeStore:
         self.path = os.fspath(path)
         self.match = match
 
+    @classmethod
+    def published(cls, *, path: str | os.PathLike[str] | None = None, match: str | None = None) -> "KgeStore":
+        """The store that the published models were trained with, fetched and built at its first use, or another."""
+        from stonkgs.published.prepare import store_path  # which needs this module
+
+        return cls(path=path or store_path(), match=match)
+
     def __getstate__(self) -> dict[str, str | None]:
         # The settings alone: a pickled map would be a full copy of the graph.
         return {"path": self.path, "match": self.match}

@@ -87,6 +87,16 @@ class Network(nn.Module, ABC):
             config = replace(config, temperature=1.0)
         return cls.assemble(config, text, weights, path)
 
+    @classmethod
+    def published(cls, name: str) -> "Network":
+        """Load a published model by its name, `species` for example; at its first use it is fetched and converted.
+
+        `KgeStore.published()` is its store. Raises UserError.
+        """
+        from stonkgs.published.prepare import model_path  # which needs this module
+
+        return cls.from_pretrained(model_path(name))
+
     @staticmethod
     def assemble(config: ModelConfig, text: TextEncoder, weights: Weights, path: str | Path) -> "Network":
         """What was read from `path`, put together, in eval mode; UserError where it does not fit."""

@@ -114,7 +114,7 @@ def _finish(
     cfg: DictConfig, folder: TrainFolder, record: Mapping[str, Any], counted: Census, result: Mapping[str, Any]
 ) -> Trained:
     """Write the model card, and run.json."""
-    base = cfg.model.get("path") or f"random weights ({cfg.model._target_.rpartition('.')[2]})"
+    base = cfg.model.get("path") or cfg.model.get("name") or f"random weights ({cfg.model._target_.rpartition('.')[2]})"
     told = {"finished": datetime.now(UTC).isoformat(timespec="seconds"), "census": counted.told(), "base": base}
     trained = Trained({**record, **told, **result}, folder.path)
     if folder.model.exists():

@@ -47,7 +47,7 @@ class Stages(Placed):
         stands = standing(None)
         make = partial(build, trust=tuple(cfg.trust))
         task, protocol = make(cfg.task), make(cfg.protocol)
-        source, kge, start = make(cfg.source), make(cfg.kge), make(cfg.model)
+        source, start, kge = make(cfg.source), make(cfg.model), make(cfg.kge)
         trainer = make(trainer_config(cfg.trainer, None, stands))
         source.plan(cfg.split.rows)
         return cls(stands, trainer, task, protocol, source, kge, start)

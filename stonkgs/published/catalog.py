@@ -1,0 +1,79 @@
+"""Where the published files lie, and what nobody can read from them: the order of their classes."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Files that lie together on the network."""
+
+    site: Literal["zenodo", "huggingface"]
+    #: the number of a record, or the name of a repository
+    name: str
+    files: tuple[str, ...]
+    #: what their folder is called here
+    folder: str
+
+    @property
+    def page(self) -> str:
+        """Where a person finds them."""
+        records = self.site == "zenodo"
+        return f"https://zenodo.org/records/{self.name}" if records else f"https://huggingface.co/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A checkpoint of the first implementation."""
+
+    place: Place
+    #: in the order of the logits; None for one that is only pre-trained
+    labels: tuple[str, ...] | None
+
+
+VECTORS: Final = "embeddings_best_model.tsv"
+WALKS: Final = "random_walks_best_model.tsv"
+#: What all of them were trained with.
+GRAPH: Final = Place("zenodo", "5205687", (VECTORS, WALKS), "zenodo-5205687")
+
+VOCABULARY: Final = Place("huggingface", "dmis-lab/biobert-v1.1", ("vocab.txt",), "biobert-v1.1")
+#: Lines of its vocab.txt.
+ENTRIES: Final = 28_996
+#: For a checkpoint without the weights of its text backbone. In a folder of its own: a config.json beside the other
+#: vocabulary would be read for all checkpoints, and their digests would depend on what was fetched before them.
+BACKBONE: Final = Place(
+    "huggingface", "dmis-lab/biobert-v1.1", ("config.json", "pytorch_model.bin", "vocab.txt"), "biobert-v1.1-weights"
+)
+
+_CHECKPOINT: Final = ("config.json", "pytorch_model.bin")
+
+
+def _tuned(record: str, *labels: str) -> Published:
+    return Published(Place("zenodo", record, _CHECKPOINT, f"zenodo-{record}"), labels)
+
+
+def _trained(name: str) -> Published:
+    return Published(Place("huggingface", f"stonkgs/{name}", _CHECKPOINT, name), None)
+
+
+#: All of them, by the names of `configs/model`.
+MODELS: Final = {
+    "species": _tuned("5205530", "mouse", "rat", "human"),
+    "location": _tuned(
+        "5205553", "extracellular_space", "cell_membrane", "cell_nucleus", "extracellular_matrix", "cytoplasm"
+    ),
+    "disease": _tuned(
+        "5205592", "neuroblastoma", "multiple_myeloma", "lung_non-small_cell_carcinomaleukemia", "breast_cancer",
+        "lung_cancer", "atherosclerosis", "osteosarcoma", "melanoma", "leukemia", "colon_cancer",
+    ),
+    "correct_multiclass": _tuned(
+        "5206139", "act_vs_amt", "grounding", "hypothesis", "entity_boundaries", "no_relation", "correct",
+        "wrong_relation", "polarity",
+    ),
+    "correct_binary": _tuned("5205989", "incorrect", "correct"),
+    "cell_line": _tuned(
+        "5205915", "HeLa", "THP-1", "LNCAP", "COS-1", "DMS_114", "NIH-3T3", "HEK293", "MCF7", "Hep_G2", "U-937"
+    ),
+    "stonkgs-150k": _trained("stonkgs-150k"),
+    "stonkgs-300k": _trained("stonkgs-300k"),
+}  # fmt: skip
