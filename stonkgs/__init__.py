@@ -26,6 +26,8 @@ _WHERE = {
     "CsvSource": "stonkgs.source.csv",
     "JsonlSource": "stonkgs.source.jsonl",
     "ParquetSource": "stonkgs.source.parquet",
+    "IndraSource": "stonkgs.source.indra",
+    "BelSource": "stonkgs.source.bel",
     "KgeStore": "stonkgs.encode.kge",
     "Encoder": "stonkgs.encode.encoder",
     "Example": "stonkgs.encode.encoder",

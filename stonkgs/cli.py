@@ -47,6 +47,7 @@ stonkgs: rate text-mined biomedical statements
                                    without any: the shipped example
   stonkgs train KEY=VALUE ...      fine-tune a model for a task, and evaluate it   (--help: the keys)
   stonkgs status DIR               how far the run is that writes there, and what it has rejected
+  stonkgs aggregate PREDICTIONS    one row a statement, of the predictions for all its evidences   (--help)
   stonkgs kge build|info ...       make and look at a store of knowledge graph embeddings   (--help)
   stonkgs model convert|info ...   make a published checkpoint ours, look at a model folder   (--help)
   stonkgs --version
@@ -62,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
     """Run one command; its exit status: 0, 1 for a user's error, 2 for a wrong call, 128 + n for signal n."""
     command, rest = (argv[0], list(argv[1:])) if argv else ("", [])
     commands: dict[str, Callable[[list[str]], int]] = {"predict": _predict, "train": _train, "status": _status}
-    commands |= {"kge": _kge, "model": _model}
+    commands |= {"aggregate": _aggregate, "kge": _kge, "model": _model}
     others = {"": _usage, "-h": _usage, "--help": _usage, "--version": _version}
     if not (run := (commands | others).get(command)):
         print(f"error: no command {command!r}; there are {', '.join(commands)}", file=sys.stderr)
@@ -119,6 +120,12 @@ def _status(rest: list[str]) -> int:
     from stonkgs.status import main as status
 
     return status(rest)
+
+
+def _aggregate(rest: list[str]) -> int:
+    from stonkgs.aggregate.cli import main as aggregate
+
+    return aggregate(rest)
 
 
 def _kge(rest: list[str]) -> int:

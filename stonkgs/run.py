@@ -49,10 +49,11 @@ class Stages(Placed):
         """Each of them, a line a stage; UserError where one cannot be built, or does not fit the others."""
         stands = standing(cfg.splits)
         make = partial(build, trust=tuple(cfg.trust))
+        source, writer = make(cfg.source), make(cfg.writer)
         predictor = Predictor(make(cfg.model), make(cfg.kge), any_kge=cfg.any_kge)
         if not predictor.labels:
-            raise UserError(f"{cfg.model.path}: a pre-trained model without a classifier; fine-tune it first")
-        source, writer = make(cfg.source), make(cfg.writer)
+            name = cfg.model.get("path") or cfg.model.get("name")
+            raise UserError(f"{name}: a pre-trained model without a classifier; fine-tune it first")
         return cls(stands, make(trainer_config(cfg.trainer, cfg.splits, stands)), predictor, source, writer)
 
     @property

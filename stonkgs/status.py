@@ -99,6 +99,7 @@ def _under_way(folder: RunFolder, begun: Begun) -> str:
         ("splits", f"{there:,} of {count:,} ({there / max(count, 1):.0%})"),
         ("rows read", f"{about}{round(total.read * share):,}"),
         ("rejected", f"{about}{round(total.rejected * share):,}"),
+        *([("no row", f"{about}{round(sum(total.without_row.values()) * share):,}")] if total.records else []),
         ("rate", f"{rate:,.1f} rows/s"),
         ("time left", left),
         ("begun", f"{begun.record.get('started')} on {begun.record.get('host')}"),

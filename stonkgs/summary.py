@@ -7,6 +7,9 @@ from pathlib import Path
 from stonkgs.printable import printable
 from stonkgs.writer.account import Account
 
+#: So many reasons for what gives no row are named.
+REASONS = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
@@ -25,6 +28,7 @@ class Summary:
         account = self.account
         found = {"by name": account.nodes_exact, "by identifier": account.nodes_identifier}
         rows = [
+            *self._records(),
             ("rows read", account.read, ""),
             ("predicted", account.predicted, str(self.output_dir / (self.predictions or ""))),
             ("rejected", account.rejected, str(self.output_dir / "rejected.jsonl") if account.rejected else ""),
@@ -34,6 +38,17 @@ class Summary:
             self._rate(),
         ]
         return "\n".join(f"{name:10} {_number(value):>12}   {printable(note)}".rstrip() for name, value, note in rows)
+
+    def _records(self) -> list[tuple[str, float | None, str]]:
+        """Of an input whose records are not rows: how many there are, and why some gave none."""
+        account = self.account
+        if account.records is None:
+            return []
+        without = sorted(account.without_row.items(), key=lambda reason: (-reason[1], reason[0]))
+        told = ", ".join(f"{count:,} {reason}" for reason, count in without[:REASONS])
+        if len(without) > REASONS:
+            told += f", {sum(count for _, count in without[REASONS:]):,} of other reasons (run.json)"
+        return [("statements", account.records, ""), ("no row", sum(account.without_row.values()), told)]
 
     def _rate(self) -> tuple[str, float | None, str]:
         if self.here is None or self.seconds is None:

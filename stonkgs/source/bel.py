@@ -1,0 +1,290 @@
+"""BEL graphs as PyBEL writes them: sbel, an edge a line, and nodelink, one object with the nodes and the edges."""
+
+import json
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from math import isfinite
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from stonkgs.columns import json_field
+from stonkgs.errors import UserError
+from stonkgs.indra.checks import described, text, whole
+from stonkgs.indra.convert import NO_TEXT
+from stonkgs.source.base import ROLES
+from stonkgs.source.file import Paths, line_at
+from stonkgs.source.indra import parsed
+from stonkgs.source.items import Container, Items, containers
+from stonkgs.source.split import END
+from stonkgs.source.text import Cursor, Lines, RangeSource, Record, decoded
+from stonkgs.statement import Rejection, Statement, Tally, UnusableError
+
+#: A row's columns beside source, target and evidence.
+COLUMNS = pa.schema(
+    [
+        pa.field("relation", pa.string()),
+        pa.field("pmid", pa.string()),
+        pa.field("citation", pa.string()),
+        pa.field("stmt_hash", pa.int64()),
+        pa.field("belief", pa.float64()),
+        pa.field("source_api", pa.string()),
+        json_field("annotations"),
+    ]
+)
+#: Nodes of a nodelink file: their BEL is held in memory.
+MOST_NODES = 10_000_000
+#: Characters of a node's BEL in a nodelink file, where a number of a few digits repeats all of it.
+LONGEST_NODE = 1 << 16
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+class Edges(Lines, ABC):
+    """Finds a graph's edges in a file."""
+
+    @abstractmethod
+    def first(self) -> int:
+        """Offset of the first byte that may start an edge."""
+
+    @abstractmethod
+    def bel(self, edge: Mapping[str, Any], role: str) -> str:
+        """The BEL of an edge's source or target; UnusableError where it has none."""
+
+
+class Sbel(Edges):
+    """An edge a line, both nodes in it; above them a line of metadata, which may be missing."""
+
+    def __init__(self, file: str, max_record: int, first: int) -> None:
+        super().__init__(file, max_record)
+        self._first = first
+
+    def first(self) -> int:
+        return self._first
+
+    def bel(self, edge: Mapping[str, Any], role: str) -> str:
+        node = edge.get(role)
+        if not isinstance(node, dict):
+            raise UnusableError(f"{role} is {described(node)}, not a node" if role in edge else f"no {role}")
+        if not (bel := text(node, "bel")):
+            what = "a modifier whose node was lost" if "modifier" in node else "a node without bel"
+            raise UnusableError(f"{role} is {what}")
+        return bel
+
+
+class Links(Items, Edges):
+    """Edges that name their nodes by number. UserError where the nodes cannot be numbered."""
+
+    def __init__(self, file: str, max_record: int, nodes: Container, links: Container) -> None:
+        super().__init__(file, max_record, links)
+        with closing(Items(file, max_record, nodes)) as items:
+            self.nodes = _nodes(items)
+
+    def first(self) -> int:
+        return self.container.start
+
+    def bel(self, edge: Mapping[str, Any], role: str) -> str:
+        number = edge.get(role)
+        if type(number) is not int:
+            raise UnusableError(f"{role} is {described(number)}, not a node's number" if role in edge else f"no {role}")
+        if not 0 <= number < len(self.nodes):
+            shown = number if abs(number) < 1 << 63 else "a huge number"
+            raise UnusableError(f"{role} is {shown}, but there are {len(self.nodes)} nodes, from 0")
+        if not (bel := self.nodes[number]):
+            raise UnusableError(f"{role} is node {number}, which has no bel of 1 to {LONGEST_NODE} characters")
+        return bel
+
+
+class BelSource(RangeSource):
+    """Edges of BEL graphs in PyBEL's JSON; a row for each edge that has an evidence.
+
+    The form, sbel or nodelink, is told by the content. `missing_text` is what becomes of an evidence without a
+    sentence, for which INDRA's export has the words of the first implementation: skip, or keep with these words.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: Paths,
+        missing_text: Literal["skip", "keep"] = "skip",
+        max_record: int = 1 << 24,
+        limit: int | None = None,
+    ) -> None:
+        super().__init__(path=path, columns=None, max_record=max_record, limit=limit)
+        self.missing_text = missing_text
+
+    def _check_settings(self) -> None:
+        super()._check_settings()
+        if self.missing_text not in ("skip", "keep"):
+            raise UserError(f"source.missing_text is {self.missing_text!r}; it is skip or keep")
+
+    def schema(self, files: Sequence[str]) -> pa.Schema:
+        """The same for every file."""
+        return pa.schema([*((role, pa.string()) for role in ROLES), *COLUMNS])
+
+    def scan(self, file: str) -> Edges:
+        """What finds the edges in a file of its form; UserError where it is of none."""
+        with closing(Lines(file, self.max_record)) as lines:
+            form = _form(lines.cursor, self.max_record)
+        if isinstance(form, int):
+            return Sbel(file, self.max_record, form)
+        return Links(file, self.max_record, *form)
+
+    def text(self, scanner: Lines) -> int:
+        """Offset past the metadata or the nodes."""
+        assert isinstance(scanner, Edges)
+        return scanner.first()
+
+    def first_line(self, file: str) -> int:
+        """The line below the metadata; 1 in a nodelink file, which has no lines."""
+        with closing(self.scan(file)) as scanner:
+            return line_at(file, scanner.first()) if isinstance(scanner, Sbel) else 1
+
+    def understood(self, records: Iterator[Record], scanner: Lines) -> Generator[Statement | Rejection, None, Tally]:
+        """An edge's row; what gives none is counted by its reason."""
+        assert isinstance(scanner, Edges)
+        without, count = Counter[str](), 0
+        for record in records:
+            count += 1
+            try:
+                row = self._row(parsed(decoded(record)), scanner)
+            except UnusableError as error:
+                yield scanner.rejection(record, str(error))
+                continue
+            if isinstance(row, Statement):
+                yield row
+            else:
+                without[row] += 1
+        lines = None if isinstance(scanner, Items) else scanner.lines
+        return Tally(lines=lines, records=count, without_row=dict(without))
+
+    def _row(self, edge: Any, scanner: Edges) -> Statement | str:
+        """An edge's row, or why it has none although it is sound; UnusableError where it is not."""
+        if not isinstance(edge, dict):
+            raise UnusableError(f"not an object but {described(edge)}")
+        source, target = scanner.bel(edge, "source"), scanner.bel(edge, "target")
+        columns = {"relation": text(edge, "relation"), **_citation(edge), **_annotations(edge)}
+        if "evidence" not in edge:
+            return "unqualified edge"
+        sentence = text(edge, "evidence") or NO_TEXT
+        if sentence == NO_TEXT and self.missing_text == "skip":
+            return "evidence without text"
+        return Statement(source, target, sentence, columns)
+
+
+def _form(cursor: Cursor, max_record: int) -> int | tuple[Container, Container]:
+    """Where the edges of an sbel file start, or a nodelink file's nodes and links; UserError where it is neither."""
+    cursor.fill(cursor.text)
+    while not (head := cursor.data.lstrip()) and not cursor.ended:
+        cursor.fill(cursor.end)
+    if not head:
+        return cursor.text
+    start, nodes = cursor.end - len(head), None
+    for key, container in containers(cursor, start, max_record):
+        if key in ("source", "target"):
+            return cursor.text
+        if key in ("pybel_version", "document_metadata"):
+            cursor.seek(start)
+            return cursor.next_line(start, END)
+        if key == "nodes" and container and container.kind == "[":
+            nodes = container
+        elif key == "links" and nodes and container and container.kind == "[":
+            return nodes, container
+        elif key == "links" and not nodes:
+            raise UserError(f"{cursor.file}: its links come before its nodes; write it again with PyBEL's to_nodelink")
+    if nodes:
+        raise UserError(f"{cursor.file}: no list of links behind its nodes; if it is cut short, write it again")
+    shown = ascii(head[:40].decode("utf-8", "replace"))
+    raise UserError(
+        f"{cursor.file}: holds no BEL graph: it starts with {shown}. They come from PyBEL as .bel.jsonl or "
+        ".bel.nodelink.json"
+    )
+
+
+def _nodes(items: Items) -> list[str | None]:
+    """The BEL of each node of a nodelink file, None where it has none that can be used.
+
+    UserError where the list is damaged, as every number behind the damage would be another node's, or too long.
+    """
+    nodes: list[str | None] = []
+    file = items.cursor.file
+    for record in items.records(0, END):
+        if record.problem:
+            raise UserError(f"{file}, byte {record.offset}: in the list of nodes: {record.problem}; write it again")
+        if len(nodes) == MOST_NODES:
+            raise UserError(f"{file}: more than {MOST_NODES} nodes; write it as .bel.jsonl, with PyBEL's to_sbel")
+        nodes.append(_node(record))
+    return nodes
+
+
+def _node(record: Record) -> str | None:
+    try:
+        node = parsed(decoded(record))
+        bel = text(node, "bel") if isinstance(node, dict) else None
+    except UnusableError:
+        return None
+    return bel if bel and len(bel) <= LONGEST_NODE else None
+
+
+def _citation(edge: Mapping[str, Any]) -> dict[str, str | None]:
+    """The columns `pmid` and `citation`."""
+    citation = _object(edge, "citation") or {}
+    namespace, identifier = text(citation, "namespace"), citation.get("identifier")
+    if isinstance(identifier, int) and whole(identifier) is not None:
+        identifier = str(identifier)
+    elif identifier is not None and not isinstance(identifier, str):
+        raise UnusableError(f"the citation's identifier is {described(identifier)}, not a text")
+    if not namespace or not identifier:
+        return {"pmid": None, "citation": None}
+    return {
+        "pmid": identifier if namespace.lower() == "pubmed" else None,
+        "citation": f"{namespace}:{identifier}",
+    }
+
+
+def _annotations(edge: Mapping[str, Any]) -> dict[str, Any]:
+    """The column `annotations` and those that INDRA's export annotates; their names may mean something else to others.
+
+    So what is not of their type is null there, and stands in `annotations` alone.
+    """
+    annotations = _object(edge, "annotations")
+    try:
+        encoded = None if annotations is None else _encode(annotations)
+    except ValueError as error:
+        raise UnusableError("annotations has NaN or Infinity, which is no JSON") from error
+    stmt_hash, belief, source_api = (_one(annotations or {}, key) for key in ("stmt_hash", "belief", "source_api"))
+    return {
+        "stmt_hash": whole(stmt_hash),
+        "belief": _number(belief),
+        "source_api": source_api if isinstance(source_api, str) else None,
+        "annotations": encoded,
+    }
+
+
+def _object(edge: Mapping[str, Any], key: str) -> dict[str, Any] | None:
+    value = edge.get(key)
+    if value is None or isinstance(value, dict):
+        return value
+    raise UnusableError(f"{key} is {described(value)}, not an object")
+
+
+def _one(annotations: Mapping[str, Any], key: str) -> Any:
+    """The one value of {value: true} or of [{"namespace": key, "identifier": value}]; else None."""
+    values = annotations.get(key)
+    if not isinstance(values, dict | list) or len(values) != 1:
+        return None
+    (value,) = values
+    return value.get("identifier") if isinstance(value, dict) else value
+
+
+def _number(value: Any) -> float | None:
+    """Of a number or its digits, if it is finite."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if isfinite(number) else None

@@ -1,0 +1,198 @@
+"""INDRA statements in every form in which people have them: EMMAA models, INDRA DB answers and dumps, CoGEx dumps."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from typing import Any, Final, Literal
+
+import pyarrow as pa
+
+from stonkgs.errors import UserError
+from stonkgs.indra.convert import COLUMNS, Converter, Skipped
+from stonkgs.source.base import ROLES
+from stonkgs.source.file import Paths
+from stonkgs.source.items import Container, Items, containers
+from stonkgs.source.quoted import Quoted, cutter
+from stonkgs.source.text import Cursor, Lines, RangeSource, Record, decoded
+from stonkgs.statement import Rejection, Statement, Tally, UnusableError
+
+#: Deeper values are refused: Python's own limit moves with the caller's stack, and so between two runs.
+DEPTH = 200
+
+#: What psql's COPY writes for a character.
+_COPIED = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+#: Half a surrogate pair is no character; only an escape can hold one.
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_STRINGS = re.compile(rb'"[^"]*+"?')
+_NO_BRACKETS = bytes(set(range(256)) - set(b'[]{}"'))
+
+
+class Copied(Lines):
+    """A line of psql's COPY each: columns between tabs, the last one a statement with COPY's escapes."""
+
+
+class Table(Quoted):
+    """A table without a header in the csv dialect, the last column a statement."""
+
+
+class IndraSource(RangeSource):
+    """INDRA statements as JSON; a row for each edge and each of its evidences.
+
+    The form is told by the content: an array, JSON Lines, an answer of INDRA DB's REST service, or a dump of INDRA DB
+    or CoGEx. `missing_text` is what becomes of an evidence without a sentence: skip, or keep with the words of the
+    first implementation. With `complexes="pairs"` the members of a Complex are paired; by its rules they give no row.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: Paths,
+        missing_text: Literal["skip", "keep"] = "skip",
+        complexes: Literal["skip", "pairs"] = "skip",
+        max_record: int = 1 << 24,
+        limit: int | None = None,
+    ) -> None:
+        super().__init__(path=path, columns=None, max_record=max_record, limit=limit)
+        self.missing_text = missing_text
+        self.complexes = complexes
+
+    def schema(self, files: Sequence[str]) -> pa.Schema:
+        """The same for every file."""
+        self.converter()
+        return pa.schema([*((role, pa.string()) for role in ROLES), *COLUMNS])
+
+    def converter(self) -> Converter:
+        """What turns a statement into rows; UserError where a setting is wrong."""
+        return Converter(missing_text=self.missing_text, complexes=self.complexes)
+
+    def scan(self, file: str) -> Lines:
+        """What finds the statements in a file of its form; UserError where it is of none."""
+        with closing(Cursor(file)) as cursor:
+            form = _form(cursor, self.max_record)
+        if isinstance(form, Container):
+            return Items(file, self.max_record, form)
+        if form is Table:
+            return Table(file, self.max_record, "\t", "fetch the dump again")
+        return form(file, self.max_record)
+
+    def text(self, scanner: Lines) -> int:
+        return scanner.container.start if isinstance(scanner, Items) else super().text(scanner)
+
+    def statements(self) -> Iterator[Statement]:
+        """All rows, one at a time, for who needs no run; UserError at the first statement that cannot be used."""
+        for split in self.planned or self.plan(2048):
+            for record in self.read(split):
+                if isinstance(record, Rejection):
+                    raise UserError(f"{record.file}, byte {record.offset}: {record.reason}")
+                yield record
+
+    def understood(self, records: Iterator[Record], scanner: Lines) -> Generator[Statement | Rejection, None, Tally]:
+        """A statement's rows; what gives none is counted by its reason."""
+        convert, without, count = self.converter(), Counter[str](), 0
+        cut = _CUTS.get(type(scanner), _whole)
+        for record in records:
+            count += 1
+            try:
+                text, stmt_hash = cut(decoded(record))
+                rows = convert(parsed(text), stmt_hash=stmt_hash)
+            except UnusableError as error:
+                yield scanner.rejection(record, str(error))
+                continue
+            for row in rows:
+                if isinstance(row, Statement):
+                    yield row
+                elif isinstance(row, Skipped):
+                    without[row.reason] += 1
+                else:
+                    yield scanner.rejection(record, row.reason)
+        lines = None if isinstance(scanner, Items) else scanner.lines
+        return Tally(lines=lines, records=count, without_row=dict(without))
+
+
+def parsed(text: str) -> Any:
+    """What a statement's JSON says, NaN and all; UnusableError where it says nothing that can be used."""
+    if text.count("[") + text.count("{") > DEPTH:
+        _check_depth(text)
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UnusableError(f"invalid JSON: {error.msg} at character {error.pos + 1}") from error
+    except ValueError as error:
+        raise UnusableError("a number of more digits than can be read") from error
+    if _SURROGATE.search(text):
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            half = ord(error.object[error.start])
+            raise UnusableError(f"half a surrogate pair, \\u{half:04x}, is no character") from error
+    return value
+
+
+def _check_depth(text: str) -> None:
+    """UnusableError where brackets are nested more than DEPTH deep: each round takes off the innermost ones."""
+    brackets = text.encode().replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_BRACKETS)
+    brackets = _STRINGS.sub(b"", brackets)
+    for _ in range(DEPTH):
+        if not brackets:
+            return
+        brackets = brackets.replace(b"{}", b"").replace(b"[]", b"")
+    if brackets:
+        raise UnusableError(f"nested more than {DEPTH} deep")
+
+
+def _form(cursor: Cursor, max_record: int) -> Container | type[Lines]:
+    """How a file holds its statements, by its start; UserError where it holds none."""
+    cursor.fill(cursor.text)
+    while not (head := cursor.data.lstrip()) and not cursor.ended:
+        cursor.fill(cursor.end)
+    start = cursor.end - len(head)
+    if head[:1] == b"[":
+        return Container("[", start + 1, outermost=True)
+    if head[:1] == b"{":
+        return _object(cursor, start, max_record)
+    if not head:
+        return Lines
+    if found := re.match(rb'[^\n{]*?\t("?)\{', head):
+        return Table if found[1] else Copied
+    shown = ascii(head[:40].decode("utf-8", "replace"))
+    raise UserError(
+        f"{cursor.file}: holds no INDRA statements: it starts with {shown}. They come as a JSON array, as an object a "
+        "line, as an answer of INDRA DB, or as its dumps"
+    )
+
+
+def _object(cursor: Cursor, start: int, max_record: int) -> Container | type[Lines]:
+    """An answer of INDRA DB, {"statements": {hash: statement}}; else each line is a statement."""
+    for key, container in containers(cursor, start, max_record):
+        if key == "statements" and container:
+            return container
+        if key == "type":
+            break
+    return Lines
+
+
+def _whole(text: str) -> tuple[str, int | None]:
+    return text, None
+
+
+def _copied(text: str) -> tuple[str, int | None]:
+    """The last column of COPY's line, without COPY's escapes."""
+    columns = text.split("\t")
+    return _ESCAPE.sub(lambda escape: _COPIED.get(escape[1], escape[1]), columns[-1]), _hash(columns)
+
+
+def _table(text: str) -> tuple[str, int | None]:
+    columns = cutter("\t")(text)
+    return columns[-1], _hash(columns)
+
+
+def _hash(columns: Sequence[str]) -> int | None:
+    """The first of two columns is the statement's hash; of more it is some number of the database."""
+    return int(columns[0]) if len(columns) == 2 and re.fullmatch(r"-?\d{1,18}", columns[0]) else None
+
+
+#: How a record's JSON is had, where it is not the record itself.
+_CUTS: Final[dict[type[Lines], Callable[[str], tuple[str, int | None]]]] = {Copied: _copied, Table: _table}
