@@ -1,0 +1,92 @@
+"""DuckDB, which groups and sorts more rows than memory holds. It touches no file but its own temporary ones.
+
+What it reads comes from our readers and what it gives goes to our writers, as Arrow batches. So no name of a file or a
+column is part of a query, and nothing that a hostile file says can have it load or open anything.
+"""
+
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, TypeVar
+
+import duckdb
+import pyarrow as pa
+
+from stonkgs.aggregate.columns import Layout
+from stonkgs.aggregate.evidences import Evidences
+from stonkgs.errors import UserError
+
+#: Rows of a batch that comes out; each but the last has as many.
+ROWS = 1 << 17
+_SETTINGS: Final = {
+    "threads": 1,
+    "python_enable_replacements": False,
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
+
+T = TypeVar("T")
+
+
+@contextmanager
+def connection(output: Path, memory: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A database in memory, of so much of it, and beyond that in a folder beside the output, which is then removed.
+
+    It has one thread: it takes turns with the one that reads, and its share of memory is not divided by the cores.
+    """
+    if not re.fullmatch(r"\d+(\.\d+)?\s*[KMGT]i?B", memory, re.IGNORECASE):
+        raise UserError(f"--memory {memory}: must be a number and a unit, such as 500MB or 4GB")
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix=f"{output.name}.tmp-", dir=output.parent) as folder,
+            duckdb.connect(config={**_SETTINGS, "memory_limit": memory, "temp_directory": folder}) as made,
+        ):
+            made.execute(
+                "SET enable_progress_bar = false; SET enable_external_access = false; SET lock_configuration = true"
+            )
+            yield made
+    except OSError as error:
+        raise UserError(f"{output}: cannot be written: {error.strerror or error}") from error
+
+
+def interruptible(made: duckdb.DuckDBPyConnection, work: Callable[[], T]) -> T:
+    """Do what works with DuckDB, so that a signal ends it at once.
+
+    In the main thread DuckDB would take Interrupted for an error of its own, or see it when its query is through.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(work)
+        try:
+            return future.result()
+        except BaseException:
+            while not future.done():  # once is not enough: a query that is about to begin forgets it
+                made.interrupt()
+                wait([future], timeout=0.1)
+            raise
+
+
+def grouped(made: duckdb.DuckDBPyConnection, evidences: Evidences) -> Iterator[pa.RecordBatch]:
+    """A row a statement, in the keys' order: the keys, its number of evidences; sums of ln(1 - p) and of p in UNITs and
+    the largest p of each class; what is passed on.
+    """
+    try:
+        made.register("evidences", evidences.reader())
+        yield from made.sql(_query(evidences.layout)).to_arrow_reader(ROWS)
+    except (duckdb.Error, pa.ArrowException) as error:
+        if evidences.failure:
+            raise evidences.failure from error
+        reason = str(error).partition("\n")[0]  # what follows is advice on DuckDB's own settings
+        raise UserError(
+            f"{evidences.predictions.path}: cannot be grouped ({reason}); give more --memory, or the disk more room"
+        ) from error
+
+
+def _query(layout: Layout) -> str:
+    keys = ", ".join(f"k{n}" for n in range(len(layout.keys)))
+    sums = [f"sum(log{n})::DOUBLE, sum(unit{n})::DOUBLE, max(p{n})" for n in range(len(layout.labels))]
+    passed = [f"min(c{n})" for n in range(len(layout.passed))]
+    columns = ", ".join([keys, "count(*)", *sums, *passed])
+    return f"SELECT {columns} FROM evidences GROUP BY {keys} ORDER BY {keys}"

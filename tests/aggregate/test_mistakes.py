@@ -1,0 +1,308 @@
+"""Every mistake is one line that names the file, and leaves nothing behind; so does a signal."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from aggregated import KINDS, Row, Run, read, write
+from conftest import LABELS, file_size_limit
+
+from stonkgs.aggregate import aggregate
+from stonkgs.aggregate.cli import main
+from stonkgs.cli import one_line
+from stonkgs.errors import UserError
+from stonkgs.interrupt import Interrupted, signals
+
+ROWS: list[Row] = [{"stmt_hash": n // 2, "source": f"s{n}", "incorrect": 0.25, "correct": 0.75} for n in range(6)]
+
+
+def message(*arguments: str | Path) -> str:
+    """Of the command, which must fail and leave no file but those that were there."""
+    folders = {Path(argument).parent for argument in arguments if isinstance(argument, Path)}
+    before = [sorted(folder.iterdir()) for folder in folders if folder.exists()]
+    with pytest.raises(UserError) as caught:
+        main(list(map(str, arguments)))
+    assert [sorted(folder.iterdir()) for folder in folders if folder.exists()] == before
+    return one_line(caught.value)
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [row | {"a, b": "x", "stmt_hash": row["stmt_hash"] or None} for row in ROWS]
+    place, output = write(tmp_path / "p.tsv", rows), tmp_path / "s.jsonl"
+    arguments = [str(place), "--by", '"a, b",stmt_hash', "--classes", "incorrect,correct", "--output", str(output)]
+    assert main(arguments) == 0
+    assert [(row["a, b"], row["stmt_hash"], row["evidences"]) for row in read(output)] == [("x", 1, 2), ("x", 2, 2)]
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in told[:3]] == [
+        ["rows", "read", "6"],
+        ["statements", "2", str(output)],
+        ["evidences", "2.0", "a"],
+    ]
+    assert told[0].endswith("2 rows without a, b and stmt_hash were left out")
+    assert told[2].endswith("a statement, 2 at most")
+    assert told[3].startswith("rows/s")
+    before = output.read_bytes()
+    assert message(*arguments) == f"{output}: exists; name another output, or replace it with --overwrite"
+    assert main([*arguments, "--overwrite", "--memory", "64MB"]) == 0
+    assert output.read_bytes() == before
+
+
+def test_help_is_instant() -> None:
+    """It needs neither DuckDB nor Arrow nor torch."""
+    look = "import sys; from stonkgs.aggregate.cli import main\ntry: main(['--help'])\nfinally: print(*sys.modules)"
+    told = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True).stdout
+    assert "--classes A,B,..." in told
+    assert not {"duckdb", "pyarrow", "torch", "numpy"} & set(told.split())
+
+
+def test_what_is_no_predictions(tmp_path: Path) -> None:
+    place = write(tmp_path / "p.tsv", ROWS)
+    assert "no such file or folder" in message(tmp_path / "absent.tsv")
+    assert "no run.json beside it says which columns are probabilities; name them, as --classes" in message(place)
+    (tmp_path / "p.csv").write_text("a,b\n")
+    assert "p.csv: is no file of predictions, which end in .parquet, .tsv, .jsonl" in message(tmp_path / "p.csv")
+    assert "holds no parts of predictions" in message(tmp_path, "--classes", "a")
+    (tmp_path / "run.json").write_text("{}")
+    assert "run.json: no run of `stonkgs predict` wrote it" in message(tmp_path)
+    os.mkfifo(tmp_path / "pipe.tsv")
+    assert "pipe.tsv: is no file of predictions" in message(tmp_path / "pipe.tsv", "--classes", "a")
+
+
+def test_columns(tmp_path: Path) -> None:
+    wide = ROWS[0] | {f"column {n:03} {'x' * 50}": n for n in range(100)}
+    place, classes = write(tmp_path / "p.parquet", [wide]), ("--classes", "incorrect,correct")
+    absent = message(place, *classes, "--by", "pmid")
+    assert "has no column 'pmid'; there are stmt_hash, source, incorrect, correct, column 000 xxx" in absent
+    assert absent.endswith("... and 74 more")
+    assert len(absent) < 2_000
+    assert "has no column 'yes'" in message(place, "--classes", "no,yes".replace("no", "correct"))
+    assert "column 'correct' is named twice" in message(place, *classes, "--by", "correct")
+    assert "--by a,a: must be names of columns, each another" in message(place, "--by", "a,a")
+    assert "--by : must be names" in message(place, "--by", "")
+    assert "--classes a,: must be names" in message(place, "--classes", "a,")
+    with pytest.raises(UserError, match="must be a list of names"):
+        aggregate(place, by="stmt_hash", classes=LABELS)
+    with pytest.raises(UserError, match="needs a column that tells statements apart"):
+        aggregate(place, by=[], classes=LABELS)
+    for name in ("evidences", "prediction", "correct_mean"):
+        odd = write(tmp_path / "odd.tsv", [row | {name: 1} for row in ROWS])
+        assert f"statements would have several columns '{name}'" in message(odd, *classes, "--by", name)
+    table = pa.Table.from_arrays([pa.array([1])] * 3, names=["stmt_hash", "stmt_hash", "p"])
+    for kind in ("parquet", "tsv"):
+        twice = write(tmp_path / f"twice.{kind}", table)
+        assert "has several columns 'stmt_hash'" in message(twice, "--classes", "p")
+    lists = write(tmp_path / "lists.parquet", pa.table({"key": [[1]], "p": [0.5]}))
+    assert "values of several kinds (list<element: int64>)" in message(lists, "--by", "key", "--classes", "p")
+    mixed = tmp_path / "mixed.jsonl"
+    mixed.write_text('{"key": 1, "p": 0.5}\n{"key": "a", "p": 0.5}\n')
+    assert "column 'key' has lists, objects or values of" in message(mixed, "--by", "key", "--classes", "p")
+
+
+def test_hashes(tmp_path: Path) -> None:
+    doubles = write(tmp_path / "p.parquet", pa.table({"stmt_hash": [2.0**60], "p": [0.5]}))
+    assert "'stmt_hash' is double, which does not hold all hashes of 64 bits" in message(doubles, "--classes", "p")
+    for kind in ("tsv", "jsonl", "parquet"):
+        place = write(tmp_path / f"p.{kind}", [{"stmt_hash": "1", "p": 0.5}, {"stmt_hash": "x1", "p": 0.5}])
+        told = message(place, "--classes", "p", "--output", tmp_path / "s.tsv")
+        assert f"p.{kind}: after row 0: column 'stmt_hash', which is to be int64: " in told
+        assert "'x1'" in told
+        assert told.endswith("rename it if it is something else")
+    many = write(tmp_path / "p.tsv", [{"stmt_hash": str(2**63), "p": 0.5}])
+    assert "9223372036854775808" in message(many, "--classes", "p")
+    none = write(tmp_path / "none.tsv", [{"stmt_hash": None, "p": 0.5}] * 3)
+    assert "none of 3 rows has stmt_hash; choose others with --by" in message(none, "--classes", "p")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf"), -0.1, 1.5])
+def test_what_is_no_probability(tmp_path: Path, kind: str, value: float | None) -> None:
+    place = write(tmp_path / f"p.{kind}", [*ROWS, ROWS[0] | {"correct": value}])
+    told = message(place, "--classes", "incorrect,correct")
+    assert f"p.{kind}: row 7: [0.25, " in told
+    assert "are no probabilities of incorrect, correct, which are from 0 to 1" in told
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "cut": lambda content: content[: len(content) * 2 // 3],
+    "flipped": lambda content: content[:-70] + b"\xff" * 60 + content[-10:],
+    "empty": lambda content: b"",
+    "noise": lambda content: bytes(range(256)) * 20,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_files(run: Run, tmp_path: Path, kind: str, damage: str) -> None:
+    """A run's own file, and where no run.json tells how many rows it has to have."""
+    folder = Path(shutil.copytree(run(kind), tmp_path / "run"))
+    place = folder / f"predictions.{kind}"
+    place.write_bytes(DAMAGE[damage](place.read_bytes()))
+    told = message(folder, "--by", "source", "--output", tmp_path / "s.tsv")
+    assert f"predictions.{kind}: " in told
+    assert len(told) < 700
+
+
+def test_damage_that_is_told_with_its_place(tmp_path: Path) -> None:
+    place = write(tmp_path / "p.tsv", ROWS)
+    text = place.read_text()
+    place.write_text(text + "7\tonly two\n")
+    assert "p.tsv: after row 0: CSV parse error" in message(place, "--classes", "correct")
+    place.write_text(text + '8\t"never closed\t0.5\t0.5\n' + text)
+    assert "p.tsv: after row " in message(place, "--classes", "correct")
+    place = write(tmp_path / "p.jsonl", ROWS)
+    place.write_text('{"stmt_hash": 1, "correct": 0.5}\n' * 2000 + '{"stmt_hash": "x", "correct": 0.5}\n')
+    assert "p.jsonl: after row 0: JSON parse error" in message(place, "--classes", "correct")
+    for line in ("[1]", "1", '{"a"', '{"a": ' + "[" * 100_000):
+        place.write_text(line + "\n")
+        assert "p.jsonl: its columns: " in message(place, "--classes", "correct")
+    table = pa.table({"stmt_hash": [1], "source": pa.array([b"\xff"]).view(pa.string()), "correct": [0.5]})
+    assert "UTF8" in message(write(tmp_path / "p.parquet", table), "--classes", "correct")
+
+
+def test_a_row_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is found before it fills the memory."""
+    monkeypatch.setattr("stonkgs.aggregate.read.LONGEST", 1 << 20)
+    place = tmp_path / "p.tsv"
+    with open(place, "wb") as file:
+        file.write(b'stmt_hash\tp\n1\t"0.5\n')
+        file.truncate(1 << 30)
+    assert "p.tsv: a row has more than 1 MB; is a quote not closed?" in message(place, "--classes", "p")
+
+
+@pytest.fixture
+def finished(run: Run, tmp_path: Path) -> Path:
+    """A run whose parts are left."""
+    return Path(shutil.copytree(run("parquet", "merge=false"), tmp_path / "run"))
+
+
+def test_a_run_that_is_not_finished(run: Run, finished: Path, tmp_path: Path) -> None:
+    told = "its run is not finished; go on with it: give its command again"
+    (finished / "_SUCCESS").unlink()
+    assert f"{finished}: {told}" in message(finished)
+    assert f"{finished}: {told}" in message(finished / "parts")
+    work = finished / "parts-01234567"
+    shutil.copytree(finished / "parts", work)
+    (work / "_plan.json").write_text("{}")
+    assert told in message(work, "--classes", "incorrect,correct")
+    (finished / "run.json").rename(finished / "plan.json")
+    assert f"{finished}: {told}" in message(finished)
+
+
+def change(folder: Path, **values: Any) -> None:
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(record | values))
+
+
+def test_run_json(finished: Path) -> None:
+    change(finished, predictions="../x.parquet")
+    assert "run.json: '../x.parquet' is no name of predictions" in message(finished)
+    change(finished, predictions="parts", model={})
+    assert "run.json: is no record of this version" in message(finished)
+    change(finished, model={"labels": [["a"]]})
+    assert "run.json: is no record of this version" in message(finished)
+    change(finished, model={"labels": ["yes"]})
+    assert "has no column 'yes'" in message(finished)
+    (finished / "_SUCCESS").unlink()
+    change(finished, predictions=None)
+    assert "every row of its run was rejected" in message(finished)
+
+
+def test_parts(finished: Path) -> None:
+    parts = finished / "parts"
+    last = max(parts.iterdir())
+    kept = last.read_bytes()
+    last.unlink()
+    assert "parts: holds 8 parts up to 00000007, of 9; fetch all of them again" in message(finished)
+    last.write_bytes(kept)
+    (parts / "00000003.parquet").unlink()
+    assert "holds 8 parts up to 00000008, of 9" in message(parts)
+    write(parts / "00000003.tsv", ROWS)
+    assert "holds parts of several kinds, parquet, tsv" in message(finished)
+    (parts / "00000003.tsv").unlink()
+    write(parts / "00000003.parquet", ROWS)
+    assert "00000003.parquet: after row 0: " in message(finished)
+    pq.write_table(pq.read_table(last).slice(1), parts / "00000003.parquet")
+    held = sum(pq.read_metadata(part).num_rows for part in parts.iterdir())
+    assert f"parts: holds {held} rows, and run.json tells of 60" in message(finished)
+
+
+def test_outputs_that_cannot_be(finished: Path, tmp_path: Path) -> None:
+    place, classes = write(tmp_path / "p.parquet", ROWS), ("--classes", "incorrect,correct", "--overwrite")
+    cases = {
+        "s.csv": "s.csv: must end in .parquet, .tsv, .jsonl, which says its format",
+        "absent/s.tsv": "absent/s.tsv: cannot be written: No such file or directory",
+        "p.parquet": "p.parquet: is what is read; name another output",
+        "p.parquet/s.tsv": "p.parquet/s.tsv: cannot be written: Not a directory",
+    }
+    for name, told in cases.items():
+        assert told in message(place, *classes, "--output", str(tmp_path / name))
+    (tmp_path / "folder.tsv").mkdir()
+    assert "folder.tsv: is a folder; name a file in it" in message(place, *classes, "--output", tmp_path / "folder.tsv")
+    assert "is among the parts" in message(finished, "--output", finished / "parts" / "s.parquet")
+    for memory in ("1", "much", "-1GB", "80%", "''; drop"):
+        assert "--memory " in message(place, *classes, f"--memory={memory}")
+    assert place.read_bytes() == write(tmp_path / "again.parquet", ROWS).read_bytes()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_full_disk(tmp_path: Path, kind: str) -> None:
+    rows = [{"stmt_hash": n, "source": f"source {n * n}", "p": n / 999} for n in range(999)]
+    place = write(tmp_path / "p.jsonl", rows)
+    with file_size_limit(1000):
+        told = message(place, "--classes", "p", "--output", tmp_path / f"s.{kind}")
+    assert told == f"{tmp_path}/s.{kind}: cannot be written: File too large"
+
+
+def test_too_little_memory(tmp_path: Path) -> None:
+    rows = pa.table({"stmt_hash": np.arange(50_000), "p": np.full(50_000, 0.5)})
+    told = message(write(tmp_path / "p.parquet", rows), "--classes", "p", "--memory", "1MB")
+    assert "p.parquet: cannot be grouped (" in told
+    assert "give more --memory" in told
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rows that take seconds."""
+    rows = np.arange(3_000_000)
+    table = pa.table({"stmt_hash": rows * 7919 % 2_999_999, "p": np.full(len(rows), 0.5, np.float32)})
+    return write(tmp_path_factory.mktemp("large") / "p.parquet", table)
+
+
+def spilled(folder: Path) -> bool:
+    return any(path.stat().st_size for path in folder.glob("s.tsv.tmp-*/*"))
+
+
+@pytest.mark.parametrize("waits", [lambda folder: any(folder.iterdir()), spilled], ids=["begun", "spilled"])
+def test_a_signal(large: Path, tmp_path: Path, waits: Callable[[Path], bool]) -> None:
+    """It ends a command that has begun, or whose rows are on the disk, and nothing of it is left."""
+    ended = threading.Event()
+
+    def interrupt() -> None:
+        while not ended.is_set():
+            if waits(tmp_path):
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        with pytest.raises(Interrupted), signals():
+            aggregate(large, classes=["p"], memory="32MB", output=tmp_path / "s.tsv")
+    finally:
+        ended.set()
+        thread.join()
+    assert not list(tmp_path.iterdir())
+    assert sorted(path.name for path in large.parent.iterdir()) == ["p.parquet"]
