@@ -92,7 +92,7 @@ def lines(arguments: Sequence[str], log: Path) -> list[tuple[str, int]]:
     path = log.with_suffix(".lines")
 
     def note() -> None:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         _trace(lambda name, line: os.write(handle, f"{name}\t{line}\n".encode()))
 
     assert wait(fork(arguments, log=log, before=note)) == 0, log.read_text()
