@@ -97,10 +97,15 @@ def read_agent(value: Any, role: str, depth: int = 0) -> Agent:
     references = value.get("db_refs")
     if references is not None and not isinstance(references, dict):
         raise UnusableError(f"agent {shown(name)}: db_refs is {described(references)}, not an object")
+    if _STATE.isdisjoint(value):  # as nearly all of them
+        return Agent(name, references or {})
     try:
         return Agent(name, references or {}, *_state(value, depth))
     except UnusableError as error:
         raise UnusableError(f"agent {shown(name)}: {error}") from error
+
+
+_STATE = frozenset(("mods", "mutations", "bound_conditions", "activity", "location"))
 
 
 def _state(

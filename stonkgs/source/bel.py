@@ -15,9 +15,10 @@ from stonkgs.errors import UserError
 from stonkgs.indra.checks import described, text, whole
 from stonkgs.indra.convert import NO_TEXT
 from stonkgs.source.base import ROLES
+from stonkgs.source.brackets import Container, containers
 from stonkgs.source.file import Paths, line_at
 from stonkgs.source.indra import parsed
-from stonkgs.source.items import Container, Items, containers
+from stonkgs.source.items import Items, item_start
 from stonkgs.source.split import END
 from stonkgs.source.text import Cursor, Lines, RangeSource, Record, decoded
 from stonkgs.statement import Rejection, Statement, Tally, UnusableError
@@ -76,6 +77,9 @@ class Sbel(Edges):
 
 class Links(Items, Edges):
     """Edges that name their nodes by number. UserError where the nodes cannot be numbered."""
+
+    key = b'"relation"'
+    start = item_start(rb'"relation"\s{0,99}+:\s{0,99}+"[^"]{0,99}+"')
 
     def __init__(self, file: str, max_record: int, nodes: Container, links: Container) -> None:
         super().__init__(file, max_record, links)

@@ -12,8 +12,9 @@ import pyarrow as pa
 from stonkgs.errors import UserError
 from stonkgs.indra.convert import COLUMNS, Converter, Skipped
 from stonkgs.source.base import ROLES
+from stonkgs.source.brackets import Container, containers
 from stonkgs.source.file import Paths
-from stonkgs.source.items import Container, Items, containers
+from stonkgs.source.items import Items
 from stonkgs.source.quoted import Quoted, cutter
 from stonkgs.source.text import Cursor, Lines, RangeSource, Record, decoded
 from stonkgs.statement import Rejection, Statement, Tally, UnusableError
@@ -122,7 +123,7 @@ def parsed(text: str) -> Any:
         raise UnusableError(f"invalid JSON: {error.msg} at character {error.pos + 1}") from error
     except ValueError as error:
         raise UnusableError("a number of more digits than can be read") from error
-    if _SURROGATE.search(text):
+    if "\\" in text and _SURROGATE.search(text):
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stonkgs.source.items import Container, Items, containers, extents
+from stonkgs.source.brackets import Container, containers, extents
+from stonkgs.source.items import Items
 from stonkgs.source.split import END
 from stonkgs.source.text import Cursor
 
@@ -33,8 +34,8 @@ def scan(path: Path, data: bytes, step: int = END, block: int = 1 << 18, limit: 
     kind = data[:1].decode()
     found, above = [], 0
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("text", "items"):
-            patch.setattr(f"stonkgs.source.{module}.BLOCK", block)
+        patch.setattr("stonkgs.source.text.BLOCK", block)
+        patch.setattr("stonkgs.source.items._AHEAD", block)
         scanner = Items(str(path), limit, Container(kind, 1, outermost=kind == "["))
         ranges = [(1, END)] if step == END else scanner.ranges(1, step).tolist()
         assert all(before[1] == after[0] for before, after in pairwise(ranges))
@@ -117,6 +118,14 @@ def test_neighbours_of_what_is_broken_survive(tmp_path: Path, case: str) -> None
         assert data[one.offset :].startswith(start)
 
 
+def test_a_stray_quote_with_brackets_behind_it_costs_no_neighbour(tmp_path: Path) -> None:
+    data = b'[%s,{"type":"a"b } c", "d": [1, {"e": "]"}]},%s]' % (A, B)
+    _, *broken, _ = found = always(tmp_path / "x", data)
+    assert [found[0].raw, found[-1].raw] == [A, B]
+    assert broken[0].raw == b'{"type":"a"b }'  # no JSON, as whoever reads it will find
+    assert all(one.problem for one in broken[1:])
+
+
 def test_megabytes_between_two_items(tmp_path: Path) -> None:
     data = b"[%s, %s, %s]" % (A, b"x" * (3 << 20), B)
     found = scan(tmp_path / "x", data, limit=1 << 22)
@@ -127,6 +136,26 @@ def test_megabytes_between_two_items(tmp_path: Path) -> None:
 def test_an_item_that_is_a_value_deep_in_brackets_is_one(tmp_path: Path) -> None:
     deep = b"[" * 90 + b"]" * 90
     assert [one.raw for one in always(tmp_path / "x", b"[%s,%s,%s]" % (A, deep, B))] == [A, deep, B]
+
+
+@FUZZ
+@given(
+    st.lists(st.sampled_from([A, B, C, A + b"]", b"{}", A.replace(b'"c"', b'"t":"x"'), b'{"type":"s"t"}']), max_size=9),
+    st.sampled_from([b",", b", ", b"\n,\t", b" ", b",,", b", 1,"]),
+    st.sampled_from([b"", b" ", b",", b"x"]),
+)
+def test_many_at_once_are_found_as_one_by_one(tmp_path: Path, items: list[bytes], comma: bytes, before: bytes) -> None:
+    data = b"[" + before + comma.join(items) + b"]"
+    found = scan(tmp_path / "x", data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Items, "_alike", lambda *_: False)
+        assert scan(tmp_path / "x", data) == found
+
+
+def test_thousands_of_broken_items(tmp_path: Path) -> None:
+    data = b"[%s]" % b",".join([A, b'{"type":"a"b"}'] * 4000)
+    found = scan(tmp_path / "x", data)
+    assert [one.problem is None for one in found] == [True, False] * 4000
 
 
 pieces = st.sampled_from(
@@ -161,7 +190,7 @@ def test_extents_depend_on_what_is_before_them_alone() -> None:
 
 @pytest.mark.parametrize("block", [1, 5, 1 << 18])
 def test_an_objects_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    for module in ("text", "items"):
+    for module in ("text", "brackets"):
         monkeypatch.setattr(f"stonkgs.source.{module}.BLOCK", block)
     data = b' {"a": 1, "b\\"{": {"x": [{}, "]"]}, "c":null,"d": [ [], 1], "e" : "f", "": {} } {"g": 1}'
     (tmp_path / "x").write_bytes(data)
