@@ -50,6 +50,7 @@ class Stages(Placed):
         stands = standing(cfg.splits)
         make = partial(build, trust=tuple(cfg.trust))
         source, writer = make(cfg.source), make(cfg.writer)
+        source.files()  # a path that is misspelt is told before a published model is fetched
         predictor = Predictor(make(cfg.model), make(cfg.kge), any_kge=cfg.any_kge)
         if not predictor.labels:
             name = cfg.model.get("path") or cfg.model.get("name")

@@ -99,13 +99,22 @@ def test_answers_at_once(command: list[str]) -> None:
         (["source.path=x", "model.labels=[a]"], "model.labels names 1 classes"),
         (["source.path=x", "trainer.accelerator=xyz"], "pytorch_lightning.Trainer: "),
         (["source.path=x", "writer.prefix=1"], "writer.prefix is 1; it is a text"),
-        (["source.path=x", "source.max_record=abc"], "x: no such file"),
+        (["source.path=x", "source.max_record=abc"], "source.max_record is 'abc'; it is a number of bytes"),
+        (["source.path=y", "model.path=nope"], "y: no such file"),
         (["a b"], "a b"),
     ],
 )
 def test_a_misspelt_override_is_one_line(
-    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], model_path: Path, kge_path: Path
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    model_path: Path,
+    kge_path: Path,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").write_text("source\ttarget\tevidence\n")
     assert main(["predict", f"model.path={model_path}", f"kge.path={kge_path}", *arguments]) != 0
     error = capsys.readouterr().err
     assert error.count("\n") == 1, error

@@ -71,8 +71,8 @@ class IndraSource(RangeSource):
 
     def scan(self, file: str) -> Lines:
         """What finds the statements in a file of its form; UserError where it is of none."""
-        with closing(Cursor(file)) as cursor:
-            form = _form(cursor, self.max_record)
+        with closing(Lines(file, self.max_record)) as lines:
+            form = _form(lines.cursor, self.max_record)
         if isinstance(form, Container):
             return Items(file, self.max_record, form)
         if form is Table:

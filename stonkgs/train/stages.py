@@ -47,7 +47,9 @@ class Stages(Placed):
         stands = standing(None)
         make = partial(build, trust=tuple(cfg.trust))
         task, protocol = make(cfg.task), make(cfg.protocol)
-        source, start, kge = make(cfg.source), make(cfg.model), make(cfg.kge)
+        source = make(cfg.source)
+        source.files()  # a path that is misspelt is told before a published model is fetched
+        start, kge = make(cfg.model), make(cfg.kge)
         trainer = make(trainer_config(cfg.trainer, None, stands))
         source.plan(cfg.split.rows)
         return cls(stands, trainer, task, protocol, source, kge, start)

@@ -18,6 +18,7 @@ from bel_graphs import (
     PLAIN,
     Read,
     Write,
+    forms,
     nodelink,
     sbel,
     tallied,
@@ -33,7 +34,17 @@ from stonkgs.source.base import Source
 from stonkgs.source.bel import LONGEST_NODE, BelSource
 from stonkgs.statement import Rejection, Statement
 
-forms = pytest.mark.parametrize("form", FORMS)
+
+@pytest.mark.parametrize("broken", [b'"incr"eases"', b'{"increases"', b'"increases}'])
+def test_an_edge_that_is_not_closed_costs_no_other(tmp_path: Path, read: Read, broken: bytes) -> None:
+    content = FORMS["nodelink"]([EDGE, IS_A, EDGE, EDGE, EDGE])
+    at = content.index(b'"increases"', content.index(b'"isA"'))
+    whole = read(BelSource(path=written(tmp_path, content)), 1)
+    path = written(tmp_path, content[:at] + broken + content[at + len(b'"increases"') :])
+    first, bad, *rest = read(BelSource(path=path), 1)
+    assert [first, *rest] == [whole[0], *whole[2:]]
+    assert isinstance(bad, Rejection)
+    assert bad.offset == content.rindex(b"{", 0, at)
 
 
 @forms
