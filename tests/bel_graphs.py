@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from stonkgs.source.base import ROLES, Source
 from stonkgs.statement import Rejection, Statement
 
@@ -109,6 +111,7 @@ FORMS: dict[str, Write] = {
     "nodelink": nodelink,
     "indented": indented,
 }
+forms = pytest.mark.parametrize("form", FORMS)
 
 
 def written(folder: Path, content: bytes) -> str:

@@ -1,20 +1,16 @@
 """What people give by mistake: one line that says what it is, where, and what to do; and bounded memory."""
 
-import bz2
 import gzip
-import io
 import json
-import lzma
 import os
-import tarfile
 import tracemalloc
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from text_files import STARTS, Read, Text, each, refusal, written, zstd
 
 from stonkgs.errors import UserError
 from stonkgs.source.base import Source
@@ -23,106 +19,6 @@ from stonkgs.source.jsonl import JsonlSource
 from stonkgs.source.parquet import ParquetSource
 from stonkgs.source.tsv import TsvSource
 from stonkgs.statement import Rejection, Statement
-
-Read = Callable[[Source, int], list[Statement | Rejection]]
-Text = type[TsvSource] | type[CsvSource] | type[JsonlSource]
-TSV = b"source\ttarget\tevidence\n"
-CSV = b"source,target,evidence\n"
-JSON = b'{"source": "S", "target": "T", "evidence": "E"}\n'
-#: Of each text format: a start, and a row that goes on to it.
-STARTS: dict[Text, tuple[bytes, bytes]] = {
-    TsvSource: (TSV, b"S\tT\tE\n"),
-    CsvSource: (CSV, b"S,T,E\n"),
-    JsonlSource: (b"", JSON),
-}
-each = pytest.mark.parametrize("kind", STARTS)
-
-
-def zstd(data: bytes) -> bytes:
-    return bytes(pa.compress(data, codec="zstd", asbytes=True))
-
-
-def written(folder: Path, data: bytes, name: str = "rows") -> str:
-    (folder / name).write_bytes(data)
-    return str(folder / name)
-
-
-def refusal(source: Source) -> str:
-    """The one line that planning ends with."""
-    with pytest.raises(UserError) as error:
-        source.plan(9)
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
-def archive() -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as file:
-        file.add(__file__)
-    return out.getvalue()
-
-
-def workbook() -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as file:
-        file.writestr("xl/workbook.xml", "<workbook/>")
-    return out.getvalue()
-
-
-def table() -> bytes:
-    out = pa.BufferOutputStream()
-    pq.write_table(pa.table({"source": ["s"]}), out)
-    return bytes(out.getvalue().to_pybytes())
-
-
-NULS = (
-    "is full of NUL bytes, which looks like UTF-16 or no text at all; "
-    "convert it to UTF-8, for example with iconv -f UTF-16 -t UTF-8"
-)
-UTF16 = "is UTF-16: convert it, for example with iconv -f UTF-16 -t UTF-8"
-FOREIGN = {
-    "xlsx": (workbook(), "is a zip archive or an Excel workbook (.xlsx): unpack it, or save its sheet as CSV"),
-    "xls": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), "is an old Excel or Word file: save its table as CSV"),
-    "pdf": (b"%PDF-1.7\n1 0 obj\n", "is a PDF: export its table as CSV or TSV"),
-    "parquet": (table(), "is Parquet: source=parquet"),
-    "arrow": (b"ARROW1\0\0" + b"x" * 99, "is an Arrow file: write it as Parquet, and use source=parquet"),
-    "hdf5": (b"\x89HDF\r\n\x1a\n" + b"x" * 99, "is HDF5: export its table as TSV or Parquet"),
-    "bzip2": (bz2.compress(TSV), "is packed with bzip2: unpack it with bunzip2"),
-    "xz": (lzma.compress(TSV), "is packed with xz: unpack it with unxz"),
-    "7z": (b"7z\xbc\xaf\x27\x1c" + b"x" * 99, "is a 7z archive: unpack it"),
-    "tar": (archive(), "is a tar archive: unpack it with tar -xf"),
-    "gzip twice": (gzip.compress(TSV), "is packed twice: unpack it once"),
-    "utf-16": (TSV.decode().encode("utf-16"), UTF16),
-    "utf-16 of a big-endian machine": (b"\xfe\xff" + TSV.decode().encode("utf-16-be"), UTF16),
-    "utf-16 without a mark": (TSV.decode().encode("utf-16-le"), NULS),
-    "utf-32": (TSV.decode().encode("utf-32"), "is UTF-32: convert it, for example with iconv -f UTF-32 -t UTF-8"),
-    "nuls": (bytes(5000), NULS),
-}
-
-
-@each
-@pytest.mark.parametrize("what", FOREIGN)
-def test_what_is_no_text_is_told_what_it_is(tmp_path: Path, kind: Text, what: str) -> None:
-    data, words = FOREIGN[what]
-    for name, content in (("plain", data), ("gzip", gzip.compress(data)), ("zstd", zstd(data))):
-        if (what, name) != ("gzip twice", "plain"):
-            path = written(tmp_path, content, name)
-            assert refusal(kind(path=path)) == f"{path}: {words}"
-
-
-@pytest.mark.parametrize("word", ["PAR1", "BZh9", "%PDF", "7z", "PK"])
-def test_a_header_may_begin_as_another_format_does(tmp_path: Path, read: Read, word: str) -> None:
-    path = written(tmp_path, word.encode() + b"\t" + TSV + b"1\ts\tt\te\n")
-    assert read(TsvSource(path=path), 9) == [Statement("s", "t", "e", {word: "1"})]
-
-
-@each
-def test_a_nul_here_and_there_is_text(tmp_path: Path, read: Read, kind: Text) -> None:
-    start, row = STARTS[kind]
-    nul = rb"\u0000" if kind is JsonlSource else b"\0"
-    path = written(tmp_path, start + row * 9 + row.replace(b"E", nul))
-    *_, last = read(kind(path=path), 9)
-    assert last == Statement("S", "T", "\0", {"extra": None} if kind is JsonlSource else {})
 
 
 @each
@@ -213,30 +109,7 @@ def test_a_line_of_100_mb_is_one_rejection_at_bounded_memory(
     assert peak < 12 << 20
 
 
-# What is a text, but not the one that was asked for
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"[" + JSON.strip() + b"]",
-        b"\xef\xbb\xbf\n  [\n" + JSON + b"]\n",
-        b"[\n" + b'{"no": "evidence"}\n' * 9 + b"]\n",
-        b"[" + b" " * 2_000_000 + JSON,
-        gzip.compress(b"[\n" + JSON),
-    ],
-    ids=["one line", "lines", "other columns", "over max_record", "packed"],
-)
-def test_a_json_array_is_no_jsonl(tmp_path: Path, data: bytes) -> None:
-    first = written(tmp_path, JSON, "first")
-    path = written(tmp_path, data, "array.json")
-    message = f"{path}: is a JSON array, not JSON Lines; write an object a line, for example with jq -c '.[]'"
-    assert refusal(JsonlSource(path=path)) == refusal(JsonlSource(path=[first, path])) == message
-
-
-@pytest.mark.parametrize("kind", [TsvSource, CsvSource])
-def test_json_lines_are_no_table(tmp_path: Path, kind: type[TsvSource] | type[CsvSource]) -> None:
-    assert refusal(kind(path=written(tmp_path, JSON))).endswith("It looks like JSON Lines: source=jsonl")
+# Headers and columns
 
 
 @pytest.mark.parametrize("kind", [TsvSource, CsvSource])

@@ -19,6 +19,7 @@ from bel_graphs import (
     NOTHING,
     PLAIN,
     Read,
+    forms,
     nodelink,
     sbel,
     tallied,
@@ -31,8 +32,6 @@ from stonkgs.errors import UserError
 from stonkgs.source.base import ROLES
 from stonkgs.source.bel import BelSource
 from stonkgs.statement import Statement
-
-forms = pytest.mark.parametrize("form", FORMS)
 
 
 @forms
