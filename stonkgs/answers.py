@@ -23,6 +23,9 @@ def chosen(probabilities: npt.NDArray[np.float32], *, multi_label: bool) -> npt.
 
 def names(classes: npt.NDArray[np.bool_], labels: Sequence[str]) -> list[str]:
     """Each row's classes [N, K] as text, joined by SEPARATOR."""
+    if len(classes) and (classes.sum(axis=1) == 1).all():
+        said: list[str] = np.array(labels, np.object_)[classes.argmax(axis=1)].tolist()
+        return said
     rows: list[list[str]] = [[] for _ in range(len(classes))]
     for row, number in zip(*(where.tolist() for where in np.nonzero(classes)), strict=True):
         rows[row].append(labels[number])

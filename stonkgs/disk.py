@@ -19,12 +19,15 @@ def process_name() -> str:
 
 
 @contextmanager
-def publish(path: Path, *, check: Callable[[Path], None] | None = None, lasting: bool = True) -> Iterator[BinaryIO]:
+def publish(
+    path: Path, *, check: Callable[[Path], None] | None = None, lasting: bool = True, replace: bool = True
+) -> Iterator[BinaryIO]:
     """Write a file beside `path`, see that all of it is on the disk, and rename it: readers see the whole or nothing.
 
     `check` may look at the closed file and raise. What is `lasting` has its name on the disk, too, and survives a power
     cut; else the name may be lost, but never be there without the content. Raises UserError where the disk is full or
-    the folder cannot be written; what was written so far is removed.
+    the folder cannot be written, and FileExistsError where `path` is there at the end and not to be replaced; what was
+    written so far is removed.
     """
     beside = path.with_name(f"{path.name}.tmp-{process_name()}")
     try:
@@ -36,13 +39,29 @@ def publish(path: Path, *, check: Callable[[Path], None] | None = None, lasting:
         if check:
             check(beside)
         _sync(beside)
-        beside.replace(path)
+        if replace:
+            beside.replace(path)
+        else:
+            _claim(beside, path)
         if lasting:
             sync_folder(path.parent)
     except OSError as error:
+        if not replace and isinstance(error, FileExistsError):
+            raise
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _claim(beside: Path, path: Path) -> None:
+    """Give a file another name too, FileExistsError where something has it: that is one step."""
+    try:
+        os.link(beside, path)
+    except FileExistsError:
+        raise
+    except OSError:  # no hard links here: an empty file holds the name for a moment
+        path.touch(exist_ok=False)
+        beside.replace(path)
 
 
 def sync_folder(folder: Path) -> None:

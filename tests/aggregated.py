@@ -3,7 +3,7 @@
 import csv
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,22 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import LABELS
 
+from stonkgs.aggregate.cli import main
+from stonkgs.cli import one_line
+from stonkgs.errors import UserError
 from stonkgs.writer.base import PredictionWriter
 from stonkgs.writer.jsonl import JsonlWriter
 from stonkgs.writer.parquet import ParquetWriter
 from stonkgs.writer.tsv import TsvWriter
 
 Row = dict[str, Any]
+ROWS: list[Row] = [{"stmt_hash": n // 2, "source": f"s{n}", "incorrect": 0.25, "correct": 0.75} for n in range(6)]
 #: Makes a run's output_dir: see `run` of aggregate/conftest.py.
 Run = Callable[..., Path]
 KINDS: dict[str, type[PredictionWriter]] = {"parquet": ParquetWriter, "tsv": TsvWriter, "jsonl": JsonlWriter}
-PASSED = ("source", "target", "stmt_type", "belief")
+NODES = ("source", "target")
+PASSED = (*NODES, "stmt_type", "belief")
+EVIDENCE = "source_hash"
 #: A column's name that a query, a list of names, and a TSV's header must not stumble over.
 ODD = "a \"name\", with\ttab\nand 'quotes'"
 
@@ -53,17 +59,48 @@ def plain(rows: Sequence[Row], by: Sequence[str], labels: Sequence[str] = LABELS
 
 
 def statement(key: Row, group: list[Row], labels: Sequence[str], prefix: str) -> Row:
-    made, means = key | {"evidences": len(group)}, {}
+    found = evidences(key, group)
+    made, means = key | {"evidences": len(found)}, {}
     for label in labels:
-        values = [row[prefix + label] for row in group]
-        means[label] = math.fsum(values) / len(values)
-        made[f"{label}_noisy_or"] = 1 - math.prod(1 - value for value in values)
-        made |= {f"{label}_mean": means[label], f"{label}_max": max(values)}
+        columns = [[row[prefix + label] for row in rows] for rows in found]
+        means[label] = mean([mean(values) for values in columns])
+        logs = [mean([math.log1p(-p) if p < 1 else -40 for p in values]) for values in columns]
+        made[f"{label}_noisy_or"] = -math.expm1(math.fsum(logs))
+        made |= {f"{label}_mean": means[label], f"{label}_max": max(map(max, columns))}
     made["prediction"] = max(means, key=means.__getitem__)
-    for name in PASSED:
-        if name in group[0] and name not in key:
-            made[name] = min((row[name] for row in group if row[name] not in (None, "")), default=None)
+    names = [name for name in PASSED if name in group[0] and name not in key]
+    if names[:2] == [*NODES]:
+        made |= dict(zip(NODES, min(([row[name] for name in NODES] for row in group), key=_nulls_last), strict=True))
+    for name in names:
+        made.setdefault(name, min((row[name] for row in group if row[name] not in (None, "")), default=None))
     return made
+
+
+def evidences(key: Row, group: list[Row]) -> list[list[Row]]:
+    """The rows of each evidence of a statement."""
+    found: dict[Any, list[Row]] = {}
+    for number, row in enumerate(group):
+        told = None if EVIDENCE in key else row.get(EVIDENCE)
+        found.setdefault(("row", number) if told is None else told, []).append(row)
+    return [*found.values()]
+
+
+def mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _nulls_last(values: Iterable[Any]) -> list[tuple[bool, Any]]:
+    return [(value is None, value or "") for value in values]
+
+
+def message(*arguments: str | Path) -> str:
+    """Of the command, which must fail and leave no file but those that were there."""
+    folders = {Path(argument).parent for argument in arguments if isinstance(argument, Path)}
+    before = [sorted(folder.iterdir()) for folder in folders if folder.exists()]
+    with pytest.raises(UserError) as caught:
+        main(list(map(str, arguments)))
+    assert [sorted(folder.iterdir()) for folder in folders if folder.exists()] == before
+    return one_line(caught.value)
 
 
 def check_same(found: Sequence[Row], wanted: Sequence[Row]) -> None:

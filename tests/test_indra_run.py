@@ -4,6 +4,7 @@ import gzip
 import json
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pyarrow.parquet as pq
 import pytest
@@ -20,7 +21,7 @@ def agent(name: str, number: int) -> dict[str, Any]:
 
 
 def evidence(text: str | None, pmid: str = "7") -> dict[str, Any]:
-    return {"source_api": "reach", "pmid": pmid, "text": text, "source_hash": 5}
+    return {"source_api": "reach", "pmid": pmid, "text": text, "source_hash": crc32((text or "").encode())}
 
 
 def activation(stmt_hash: int, *texts: str | None) -> dict[str, Any]:

@@ -30,7 +30,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="stonkgs aggregate",
         description="From predictions of rows to one row a statement: how many evidences it has, and of each class the "
-        "noisy-or of their probabilities, their mean and the largest.",
+        "noisy-or of their probabilities, their mean and the largest. Rows of a statement with the same source_hash, "
+        "where there is this column, are one evidence, which has their mean; of source and target the smallest pair is "
+        "passed on.",
     )
     parser.add_argument("predictions", metavar="PREDICTIONS", help="their file, their run's output_dir, or its parts")
     parser.add_argument(
@@ -59,7 +61,10 @@ def _parser() -> argparse.ArgumentParser:
 def _names(option: str, text: str | None) -> list[str] | None:
     if text is None:
         return None
-    names = next(csv.reader([text]), [])
+    try:
+        names = next(csv.reader([text]), [])
+    except csv.Error:
+        names = []
     if not all(names) or not names or len(set(names)) < len(names):
         raise UserError(f"{option} {text}: must be names of columns, each another, with commas between")
     return names

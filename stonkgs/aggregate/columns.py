@@ -13,12 +13,17 @@ from stonkgs.columns import is_json, json_field
 from stonkgs.errors import UserError
 from stonkgs.source.arrow import is_text, stored
 
-#: What a statement is passed through with: of several values among its evidences, the smallest.
+#: What a statement is passed through with: of several values among its rows, the smallest; of NODES the smallest pair.
 PASSED: Final = ("source", "target", "stmt_type", "belief")
+NODES: Final = ("source", "target")
+#: What tells the evidences of a statement apart: INDRA gives a statement of several edges a row an edge and evidence.
+EVIDENCE: Final = "source_hash"
 #: Columns whose type is known, also where a file has them as text. A double does not hold all hashes.
 TYPES: Final = {"stmt_hash": pa.int64(), "belief": pa.float64()}
 #: What evidences come to, a column a class each.
 MEASURES: Final = ("noisy_or", "mean", "max")
+#: Of a field of JSON lines, in its metadata: the kinds of values, in words, where they are of no one type.
+HOLDS: Final = b"holds"
 #: So many of a file's columns are named in a message.
 SHOWN = 30
 
@@ -81,11 +86,15 @@ def _whole(type_: pa.DataType) -> pa.DataType:
 class Layout:
     """The columns of statements: `keys`, by which rows are of one, what is said of their evidences, and `passed`."""
 
-    #: what is read of the predictions: keys, probabilities, passed
+    #: what is read of the predictions: keys, probabilities, passed, evidence
     wanted: pa.Schema
     keys: tuple[Column, ...]
+    #: those of the classes, `labels`
+    probabilities: tuple[Column, ...]
     labels: tuple[str, ...]
     passed: tuple[Column, ...]
+    #: rows of a statement that agree in it are of one evidence; None where each row is one
+    evidence: Column | None
 
     @classmethod
     def of(cls, predictions: Predictions, schema: pa.Schema, by: Sequence[str]) -> Self:
@@ -97,19 +106,20 @@ class Layout:
             raise UserError(f"{place}: needs a column that tells statements apart, and one of probabilities")
         if twice := _twice([*by, *classes]):
             raise UserError(f"{place}: column {twice[0]!r} is named twice by --by and the classes")
-        passed = [name for name in PASSED if name in schema.names and name not in by and name not in classes]
-        for name in (*by, *classes, *passed):
-            if name not in schema.names:
-                raise UserError(f"{place}: has no column {name!r}; there are {_shown(schema.names)}")
-            if schema.names.count(name) > 1:
-                raise UserError(f"{place}: has several columns {name!r}; rename all but one")
-        fields = [schema.field(name) for name in by] + [pa.field(name, pa.float64()) for name in classes]
-        found = [(field, column) for name in passed if (column := Column.of(field := schema.field(name)))]
+        there = [name for name in (*PASSED, EVIDENCE) if name in schema.names and name not in (*by, *classes)]
+        _check_names(place, schema, (*by, *classes, *there))
+        found = {name: column for name in there if (column := Column.of(schema.field(name)))}
+        evidence = found.pop(EVIDENCE, None)
+        if evidence and not (is_text(evidence.field.type) or types.is_integer(evidence.field.type)):
+            evidence = None  # somebody's own
+        names = [*by, *classes, *found, *([EVIDENCE] if evidence else [])]
         made = cls(
-            wanted=pa.schema([*fields, *(field for field, _ in found)]),
+            wanted=pa.schema([schema.field(name) for name in names]),
             keys=tuple(_key(place, schema.field(name)) for name in by),
+            probabilities=tuple(_probability(place, schema.field(name)) for name in classes),
             labels=tuple(predictions.classes),
-            passed=tuple(column for _, column in found),
+            passed=tuple(found.values()),
+            evidence=evidence,
         )
         if twice := _twice(made.schema.names):
             raise UserError(f"{place}: statements would have several columns {twice[0]!r}; choose others with --by")
@@ -121,6 +131,11 @@ class Layout:
         return " and ".join(column.field.name for column in self.keys)
 
     @property
+    def pair(self) -> bool:
+        """Whether both NODES are passed on, which then are the first two."""
+        return tuple(column.field.name for column in self.passed[:2]) == NODES
+
+    @property
     def schema(self) -> pa.Schema:
         """Columns of statements."""
         measures = [pa.field(f"{label}_{name}", pa.float64()) for label in self.labels for name in MEASURES]
@@ -128,12 +143,20 @@ class Layout:
         return pa.schema([*(column.field for column in self.keys), *counted, *(column.field for column in self.passed)])
 
 
+def _check_names(place: object, schema: pa.Schema, names: Iterable[str]) -> None:
+    for name in names:
+        if name not in schema.names:
+            raise UserError(f"{place}: has no column {name!r}; there are {_shown(schema.names)}")
+        if schema.names.count(name) > 1:
+            raise UserError(f"{place}: has several columns {name!r}; rename all but one")
+
+
 def _key(place: object, field: pa.Field) -> Column:
     column = Column.of(field)
     if column is None:
         raise UserError(
-            f"{place}: column {field.name!r} has lists, objects or values of several kinds ({field.type}), "
-            "which tell no statements apart; choose others with --by"
+            f"{place}: column {field.name!r} holds {_held(field)}, which tell no statements apart; "
+            "choose others with --by"
         )
     if types.is_floating(field.type) and field.name in TYPES and types.is_integer(TYPES[field.name]):
         raise UserError(
@@ -141,6 +164,19 @@ def _key(place: object, field: pa.Field) -> Column:
             "write it as whole numbers or as text, and predict again"
         )
     return column
+
+
+def _probability(place: object, field: pa.Field) -> Column:
+    column = Column.of(field)
+    if column is None or types.is_temporal(column.field.type):
+        raise UserError(f"{place}: column {field.name!r} holds {_held(field)}, not probabilities")
+    return Column(pa.field(field.name, pa.float64()))
+
+
+def _held(field: pa.Field) -> str:
+    """What a column has that is good for nothing here, in words."""
+    kinds: bytes = (field.metadata or {}).get(HOLDS, str(field.type).encode())
+    return kinds.decode()
 
 
 def _twice(names: Sequence[str]) -> list[str]:

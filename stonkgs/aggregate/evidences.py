@@ -4,7 +4,7 @@ What DuckDB adds up are whole numbers, so that sums are the same in any order. S
 states were spilled to the disk is put together in another order than one that was not.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,7 @@ from stonkgs.aggregate.columns import Layout
 from stonkgs.aggregate.predictions import Predictions
 from stonkgs.aggregate.read import FORMATS, reading
 from stonkgs.errors import UserError
+from stonkgs.source.arrow import is_text
 
 #: One in the whole numbers that are added up. A float32 of 1e-9 and more is a whole number of them.
 UNIT: Final = 2.0**57
@@ -47,14 +48,18 @@ class Evidences:
 
     @property
     def schema(self) -> pa.Schema:
-        """Keys `k0`, `k1`, ...; of class 0 `log0`, ln(1 - p), `unit0`, p, both in UNITs, and `p0`; passed `c0`, ..."""
+        """Keys `k0`, `k1`, ...; of class 0 `log0`, ln(1 - p), `unit0`, p, both in UNITs, and `p0`; passed `c0`, ...
+
+        What tells evidences apart, where anything does, is `e`; of rows without it `r`, their number, which else is 0.
+        """
         numbers = range(len(self.layout.labels))
         classes = [(f"{name}{n}", type_) for n in numbers for name, type_ in _CLASS.items()]
         keys, passed = (
             [(f"{name}{n}", column.enter(pa.nulls(0, column.field.type)).type) for n, column in enumerate(columns)]
             for name, columns in (("k", self.layout.keys), ("c", self.layout.passed))
         )
-        return pa.schema([*keys, *classes, *passed])
+        evidence = [("e", self.layout.evidence.field.type), ("r", pa.int64())] if self.layout.evidence else []
+        return pa.schema([*keys, *classes, *passed, *evidence])
 
     def reader(self) -> pa.RecordBatchReader:
         """The batches as a stream, once."""
@@ -89,24 +94,29 @@ class Evidences:
             batch = next(batches, None)
             if batch is None:
                 return None
-            probabilities = self._probabilities(file, batch, first)
-            keys, passed = len(self.layout.keys), len(self.layout.keys) + len(self.layout.labels)
-            columns = [
-                *(column.enter(batch.column(n)) for n, column in enumerate(self.layout.keys)),
-                *(pa.array(values) for values in _numbers(probabilities)),
-                *(column.enter(batch.column(n)) for n, column in enumerate(self.layout.passed, start=passed)),
-            ]
+            layout, read = self.layout, iter(batch.columns)
+            keys = [column.enter(next(read)) for column in layout.keys]
+            probabilities = self._probabilities(
+                file, [column.enter(next(read)) for column in layout.probabilities], first
+            )
+            passed = [column.enter(next(read)) for column in layout.passed]
+            evidence = self._evidence(layout.evidence.enter(next(read))) if layout.evidence else []
+        columns = [*keys, *map(pa.array, _numbers(probabilities)), *passed, *evidence]
         entered = pa.RecordBatch.from_arrays(columns, schema=self.schema)
-        kept = entered.filter(reduce(pc.and_, (column.is_valid() for column in columns[:keys])))
+        kept = entered.filter(reduce(pc.and_, (column.is_valid() for column in keys)))
         self.rows += len(batch)
         self.without_key += len(batch) - len(kept)
         return kept
 
-    def _probabilities(self, file: Path, batch: pa.RecordBatch, first: int) -> Doubles:
+    def _evidence(self, column: pa.Array) -> list[pa.Array]:
+        """`e` and `r` of a batch."""
+        numbers = pa.array(np.arange(self.rows + 1, self.rows + 1 + len(column)))
+        nothing = "" if is_text(column.type) else 0
+        return [column.fill_null(nothing), pc.if_else(column.is_valid(), 0, numbers)]
+
+    def _probabilities(self, file: Path, columns: Sequence[pa.Array], first: int) -> Doubles:
         """Those of a batch, [rows, classes]."""
-        begin = len(self.layout.keys)
-        columns = batch.columns[begin : begin + len(self.layout.labels)]
-        found = np.stack([column.cast(pa.float64()).to_numpy(zero_copy_only=False) for column in columns], axis=1)
+        found = np.stack([column.to_numpy(zero_copy_only=False) for column in columns], axis=1)
         sound = ((found >= 0) & (found <= 1)).all(axis=1)  # NaN, which a null is too, is neither
         if not sound.all():
             row = int(np.argmin(sound))

@@ -5,7 +5,8 @@ column is part of a query, and nothing that a hostile file says can have it load
 """
 
 import re
-import tempfile
+import shutil
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -39,17 +40,25 @@ def connection(output: Path, memory: str) -> Iterator[duckdb.DuckDBPyConnection]
     """
     if not re.fullmatch(r"\d+(\.\d+)?\s*[KMGT]i?B", memory, re.IGNORECASE):
         raise UserError(f"--memory {memory}: must be a number and a unit, such as 500MB or 4GB")
+    folder = output.with_name(f"{output.name}.tmp-{uuid.uuid4().hex[:8]}")
     try:
-        with (
-            tempfile.TemporaryDirectory(prefix=f"{output.name}.tmp-", dir=output.parent) as folder,
-            duckdb.connect(config={**_SETTINGS, "memory_limit": memory, "temp_directory": folder}) as made,
-        ):
+        folder.mkdir(0o700)
+        with _connect(memory, str(folder)) as made:
             made.execute(
                 "SET enable_progress_bar = false; SET enable_external_access = false; SET lock_configuration = true"
             )
             yield made
     except OSError as error:
         raise UserError(f"{output}: cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _connect(memory: str, folder: str) -> duckdb.DuckDBPyConnection:
+    try:
+        return duckdb.connect(config={**_SETTINGS, "memory_limit": memory, "temp_directory": folder})
+    except duckdb.Error as error:
+        raise UserError(f"--memory {memory}: cannot be had; give another size, such as 500MB or 4GB") from error
 
 
 def interruptible(made: duckdb.DuckDBPyConnection, work: Callable[[], T]) -> T:
@@ -69,8 +78,10 @@ def interruptible(made: duckdb.DuckDBPyConnection, work: Callable[[], T]) -> T:
 
 
 def grouped(made: duckdb.DuckDBPyConnection, evidences: Evidences) -> Iterator[pa.RecordBatch]:
-    """A row a statement, in the keys' order: the keys, its number of evidences; sums of ln(1 - p) and of p in UNITs and
-    the largest p of each class; what is passed on.
+    """A row a statement, in the keys' order: the keys, its numbers of evidences and of rows; sums over the evidences of
+    ln(1 - p) and of p in UNITs and the largest p of each class; what is passed on.
+
+    Where `e` tells evidences apart, the rows of one come to their mean first.
     """
     try:
         made.register("evidences", evidences.reader())
@@ -85,8 +96,21 @@ def grouped(made: duckdb.DuckDBPyConnection, evidences: Evidences) -> Iterator[p
 
 
 def _query(layout: Layout) -> str:
-    keys = ", ".join(f"k{n}" for n in range(len(layout.keys)))
-    sums = [f"sum(log{n})::DOUBLE, sum(unit{n})::DOUBLE, max(p{n})" for n in range(len(layout.labels))]
-    passed = [f"min(c{n})" for n in range(len(layout.passed))]
-    columns = ", ".join([keys, "count(*)", *sums, *passed])
-    return f"SELECT {columns} FROM evidences GROUP BY {keys} ORDER BY {keys}"
+    keys, classes = ", ".join(f"k{n}" for n in range(len(layout.keys))), range(len(layout.labels))
+    passed = [f"c{n}" for n in range(len(layout.passed))]
+    if layout.pair:
+        passed[:2] = ["{'source': c0, 'target': c1}"]
+    rows, count, mean = "evidences", "count(*)", "{0}"
+    if layout.evidence:
+        sums = [f"sum(log{n}) AS log{n}, sum(unit{n}) AS unit{n}, max(p{n}) AS p{n}" for n in classes]
+        least = [f"min({value}) AS least{n}" for n, value in enumerate(passed)]
+        rows = f"(SELECT {', '.join([keys, 'count(*) AS n', *sums, *least])} FROM evidences GROUP BY {keys}, e, r)"
+        count, mean = "sum(n)::BIGINT", "CASE n WHEN 1 THEN {0} ELSE {0} // n END"  # few are divided, which is slow
+        passed = [f"least{n}" for n in range(len(least))]
+    log, unit = (f"sum({mean.format(name)})::DOUBLE" for name in ("log{0}", "unit{0}"))
+    sums = [f"{log}, {unit}, max(p{{0}})".format(n) for n in classes]
+    least = [f"min({value})" for value in passed]
+    if layout.pair:
+        least[0] = f"unnest({least[0]})"
+    columns = ", ".join([keys, "count(*)", count, *sums, *least])
+    return f"SELECT {columns} FROM {rows} GROUP BY {keys} ORDER BY {keys}"

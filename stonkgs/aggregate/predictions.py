@@ -41,6 +41,13 @@ def find(path: Path, classes: Sequence[str] | None = None) -> Predictions:
     Columns of probabilities are told by the run.json beside them, or by `classes`, their names. Raises UserError where
     neither does, where the run is not finished, and where a part is missing.
     """
+    try:
+        return _find(path, classes)
+    except OSError as error:  # a name that is too long, a folder of somebody else
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _find(path: Path, classes: Sequence[str] | None) -> Predictions:
     if not path.exists():
         raise UserError(f"{path}: no such file or folder; name predictions, or the output_dir of their run")
     run = RunFolder(path if _is_run(path) else path.parent, "")
@@ -53,8 +60,12 @@ def find(path: Path, classes: Sequence[str] | None = None) -> Predictions:
         prefix, labels = record["config"]["writer"]["prefix"], record["model"]["labels"]
         told = {label: prefix + label for label in labels}
         rows, splits, multi_label = record["result"]["predicted"], record["splits"], record["model"].get("multi_label")
+        if not type(rows) is type(splits) is int:
+            raise TypeError("no whole numbers")
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{run.record}: is no record of this version; predict again") from error
+    if not path.exists():
+        raise UserError(f"{path}: is gone, and run.json beside it tells of it; fetch it again, or predict again")
     columns = told if classes is None else {name: name for name in classes}
     return Predictions(path, _files(path, splits), columns, multi_label, rows)
 

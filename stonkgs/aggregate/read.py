@@ -3,9 +3,9 @@
 import csv
 import io
 import json
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain, islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -14,7 +14,7 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet as pq
 
-from stonkgs.aggregate.columns import MisfitError
+from stonkgs.aggregate.columns import HOLDS, MisfitError
 from stonkgs.errors import UserError
 
 #: Rows of a Parquet file, and bytes of the others, that are decoded at a time.
@@ -22,17 +22,18 @@ ROWS = 1 << 16
 BLOCK = 4 << 20
 #: A row of more bytes is none: a quote that nothing closes joins all rows behind it.
 LONGEST = 64 << 20
-#: The columns of JSON lines, and their types, are those of this many rows.
-FIRST = 1000
 #: Characters of a reader's message that are passed on: it may quote a whole row.
 MESSAGE = 300
 #: The first that holds all of a JSON column's values is its type.
 JSON_TYPES: Final[dict[pa.DataType, set[type]]] = {
+    pa.null(): set(),
     pa.bool_(): {bool},
     pa.int64(): {int},
     pa.float64(): {int, float},
     pa.string(): {str},
 }
+#: What values of a type are called.
+KINDS: Final = {bool: "true or false", int: "numbers", float: "numbers", str: "texts", list: "lists", dict: "objects"}
 
 
 class Format(NamedTuple):
@@ -50,6 +51,7 @@ def _parquet_schema(files: Sequence[Path]) -> pa.Schema:
 
 def _parquet_batches(file: Path, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
     with pq.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False) as parquet:
+        _check_columns(file, parquet.schema_arrow.names, wanted)
         for batch in parquet.iter_batches(ROWS, columns=wanted.names, use_threads=False):
             yield batch.select(wanted.names)
 
@@ -65,6 +67,7 @@ def _header(file: Path) -> list[str]:
 
 def _tsv_batches(file: Path, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
     header = _header(file)
+    _check_columns(file, header, wanted)
     numbers = [str(header.index(name)) for name in wanted.names]
     names = [str(number) for number in range(len(header))]
     convert = pyarrow.csv.ConvertOptions(
@@ -79,22 +82,34 @@ def _tsv_batches(file: Path, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
         yield from table.rename_columns(wanted.names).to_batches()
 
 
+def _check_columns(file: Path, names: Sequence[str], wanted: pa.Schema) -> None:
+    """UserError where a part lacks what the first one has."""
+    if absent := [name for name in wanted.names if name not in names]:
+        raise UserError(
+            f"{file}: has no column {absent[0]!r}, which the first part has; fetch it again, or predict again"
+        )
+
+
 def _jsonl_schema(files: Sequence[Path]) -> pa.Schema:
+    """By all rows: the first value of a column may come late, and a fraction behind whole numbers."""
+    seen: dict[tuple[str, type], None] = {}  # a set in order
+    for file in files:
+        with reading(file, "its columns"):
+            for line in filter(bytes.strip, (line for block in _blocks(file) for line in block.splitlines())):
+                row = json.loads(line)
+                if type(row) is not dict:
+                    raise ValueError("a line is no JSON object")
+                seen |= dict.fromkeys(zip(row, map(type, row.values()), strict=True))
     kinds: dict[str, set[type]] = {}
-    lines = chain.from_iterable(block.splitlines() for file in files for block in _blocks(file))
-    for line in islice(filter(bytes.strip, lines), FIRST):
-        row = json.loads(line)
-        if type(row) is not dict:
-            raise ValueError("a line is no JSON object")
-        for name, value in row.items():
-            kinds.setdefault(name, set()).update({type(value)} - {type(None)})
-    return pa.schema([(name, _json_type(seen)) for name, seen in kinds.items()])
+    for name, kind in seen:
+        kinds.setdefault(name, set()).update({kind} - {type(None)})
+    return pa.schema([_json_field(name, of_name) for name, of_name in kinds.items()])
 
 
-def _json_type(kinds: set[type]) -> pa.DataType:
-    if not kinds:
-        return pa.null()
-    return next((type_ for type_, fits in JSON_TYPES.items() if kinds <= fits), pa.struct([]))
+def _json_field(name: str, kinds: set[type]) -> pa.Field:
+    if type_ := next((type_ for type_, fits in JSON_TYPES.items() if kinds <= fits), None):
+        return pa.field(name, type_)
+    return pa.field(name, pa.struct([]), metadata={HOLDS: " and ".join(sorted({KINDS[kind] for kind in kinds}))})
 
 
 def _jsonl_batches(file: Path, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -108,6 +123,8 @@ def _blocks(file: Path, *, quoted: bool = False) -> Iterator[bytes]:
     """A text file in pieces of whole rows; a newline in quotes ends none where the format has `quoted` fields."""
     rest = b""
     with open(file, "rb") as stream:
+        if stream.read(len(BOM_UTF8)) != BOM_UTF8:
+            stream.seek(0)
         while data := stream.read(BLOCK):
             data = rest + data
             end = _last_end(data, quoted)

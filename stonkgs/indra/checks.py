@@ -53,8 +53,7 @@ def whole(value: Any) -> int | None:
     """A whole number of 64 bits, from itself or from its digits; None where it is none."""
     if isinstance(value, str) and _DIGITS.fullmatch(value):
         value = int(value)
-    fits = isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
-    return value if fits else None
+    return value if type(value) is int and -(2**63) <= value < 2**63 else None
 
 
 def check_characters(value: str, what: str) -> None:

@@ -149,12 +149,14 @@ def _hash(statement: Mapping[str, Any], other: int | None, reading: Reading) -> 
 def _belief(statement: Mapping[str, Any]) -> float | None:
     """1 where there is none; None where it is null or no finite number."""
     belief = statement.get("belief", 1.0)
+    if type(belief) is float:
+        return belief if isfinite(belief) else None
     if belief is None:
         return None
-    if isinstance(belief, bool) or not isinstance(belief, int | float):
+    if type(belief) is not int:
         raise UnusableError(f"belief is {described(belief)}, not a number")
     try:
-        return float(belief) if isfinite(belief) else None
+        return float(belief)
     except OverflowError:  # a whole number that no float is as large as
         return None
 

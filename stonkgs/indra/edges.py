@@ -41,14 +41,14 @@ def read(statement: Mapping[str, Any], *, pairs: bool) -> tuple[str, Reading | s
     kind = text(statement, "type")
     if not kind:
         raise UnusableError("no type")
+    if form := _FORMS.get(kind):
+        reading = form(kind, statement)
+        return kind, kind if kind == "Complex" and not pairs else reading
     if kind in _WITHOUT_EDGES:
         return kind, kind
     if kind in _NOT_IN_BEL:
         raise UnusableError(f"a statement of type {kind} cannot be written in BEL")
-    if kind not in _FORMS:
-        raise UnusableError(f"{shown(kind)} is no type of INDRA statement")
-    reading = _FORMS[kind](kind, statement)
-    return kind, kind if kind == "Complex" and not pairs else reading
+    raise UnusableError(f"{shown(kind)} is no type of INDRA statement")
 
 
 #: What stands under a key without which a statement says nothing.
@@ -199,3 +199,7 @@ _WITHOUT_EDGES = frozenset(
 )
 #: Types that end it: base classes of others, and what has no agents.
 _NOT_IN_BEL = frozenset(("AddModification", "Association", "RegulateActivity", "RemoveModification", "Statement"))
+#: All types there are.
+TYPES = frozenset((*_FORMS, *_WITHOUT_EDGES, *_NOT_IN_BEL))
+#: Types whose statements stand in others, too.
+NESTED = frozenset(("Event", "Migration"))

@@ -18,7 +18,7 @@ from stonkgs.source.base import ROLES
 from stonkgs.source.brackets import Container, containers
 from stonkgs.source.file import Paths, line_at
 from stonkgs.source.indra import parsed
-from stonkgs.source.items import Items, item_start
+from stonkgs.source.items import Items, opening
 from stonkgs.source.split import END
 from stonkgs.source.text import Cursor, Lines, RangeSource, Record, decoded
 from stonkgs.statement import Rejection, Statement, Tally, UnusableError
@@ -78,8 +78,7 @@ class Sbel(Edges):
 class Links(Items, Edges):
     """Edges that name their nodes by number. UserError where the nodes cannot be numbered."""
 
-    key = b'"relation"'
-    start = item_start(rb'"relation"\s{0,99}+:\s{0,99}+"[^"]{0,99}+"')
+    opening = opening(b"relation", rb'[^"{}\[\]]{1,99}+')
 
     def __init__(self, file: str, max_record: int, nodes: Container, links: Container) -> None:
         super().__init__(file, max_record, links)
@@ -235,7 +234,9 @@ def _node(record: Record) -> str | None:
 def _citation(edge: Mapping[str, Any]) -> dict[str, str | None]:
     """The columns `pmid` and `citation`."""
     citation = _object(edge, "citation") or {}
-    namespace, identifier = text(citation, "namespace"), citation.get("identifier")
+    # Older releases of PyBEL called them type and reference.
+    namespace = text(citation, "namespace" if "namespace" in citation else "type")
+    identifier = citation.get("identifier" if "identifier" in citation else "reference")
     if isinstance(identifier, int) and whole(identifier) is not None:
         identifier = str(identifier)
     elif identifier is not None and not isinstance(identifier, str):

@@ -41,16 +41,7 @@ def extents(data: bytes, base: int = 0) -> Extents:
 
     It depends on the bytes before each item alone, never on where the stretch ends.
     """
-    codes = np.frombuffer(data, np.uint8)
-    folded = codes | 0x20  # [ and ] are { and } then
-    quotes = codes == ord('"')
-    quotes[_escaped(codes)] = False
-    places = np.flatnonzero(quotes | (folded == ord("{")) | (folded == ord("}")))
-    quotes = quotes[places]
-    # A sum of 8 bits tells odd from even as well.
-    outside = (np.cumsum(quotes, dtype=np.uint8) % 2 == 0) & ~quotes
-    places = places[outside]
-    steps = np.where(folded[places] == ord("{"), 1, -1)
+    places, steps = _outside(data)
     depth = np.cumsum(steps)
     closing = np.flatnonzero(depth < 0)
     close = None
@@ -60,6 +51,24 @@ def extents(data: bytes, base: int = 0) -> Extents:
     starts = places[(depth == 1) & (steps == 1)] + base
     ends = places[(depth == 0) & (steps == -1)] + base + 1
     return Extents(starts, ends, int(starts[-1]) if len(starts) > len(ends) else None, close)
+
+
+def deepest(data: bytes) -> int:
+    """How deep values are nested in each other."""
+    return int(np.cumsum(_outside(data)[1]).max(initial=0))
+
+
+def _outside(data: bytes) -> tuple[Positions, Positions]:
+    """Where the brackets are that stand in no string, and for each 1 where it opens and -1 where it closes."""
+    codes = np.frombuffer(data, np.uint8)
+    folded = codes | 0x20  # [ and ] are { and } then
+    quotes = codes == ord('"')
+    quotes[_escaped(codes)] = False
+    places = np.flatnonzero(quotes | (folded == ord("{")) | (folded == ord("}")))
+    quotes = quotes[places]
+    # A sum of 8 bits tells odd from even as well.
+    places = places[(np.cumsum(quotes, dtype=np.uint8) % 2 == 0) & ~quotes]
+    return places, np.where(folded[places] == ord("{"), 1, -1)
 
 
 def _escaped(codes: npt.NDArray[np.uint8]) -> Positions:

@@ -1,13 +1,12 @@
 """JSON lines."""
 
-import json
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import pyarrow as pa
 
-from stonkgs.columns import is_json
 from stonkgs.writer.base import PredictionWriter
-from stonkgs.writer.values import check_writable, dumps, plain
+from stonkgs.writer.lines import json_lines
+from stonkgs.writer.values import check_writable
 
 
 class JsonlWriter(PredictionWriter):
@@ -19,12 +18,4 @@ class JsonlWriter(PredictionWriter):
         check_writable(schema)
 
     def write(self, table: pa.Table, file: BinaryIO) -> None:
-        columns = [_values(column, table[column.name]) for column in table.schema]
-        for row in zip(*columns, strict=True):
-            file.write(dumps(dict(zip(table.schema.names, row, strict=True))).encode() + b"\n")
-
-
-def _values(column: pa.Field, values: pa.ChunkedArray) -> list[Any]:
-    if not is_json(column):
-        return plain(values)
-    return [text if text is None else json.loads(text) for text in values.to_pylist()]
+        file.writelines(json_lines(table))

@@ -1,5 +1,6 @@
 """Real runs, over rows as INDRA's statements give them."""
 
+import shutil
 from functools import cache
 from pathlib import Path
 
@@ -28,6 +29,12 @@ def run(tmp_path_factory: pytest.TempPathFactory, model_path: Path, kge_path: Pa
         return folder / "out"
 
     return made
+
+
+@pytest.fixture
+def finished(run: Run, tmp_path: Path) -> Path:
+    """A run whose parts are left."""
+    return Path(shutil.copytree(run("parquet", "merge=false"), tmp_path / "run"))
 
 
 def _row(n: int) -> Row:

@@ -80,6 +80,15 @@ def test_where_the_output_is(run: Run, tmp_path: Path) -> None:
     assert all(path.name[:8].isdigit() for path in (parted / "parts").iterdir())
 
 
+@pytest.mark.parametrize("kind", ["tsv", "jsonl"])
+def test_a_byte_order_mark(tmp_path: Path, kind: str) -> None:
+    """As some programs write it."""
+    place = write(tmp_path / f"p.{kind}", [{ODD: f"a{n % 2}", "p": 0.5} for n in range(4)])
+    place.write_bytes(b"\xef\xbb\xbf" + place.read_bytes())
+    aggregate(place, by=[ODD], classes=["p"], output=tmp_path / "s.jsonl")
+    assert [(row[ODD], row["evidences"]) for row in read(tmp_path / "s.jsonl")] == [("a0", 2), ("a1", 2)]
+
+
 def test_output_formats(run: Run, tmp_path: Path) -> None:
     by = ["stmt_hash", ODD]
     rows = {}

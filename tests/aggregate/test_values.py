@@ -48,7 +48,6 @@ def test_measures(
         for label in LABELS:
             noisy_or, mean, largest = (row[f"{label}_{name}"] for name in ("noisy_or", "mean", "max"))
             assert noisy_or >= largest - 1e-15
-            assert (noisy_or == 1) == (largest == 1 or noisy_or == 1)
             assert row["evidences"] > 1 or noisy_or == mean == largest
             assert largest < 1 or noisy_or == 1
         sums = [sum(row[1:]) for row in rows]

@@ -125,6 +125,7 @@ def test_an_annotation_that_is_not_indras_is_no_value(
         ({"namespace": "PubMed", "identifier": 12}, "12", "PubMed:12"),
         ({"namespace": "doi", "identifier": "10.1/x"}, None, "doi:10.1/x"),
         ({"namespace": "pubmed"}, None, None),
+        ({"type": "PubMed", "reference": "12", "name": "A journal"}, "12", "PubMed:12"),
         ({}, None, None),
         (None, None, None),
     ],

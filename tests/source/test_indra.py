@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stonkgs.errors import UserError
-from stonkgs.source.indra import DEPTH, IndraSource, parsed
-from stonkgs.statement import Rejection, Statement, UnusableError
+from stonkgs.source.indra import IndraSource
+from stonkgs.statement import Rejection, Statement
 
 JSON = dict[str, Any]
 Write = Callable[[list[JSON]], bytes]
@@ -228,6 +228,17 @@ def test_statements_one_at_a_time(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"statements, byte \d+: Complex without members") as error:
         next(reading)
     assert "\n" not in str(error.value)
+    refused: list[Rejection] = []
+    rows = IndraSource(path=path).statements(on_rejected=refused.append)
+    assert [row.extra["pmid"] for row in rows] == ["a", "b"]
+    assert [one.reason for one in refused] == ["Complex without members"]
+
+
+def test_objects_with_a_type_inside_a_statement_are_no_statements(tmp_path: Path) -> None:
+    states = [{"type": "QUANT", "text": "more"}, {"type": "INC"}, {"type": "Event"}]
+    statements = [statement(name) | {"annotations": states} for name in "abc"]
+    found, refused, *_ = outcome(IndraSource(path=written(tmp_path, array(statements))), 1)
+    assert ([row.extra["pmid"] for row in found], refused) == (["a", "b", "c"], [])
 
 
 def test_a_source_pickles_in_the_midst(tmp_path: Path) -> None:
@@ -262,39 +273,3 @@ def test_a_file_of_another_sort(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(UserError, match="statements: holds no INDRA statements: it starts with") as error:
         IndraSource(path=written(tmp_path, data)).plan(5)
     assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("[" * DEPTH + "]" * DEPTH, True),
-        ("[" * (DEPTH + 1) + "]" * (DEPTH + 1), False),
-        (json.dumps("[" * 999 + '"\\'), True),
-        ("[" + "{}," * 999 + "{}]", True),
-        ('{"a":' * DEPTH + "1" + "}" * DEPTH, True),
-        ('{"a":' * 100_000, False),
-    ],
-)
-def test_depth(text: str, value: bool) -> None:
-    if value:
-        assert parsed(text) == json.loads(text)
-        return
-    with pytest.raises(UnusableError, match="nested more than 200 deep"):
-        parsed(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("", "invalid JSON: Expecting value at character 1"),
-        ("1" * 5000, "a number of more digits than can be read"),
-        ('{"\\uDc00": 1}', r"half a surrogate pair, \\udc00, is no character"),
-    ],
-)
-def test_what_says_nothing(text: str, reason: str) -> None:
-    with pytest.raises(UnusableError, match=reason):
-        parsed(text)
-
-
-def test_what_only_some_parsers_read() -> None:
-    assert parsed('[Infinity, 18446744073709551617, "\\ud83d\\ude00"]') == [float("inf"), 2**64 + 1, "😀"]

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stonkgs.source.brackets import Container, containers, extents
-from stonkgs.source.items import Items
+from stonkgs.source.items import _OVERLAP, Items
 from stonkgs.source.split import END
 from stonkgs.source.text import Cursor
 
@@ -158,9 +158,8 @@ def test_thousands_of_broken_items(tmp_path: Path) -> None:
     assert [one.problem is None for one in found] == [True, False] * 4000
 
 
-pieces = st.sampled_from(
-    [A, B, b"{}", b",", b"]", b"}", b"{", b"[", b'"', b"\\", b" ", b'{"type":', b"1", b'"k":', b"x" * 210, b" " * 210]
-)
+PIECES = b'{} , ] } { [ " \\ {"type": 1 "k": },{"type":"s" "type":"u"'.split()
+pieces = st.sampled_from([A, B, b" ", b'] {"type":"t]"', b"x" * 210, b" " * 210, *PIECES])
 
 
 @FUZZ
@@ -172,6 +171,18 @@ def test_anything_reads_alike_in_any_splits(
     whole = scan(tmp_path / "x", data)
     assert scan(tmp_path / "x", data, step, block) == whole
     assert [one.offset for one in whole] == sorted({one.offset for one in whole})
+
+
+@FUZZ
+@given(st.lists(pieces | st.just(b" " * 9000), max_size=15), st.integers(1, 300), st.sampled_from([1, 40, 500]))
+def test_items_that_are_told_by_how_they_begin_are_items(
+    tmp_path: Path, parts: list[bytes], step: int, block: int
+) -> None:
+    data = b"[" + b"".join(parts)
+    whole = scan(tmp_path / "x", data, limit=_OVERLAP)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Items, "_told", lambda *_: True)  # also where there are few of them
+        assert scan(tmp_path / "x", data, step, block, limit=_OVERLAP) == whole
 
 
 def test_extents_depend_on_what_is_before_them_alone() -> None:

@@ -1,0 +1,55 @@
+"""The JSON of one statement: what is read, and what is refused whatever its size."""
+
+import json
+
+import pytest
+
+from stonkgs.source.indra import DEPTH, parsed
+from stonkgs.statement import UnusableError
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("[" * DEPTH + "]" * DEPTH, True),
+        ("[" * (DEPTH + 1) + "]" * (DEPTH + 1), False),
+        (json.dumps("[" * 999 + '"\\'), True),
+        ("[" + "{}," * 999 + "{}]", True),
+        ('{"a":' * DEPTH + "1" + "}" * DEPTH, True),
+        ('{"a":' * 100_000, False),
+        ("[{" * 4_000_000 + "}]" * 4_000_000, False),
+    ],
+)
+def test_depth(text: str, value: bool) -> None:
+    if value:
+        assert parsed(text) == json.loads(text)
+        return
+    with pytest.raises(UnusableError, match="nested more than 200 deep"):
+        parsed(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "invalid JSON: Expecting value at character 1"),
+        ("1" * 5000, "a number of more digits than can be read"),
+        ('{"\\uDc00": 1}', r"half a surrogate pair, \\udc00, is no character"),
+    ],
+)
+def test_what_says_nothing(text: str, reason: str) -> None:
+    with pytest.raises(UnusableError, match=reason):
+        parsed(text)
+
+
+def test_what_only_some_parsers_read() -> None:
+    assert parsed('[Infinity, 18446744073709551617, "\\ud83d\\ude00"]') == [float("inf"), 2**64 + 1, "😀"]
+
+
+def test_what_need_not_be_exact() -> None:
+    assert parsed('{"a": [1, 2.5, "\\u00e4", null, 9223372036854775807]}', exact=False) == {
+        "a": [1, 2.5, "ä", None, 2**63 - 1]
+    }
+    assert str(parsed("[NaN, -Infinity]", exact=False)) == "[nan, -inf]"
+    for text, reason in (('"\\ud800"', "half a surrogate pair"), ("{", "invalid JSON: Expecting property name")):
+        with pytest.raises(UnusableError, match=reason):
+            parsed(text, exact=False)
