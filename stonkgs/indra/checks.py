@@ -51,7 +51,7 @@ def items(holder: Mapping[str, Any], key: str) -> list[Any]:
 
 def whole(value: Any) -> int | None:
     """A whole number of 64 bits, from itself or from its digits; None where it is none."""
-    if isinstance(value, str) and _DIGITS.fullmatch(value):
+    if type(value) is str and _DIGITS.fullmatch(value):
         value = int(value)
     return value if type(value) is int and -(2**63) <= value < 2**63 else None
 

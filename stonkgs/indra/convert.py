@@ -163,7 +163,7 @@ def _belief(statement: Mapping[str, Any]) -> float | None:
 
 def _text(evidence: Mapping[str, Any], key: str) -> str | None:
     value = text(evidence, key)
-    if value is not None and not value.isascii():
+    if value is not None:
         check_characters(value, key)
     return value
 
@@ -171,15 +171,17 @@ def _text(evidence: Mapping[str, Any], key: str) -> str | None:
 def _pmid(evidence: Mapping[str, Any]) -> str | None:
     """As text; some readers give a number."""
     value = evidence.get("pmid")
-    if isinstance(value, int) and whole(value) is not None:
+    if type(value) is int and whole(value) is not None:
         return str(value)
     return _text(evidence, "pmid")
 
 
 def _source_hash(evidence: Mapping[str, Any]) -> int | None:
     value = evidence.get("source_hash")
+    if value is None:
+        return None
     found = whole(value)
-    if found is None and value is not None:
+    if found is None:
         raise UnusableError(f"source_hash is {described(value)}, not a whole number of 64 bits")
     return found
 
