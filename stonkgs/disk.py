@@ -61,7 +61,11 @@ def _claim(beside: Path, path: Path) -> None:
         raise
     except OSError:  # no hard links here: an empty file holds the name for a moment
         path.touch(exist_ok=False)
-        beside.replace(path)
+        try:
+            beside.replace(path)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
 
 def sync_folder(folder: Path) -> None:

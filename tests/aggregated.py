@@ -64,7 +64,7 @@ def statement(key: Row, group: list[Row], labels: Sequence[str], prefix: str) ->
     for label in labels:
         columns = [[row[prefix + label] for row in rows] for rows in found]
         means[label] = mean([mean(values) for values in columns])
-        logs = [mean([math.log1p(-p) if p < 1 else -40 for p in values]) for values in columns]
+        logs = [math.log1p(-mean(values)) if mean(values) < 1 else -40 for values in columns]
         made[f"{label}_noisy_or"] = -math.expm1(math.fsum(logs))
         made |= {f"{label}_mean": means[label], f"{label}_max": max(map(max, columns))}
     made["prediction"] = max(means, key=means.__getitem__)

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from math import exp
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -17,7 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from stonkgs.aggregate.columns import Layout
-from stonkgs.aggregate.evidences import Evidences
+from stonkgs.aggregate.evidences import LEAST_LOG, UNIT, Evidences
 from stonkgs.errors import UserError
 
 #: Rows of a batch that comes out; each but the last has as many.
@@ -95,20 +96,27 @@ def grouped(made: duckdb.DuckDBPyConnection, evidences: Evidences) -> Iterator[p
         ) from error
 
 
+#: ln(1 - p) in UNITs of an evidence of `n` rows, p being their mean.
+_LOG_OF_MEAN: Final = (
+    f"CASE n WHEN 1 THEN log{{0}} ELSE "
+    f"round(ln(greatest(1 - unit{{0}}::DOUBLE / n / {UNIT!r}, {exp(LEAST_LOG)!r})) * {UNIT!r})::HUGEINT END"
+)
+
+
 def _query(layout: Layout) -> str:
     keys, classes = ", ".join(f"k{n}" for n in range(len(layout.keys))), range(len(layout.labels))
     passed = [f"c{n}" for n in range(len(layout.passed))]
     if layout.pair:
         passed[:2] = ["{'source': c0, 'target': c1}"]
-    rows, count, mean = "evidences", "count(*)", "{0}"
+    rows, count, log, unit = "evidences", "count(*)", "log{0}", "unit{0}"
     if layout.evidence:
         sums = [f"sum(log{n}) AS log{n}, sum(unit{n}) AS unit{n}, max(p{n}) AS p{n}" for n in classes]
         least = [f"min({value}) AS least{n}" for n, value in enumerate(passed)]
         rows = f"(SELECT {', '.join([keys, 'count(*) AS n', *sums, *least])} FROM evidences GROUP BY {keys}, e, r)"
-        count, mean = "sum(n)::BIGINT", "CASE n WHEN 1 THEN {0} ELSE {0} // n END"  # few are divided, which is slow
+        # Few evidences have several rows; to divide takes time.
+        count, log, unit = "sum(n)::BIGINT", _LOG_OF_MEAN, "CASE n WHEN 1 THEN unit{0} ELSE unit{0} // n END"
         passed = [f"least{n}" for n in range(len(least))]
-    log, unit = (f"sum({mean.format(name)})::DOUBLE" for name in ("log{0}", "unit{0}"))
-    sums = [f"{log}, {unit}, max(p{{0}})".format(n) for n in classes]
+    sums = [f"sum({log})::DOUBLE, sum({unit})::DOUBLE, max(p{{0}})".format(n) for n in classes]
     least = [f"min({value})" for value in passed]
     if layout.pair:
         least[0] = f"unnest({least[0]})"

@@ -69,9 +69,9 @@ def aggregate(
     """Write one row for all rows of predictions that agree in the columns `by`, in the order of these.
 
     Each row is an evidence. But where the predictions have INDRA's `source_hash`, and it is not among the keys, rows of
-    a statement that agree in it are one evidence, read for several edges: its probability is their mean, and its
-    ln(1 - p) the mean of theirs; `max` is the largest of any row. `source` and `target`, where neither is a key, are
-    the smallest pair that a row has; of other columns that are passed on, each is the smallest by itself.
+    a statement that agree in it are one evidence, read for several edges, whose probability is their mean; `max` is the
+    largest of any row. `source` and `target`, where neither is a key, are the smallest pair that a row has; of other
+    columns that are passed on, each is the smallest by itself.
 
     `path` is a file of predictions, a run's output_dir, or a folder of parts; `classes` are its columns of
     probabilities, all of them and in the model's order, where no run.json beside it tells. The output's ending is its
@@ -123,12 +123,12 @@ def _finished(batch: pa.RecordBatch, evidences: Evidences) -> pa.Table:
 def measures(evidences: Counts, rows: Counts, sums: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
     """Noisy-or, mean and max, float64 [N, K, 3], of sums of ln(1 - p) and of p in UNITs, and the largest p.
 
-    The sums are over statements' `evidences`, [N], each with the mean of its rows, of which there are `rows`, [N].
+    The sums are over the `evidences`, [N], of statements of so many `rows`, [N]; p of several rows is their mean.
 
     Noisy-or, 1 - prod(1 - p), is the probability that at least one of independent evidences is right: the noisy-or gate
     of Pearl (1988), Probabilistic Reasoning in Intelligent Systems, chapter 4. A sum of logarithms does not underflow,
     and is the same in any order, see `stonkgs.aggregate.evidences`. One row is told by its own p, to the digit.
     """
     logs, units, largest = np.moveaxis(sums, 2, 0)
-    found = np.stack([-np.expm1(logs / UNIT), units / UNIT / evidences[:, None], largest], axis=2)
+    found = np.stack([np.abs(np.expm1(logs / UNIT)), units / UNIT / evidences[:, None], largest], axis=2)
     return np.where((rows == 1)[:, None, None], largest[:, :, None], found)

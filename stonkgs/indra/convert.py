@@ -149,8 +149,8 @@ def _hash(statement: Mapping[str, Any], other: int | None, reading: Reading) -> 
 def _belief(statement: Mapping[str, Any]) -> float | None:
     """1 where there is none; None where it is null or no finite number."""
     belief = statement.get("belief", 1.0)
-    if type(belief) is float:
-        return belief if isfinite(belief) else None
+    if isinstance(belief, float):  # of numpy, too, with which INDRA computes it
+        return float(belief) if isfinite(belief) else None
     if belief is None:
         return None
     if type(belief) is not int:

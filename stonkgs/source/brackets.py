@@ -42,7 +42,7 @@ def extents(data: bytes, base: int = 0) -> Extents:
     It depends on the bytes before each item alone, never on where the stretch ends.
     """
     places, steps = _outside(data)
-    depth = np.cumsum(steps)
+    depth = np.cumsum(steps, dtype=np.int32)
     closing = np.flatnonzero(depth < 0)
     close = None
     if len(closing):
@@ -55,28 +55,21 @@ def extents(data: bytes, base: int = 0) -> Extents:
 
 def deepest(data: bytes) -> int:
     """How deep values are nested in each other."""
-    return int(np.cumsum(_outside(data)[1]).max(initial=0))
+    return int(np.cumsum(_outside(data)[1], dtype=np.int32).max(initial=0))
 
 
-def _outside(data: bytes) -> tuple[Positions, Positions]:
+def _outside(data: bytes) -> tuple[Positions, npt.NDArray[np.int8]]:
     """Where the brackets are that stand in no string, and for each 1 where it opens and -1 where it closes."""
-    codes = np.frombuffer(data, np.uint8)
+    # Of the same length: an escaped backslash escapes nothing.
+    codes = np.frombuffer(data.replace(b"\\\\", b"__"), np.uint8)
     folded = codes | 0x20  # [ and ] are { and } then
     quotes = codes == ord('"')
-    quotes[_escaped(codes)] = False
+    quotes[1:] &= codes[:-1] != ord("\\")
     places = np.flatnonzero(quotes | (folded == ord("{")) | (folded == ord("}")))
     quotes = quotes[places]
     # A sum of 8 bits tells odd from even as well.
     places = places[(np.cumsum(quotes, dtype=np.uint8) % 2 == 0) & ~quotes]
-    return places, np.where(folded[places] == ord("{"), 1, -1)
-
-
-def _escaped(codes: npt.NDArray[np.uint8]) -> Positions:
-    """Offsets behind the backslashes that escape something: the first, the third ... of each run of them."""
-    slashes = np.flatnonzero(codes == ord("\\"))
-    run = np.maximum.accumulate(np.where(np.diff(slashes, prepend=-2) > 1, slashes, 0))
-    escaped: Positions = slashes[(slashes - run) % 2 == 0] + 1
-    return escaped[escaped < len(codes)]
+    return places, np.where(folded[places] == ord("{"), np.int8(1), np.int8(-1))
 
 
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[{}\[\]:,]|[^\s"{}\[\]:,]++', re.DOTALL)

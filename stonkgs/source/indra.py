@@ -113,8 +113,9 @@ class IndraSource(RangeSource):
             count += 1
             try:
                 text, stmt_hash = cut(decoded(record))
-                # All else in which so long a number may stand is unusable with it.
-                rows = convert(parsed(text, exact='"context"' in text), stmt_hash=stmt_hash)
+                # All else in which so long a number may stand is unusable with it; a key may have escapes.
+                exact = '"context"' in text or "\\u00" in text
+                rows = convert(parsed(text, exact=exact), stmt_hash=stmt_hash)
             except UnusableError as error:
                 yield scanner.rejection(record, str(error))
                 continue

@@ -13,7 +13,7 @@ from stonkgs.source.text import SAMPLE, Lines, Record
 from stonkgs.statement import RAW_LIMIT, Rejection
 
 #: What stands between two commas.
-_MEMBER = re.compile(rb'(?:"(?:[^"\\]++|\\.)*+"?|[^",]++)++', re.DOTALL)
+_MEMBER = re.compile(rb'(?:"(?:[^"\\]++|\\.)*+"?|[^",\\]++|\\.?)++', re.DOTALL)
 #: What an object has before an item.
 _KEY = re.compile(rb'"(?:[^"\\]++|\\.)*+"\s*+:', re.DOTALL)
 
@@ -26,7 +26,7 @@ class Opening(NamedTuple):
     #: Its bracket and its first member.
     head: re.Pattern[bytes]
     #: The same behind a closing bracket, up to its own. It has whole members alone, so that a match never depends on
-    #: where the window ends, and no bracket in it, so that it lies in one item or beyond all of them.
+    #: where the window ends, and no bracket but its first, so that it starts an item and never reaches into another.
     start: re.Pattern[bytes]
 
 
@@ -81,19 +81,22 @@ class Items(Lines):
         Where nearly all items can be told by how they begin, each is the first of these: what lies between two is then
         not looked at, which takes a third of the time.
         """
-        starts, last, cut = [text], text, text + step
-        told = self._told(text)
-        self.cursor.seek(text)
-        while told and cut < stop and (found := self._first(cut)) < stop:
-            starts.append(found)
-            cut = found + step - (found - text) % step
-        for offset, end, _ in () if told else self._stretches(self.container.start, stop):
-            if offset >= cut:
-                starts.append(offset)
-                cut = offset + step - (offset - text) % step
-            last = max(end, last)
-        if told:  # what is told of a file that is cut short stands behind its last byte
+        starts, last = [text], text
+
+        def cut() -> int:
+            return starts[-1] + step - (starts[-1] - text) % step
+
+        if self._told(text):
+            self.cursor.seek(text)
+            while (first := self._first(cut())) < stop:
+                starts.append(first)
+            # What is told of a file that is cut short stands behind its last byte.
             last = self.cursor.end + 1 if self.cursor.ended else END
+        else:
+            for offset, end, _ in self._stretches(text, stop):
+                if offset >= cut():
+                    starts.append(offset)
+                last = max(end, last)
         return np.stack([np.array(starts, np.int64), np.array([*starts[1:], min(last, stop)], np.int64)], axis=1)
 
     def _told(self, text: int) -> bool:
@@ -200,7 +203,7 @@ class Items(Lines):
         at = start - self.cursor.base
         data, past = self.cursor.data, end - self.cursor.base
         found = data.find(self.opening.key, at, past)
-        if not data[at : min(found, at + 128)].strip(_HEAD):  # an item's own
+        if at <= found <= at + 128 and not data[at:found].strip(_HEAD):  # an item's own
             found = data.find(self.opening.key, found + 1, past)
         # There is hardly ever another; to look for the word takes no time.
         return found >= 0 and self.opening.start.search(data, at, past) is not None

@@ -106,7 +106,7 @@ def test_by_hand(tmp_path: Path, kind: str) -> None:
     assert (found["source"], found["target"]) == ("b", "c")
     assert found["evidences"] == 3
     assert found["p_mean"] == pytest.approx((0.375 + 0.5 + 0.5) / 3)
-    assert found["p_noisy_or"] == pytest.approx(1 - (0.75 * 0.5) ** 0.5 * 0.5 * 0.5)
+    assert found["p_noisy_or"] == pytest.approx(1 - (1 - 0.375) * 0.5 * 0.5)
     assert (found["p_max"], found["q_max"]) == (0.5, 0.75)
 
 

@@ -66,6 +66,13 @@ def test_very_many_evidences_of_one_statement(tmp_path: Path) -> None:
     assert row["p_noisy_or"] == pytest.approx(-math.expm1(200_000 * math.log1p(-1e-5)), rel=1e-12)
     assert row["p_mean"] == pytest.approx(1e-5, rel=1e-12)
     assert (row["q_noisy_or"], row["q_mean"], row["q_max"]) == (1, 1, 1)
+    aggregate(
+        write(tmp_path / "n.parquet", pa.table({"stmt_hash": [1, 1], "p": [0.0, 0.0], "q": [1.0, 1.0]})),
+        classes=["p", "q"],
+        output=tmp_path / "zero.parquet",
+    )
+    (row,) = read(tmp_path / "zero.parquet")
+    assert math.copysign(1, row["p_noisy_or"]) == 1
 
 
 KEYS: list[tuple[str, list[Any]]] = [

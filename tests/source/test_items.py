@@ -152,14 +152,28 @@ def test_many_at_once_are_found_as_one_by_one(tmp_path: Path, items: list[bytes]
         assert scan(tmp_path / "x", data) == found
 
 
+def test_an_item_swallowed_behind_white_space_is_found(tmp_path: Path) -> None:
+    data = b'[%s,{%s"a":{"b":1}, %s]' % (A, b" " * 130, B)
+    whole = scan(tmp_path / "x", data, limit=_OVERLAP)
+    assert [one.raw for one in whole if one.problem is None] == [A, B]
+    assert scan(tmp_path / "x", data, step=1, limit=_OVERLAP) == whole
+
+
+def test_a_backslash_between_items_escapes_alike_for_all(tmp_path: Path) -> None:
+    data = b'[%s, \\"", %s, {"a": 1}]' % (A, B)
+    for items in (data, data.replace(b'"type"', b'"kind"')):
+        whole = scan(tmp_path / "x", items)
+        assert all(scan(tmp_path / "x", items, step) == whole for step in (1, 7, 40))
+
+
 def test_thousands_of_broken_items(tmp_path: Path) -> None:
     data = b"[%s]" % b",".join([A, b'{"type":"a"b"}'] * 4000)
     found = scan(tmp_path / "x", data)
     assert [one.problem is None for one in found] == [True, False] * 4000
 
 
-PIECES = b'{} , ] } { [ " \\ {"type": 1 "k": },{"type":"s" "type":"u"'.split()
-pieces = st.sampled_from([A, B, b" ", b'] {"type":"t]"', b"x" * 210, b" " * 210, *PIECES])
+PIECES = b'{} , ] } { [ " \\ \\" {"type": 1 "k": },{"type":"s" "type":"u"'.split()
+pieces = st.sampled_from([A, B, b" ", b'] {"type":"t]"', b"x" * 210, b" " * 210, b"{" + b" " * 130, *PIECES])
 
 
 @FUZZ
