@@ -12,7 +12,7 @@ from torch.utils.data import IterableDataset
 from stonkgs.columns import as_columns
 from stonkgs.encode.encoder import Example
 from stonkgs.memory import give_back
-from stonkgs.source.base import Source
+from stonkgs.source.base import Reading, Source
 from stonkgs.source.split import Split
 from stonkgs.statement import Rejection, Statement, Tally
 
@@ -156,17 +156,13 @@ class Batches(IterableDataset[Batch]):
 
     def _statements(self, split: Split, end: SplitEnd) -> Generator[Statement, None, None]:
         """The usable rows; what is not, and the tally, goes into `end`."""
-        records = self.source.read(split)
-        while True:
-            try:
-                record = next(records)
-            except StopIteration as stop:
-                end.tally = stop.value
-                return
+        reading = Reading(self.source.read(split))
+        for record in reading:
             if isinstance(record, Rejection):
                 end.rejected.append(record)
             else:
                 yield record
+        end.tally = reading.tally
 
     def _batches(self, split: Split, statements: Iterator[Statement]) -> Iterator[Batch]:
         first = 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stonkgs.source.base import ROLES, Source
+from stonkgs.source.base import ROLES, Reading, Source
 from stonkgs.statement import Rejection, Statement
 
 Read = Callable[[Source, int], list[Statement | Rejection]]
@@ -124,15 +124,12 @@ def tallied(source: Source, rows: int) -> tuple[list[Statement | Rejection], Cou
     records: list[Statement | Rejection] = []
     without, before = Counter[str](), 0
     for split in source.plan(rows):
-        reading = source.read(split)
-        while True:
-            try:
-                record = next(reading)
-            except StopIteration as end:
-                before += end.value.records
-                without.update(end.value.without_row)
-                break
+        reading = Reading(source.read(split))
+        for record in reading:
             if isinstance(record, Rejection) and record.index is not None:
                 record.index += before
             records.append(record)
+        assert reading.tally.records is not None
+        before += reading.tally.records
+        without.update(reading.tally.without_row)
     return records, without

@@ -155,6 +155,17 @@ class Source(IterableDataset[Statement | Rejection], ABC):
             yield from self.read(split)
 
 
+class Reading:
+    """The rows of a split, to be iterated once; when all of them are through, `tally` is what else there is to tell."""
+
+    def __init__(self, rows: Generator[Statement | Rejection, None, Tally]) -> None:
+        self.rows = rows
+        self.tally = Tally()
+
+    def __iter__(self) -> Iterator[Statement | Rejection]:
+        self.tally = yield from self.rows
+
+
 def alike(files: Sequence[str], schemas: Iterable[pa.Schema]) -> pa.Schema:
     """The one schema of all files: the same names and types in the same order, else a UserError with the difference."""
     first: pa.Schema | None = None

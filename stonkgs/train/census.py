@@ -1,6 +1,5 @@
 """Before the training: every row is looked at once for its label, and once for its part. Nothing is kept but counts."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -12,12 +11,12 @@ from tqdm import tqdm
 
 from stonkgs.errors import UserError
 from stonkgs.protocol import TEST, TRAIN, Protocol
-from stonkgs.source.base import Source
+from stonkgs.source.base import Reading, Source
 from stonkgs.source.split import Plan, Split
-from stonkgs.statement import Rejection, Tally
+from stonkgs.statement import Rejection
 from stonkgs.task import Classes, Task, Unused
 from stonkgs.train.selection import TRUTH, Selection, labelled, numbers
-from stonkgs.writer.account import Place, as_json
+from stonkgs.writer.account import Place, as_json, as_line
 from stonkgs.writer.base import FLAGS, PREDICTION
 
 #: A label column with more distinct values than this is another column.
@@ -122,22 +121,17 @@ def _values(
     for split in _progress(plan, "labels"):
         if split.file != current:
             current, place = split.file, Place(source.first_line(split.file))
-        records = source.read(split)
-        while True:
-            try:
-                record = next(records)
-            except StopIteration as stop:
-                tally: Tally = stop.value
-                break
+        reading = Reading(source.read(split))
+        for record in reading:
             if isinstance(record, Rejection):
                 failed += 1
-                rejected.write(json.dumps(place.named(as_json(record)), ensure_ascii=False).encode() + b"\n")
+                rejected.write(as_line(place.named(as_json(record))))
             elif isinstance(found := task.values(record), Unused):
                 unused[str(found)] += 1
             else:
                 values[found] += 1
-        place.pass_by(tally.lines, tally.records)
-        unused.update({f"no row: {reason}": count for reason, count in tally.without_row.items()})
+        place.pass_by(reading.tally.lines, reading.tally.records)
+        unused.update({f"no row: {reason}": count for reason, count in reading.tally.without_row.items()})
         if len(values) > MOST_VALUES and len({one for several in values for one in several}) > MOST_VALUES // 10:
             raise UserError(
                 f"column {task.column!r} has over {MOST_VALUES:,} distinct values; is it the label? Name it: "

@@ -41,7 +41,7 @@ class Account:
     def write(self, rejected: Sequence[Rejection], file: BinaryIO) -> None:
         """One line of counts, then one line a rejected row, its line number counted from the split's start."""
         for values in (asdict(self), *map(as_json, rejected)):
-            file.write(_line(values))
+            file.write(as_line(values))
 
     @classmethod
     def join(cls, accounts: Iterable[tuple[int, Path]], first_lines: Sequence[int], file: BinaryIO) -> Self:
@@ -53,7 +53,7 @@ class Account:
             with open(path, "rb") as part:
                 counts = json.loads(part.readline())
                 for row in map(json.loads, part):
-                    file.write(_line(place.named(row)))
+                    file.write(as_line(place.named(row)))
             place.pass_by(counts["lines"], counts["records"])
             total.add(counts)
         return total
@@ -103,5 +103,6 @@ def as_json(rejection: Rejection) -> dict[str, Any]:
     return values
 
 
-def _line(values: dict[str, Any]) -> bytes:
+def as_line(values: dict[str, Any]) -> bytes:
+    """What `as_json` gives, as a line of rejected.jsonl."""
     return json.dumps(values, ensure_ascii=False).encode() + b"\n"

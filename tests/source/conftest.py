@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from stonkgs.source.base import Source
+from stonkgs.source.base import Reading, Source
 from stonkgs.statement import Rejection, Statement
 
 Read = Callable[[Source, int], list[Statement | Rejection]]
@@ -21,14 +21,10 @@ def _read(source: Source, rows: int) -> list[Statement | Rejection]:
     lines: dict[str, int] = {}
     for split in source.plan(rows):
         before = lines.setdefault(split.file, source.first_line(split.file))
-        reading = source.read(split)
-        while True:
-            try:
-                record = next(reading)
-            except StopIteration as end:
-                lines[split.file] += end.value.lines or 0
-                break
+        reading = Reading(source.read(split))
+        for record in reading:
             if isinstance(record, Rejection) and record.line is not None:
                 record.line += before
             records.append(record)
+        lines[split.file] += reading.tally.lines or 0
     return records

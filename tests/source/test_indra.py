@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stonkgs.errors import UserError
+from stonkgs.source.base import Reading
 from stonkgs.source.indra import IndraSource
 from stonkgs.statement import Rejection, Statement
 
@@ -87,22 +88,18 @@ def outcome(source: IndraSource, rows: int) -> tuple[list[Statement], list[Rejec
     refused: list[Rejection] = []
     without, count, above = Counter[str](), 0, 0
     for split in source.plan(rows):
-        reading = source.read(split)
-        lines = count
-        while True:
-            try:
-                record = next(reading)
-            except StopIteration as end:
-                count += end.value.records
-                above += end.value.lines or 0
-                without.update(end.value.without_row)
-                break
+        reading = Reading(source.read(split))
+        for record in reading:
             if isinstance(record, Statement):
                 found.append(record)
                 continue
-            record.index = None if record.index is None else record.index + lines
+            record.index = None if record.index is None else record.index + count
             record.line = None if record.line is None else record.line + above
             refused.append(record)
+        assert reading.tally.records is not None
+        count += reading.tally.records
+        above += reading.tally.lines or 0
+        without.update(reading.tally.without_row)
     return found, refused, without, count
 
 

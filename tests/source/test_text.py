@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stonkgs.errors import UserError
+from stonkgs.source.base import Reading
 from stonkgs.source.split import END
 from stonkgs.source.text import Cursor, Lines, Record
 from stonkgs.source.tsv import TsvSource
@@ -150,14 +151,10 @@ def test_many_blank_lines_count_and_are_passed(end: str, tmp_path: Path) -> None
         lines = 0
         found = []
         for split in source.plan(rows):
-            records = source.read(split)
-            while True:
-                try:
-                    record = next(records)
-                except StopIteration as stop:
-                    lines += stop.value.lines
-                    break
-                found.append((type(record).__name__, lines + (getattr(record, "line", None) or 0)))
+            reading = Reading(source.read(split))
+            found += [(type(record).__name__, lines + (getattr(record, "line", None) or 0)) for record in reading]
+            assert reading.tally.lines is not None
+            lines += reading.tally.lines
         assert [kind for kind, _ in found] == ["Statement", "Rejection"]
         assert found[1][1] == 700_000 + 1 + 7
         assert lines == 700_000 + 1 + 7 + 1
