@@ -1,5 +1,6 @@
 """The input's columns as an Arrow schema: what is passed through keeps its type from source to writer."""
 
+import json
 from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
@@ -8,6 +9,9 @@ from stonkgs.statement import Statement
 
 #: Marks a string column that holds JSON text: values of an input that has no other one type for them.
 _JSON = {b"stonkgs": b"json"}
+
+#: What a column of JSON text holds of a value; ValueError for NaN and infinities, which are no JSON.
+json_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 def json_field(name: str) -> pa.Field:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from stonkgs.indra.checks import described, items, shown, text, truth, whole
+from stonkgs.indra.checks import described, items, mapping, shown, text, truth, whole
 from stonkgs.statement import UnusableError
 
 #: Levels of agents bound to agents that are bound to agents. Deeper is refused: each level of INDRA's key for a
@@ -94,13 +94,11 @@ def read_agent(value: Any, role: str, depth: int = 0) -> Agent:
     name = value.get("name")
     if not isinstance(name, str) or not name.strip():
         raise UnusableError(f"{role} has no name")
-    references = value.get("db_refs")
-    if references is not None and not isinstance(references, dict):
-        raise UnusableError(f"agent {shown(name)}: db_refs is {described(references)}, not an object")
-    if _STATE.isdisjoint(value):  # as nearly all of them
-        return Agent(name, references or {})
     try:
-        return Agent(name, references or {}, *_state(value, depth))
+        references = mapping(value, "db_refs") or {}
+        if _STATE.isdisjoint(value):  # as nearly all of them
+            return Agent(name, references)
+        return Agent(name, references, *_state(value, depth))
     except UnusableError as error:
         raise UnusableError(f"agent {shown(name)}: {error}") from error
 

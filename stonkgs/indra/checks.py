@@ -49,6 +49,14 @@ def items(holder: Mapping[str, Any], key: str) -> list[Any]:
     raise UnusableError(f"{key} is {described(value)}, not a list")
 
 
+def mapping(holder: Mapping[str, Any], key: str) -> dict[str, Any] | None:
+    """The object under a key, None where it is null or absent; UnusableError where it is anything else."""
+    value = holder.get(key)
+    if value is None or isinstance(value, dict):
+        return value
+    raise UnusableError(f"{key} is {described(value)}, not an object")
+
+
 def whole(value: Any) -> int | None:
     """A whole number of 64 bits, from itself or from its digits; None where it is none."""
     if type(value) is str and _DIGITS.fullmatch(value):

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from stonkgs.columns import json_field
+from stonkgs.columns import json_field, json_text
 from stonkgs.errors import UserError
-from stonkgs.indra.checks import check_characters, described, items, text, whole
+from stonkgs.indra.checks import check_characters, described, items, mapping, text, whole
 from stonkgs.indra.edges import Edge, Reading, read
 from stonkgs.indra.matches import matches_hash
 from stonkgs.statement import Statement, UnusableError
@@ -34,8 +34,6 @@ FREE = 64 * 1024
 GROWTH = 30
 #: Of an INDRA statement, each of which repeats all its evidences: one more than a complex of ten members has pairs.
 MOST_EDGES = 46
-
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 class Skipped(NamedTuple):
@@ -188,32 +186,17 @@ def _source_hash(evidence: Mapping[str, Any]) -> int | None:
 
 def _context(evidence: Mapping[str, Any]) -> str | None:
     """As JSON text."""
-    value = evidence.get("context")
+    value = mapping(evidence, "context")
     if value is None:
         return None
-    if not isinstance(value, dict):
-        raise UnusableError(f"context is {described(value)}, not an object")
     try:
-        encoded = _encode(value)
+        encoded = json_text(value)
     except RecursionError as error:
         raise UnusableError("context is nested too deep") from error
     except (TypeError, ValueError) as error:
         raise UnusableError("context has NaN or another value that is no JSON") from error
     check_characters(encoded, "context")
     return encoded
-
-
-def statement_rows(statement: Any, *, missing_text: str = "skip", complexes: str = "skip") -> list[Statement]:
-    """The rows of an INDRA `Statement`, or of its JSON; UserError where it or one of its evidences is unusable."""
-    convert = Converter(missing_text=missing_text, complexes=complexes)
-    try:
-        found = list(convert(statement.to_json() if hasattr(statement, "to_json") else statement))
-    except UnusableError as error:
-        raise UserError(f"INDRA statement: {error}; mend it or leave it out") from error
-    for one in found:
-        if isinstance(one, Fault):
-            raise UserError(f"INDRA statement: {one.reason}; mend it or leave it out")
-    return [row for row in found if isinstance(row, Statement)]
 
 
 #: What INDRA's JSON has beside "type", and no ordinary row without a source and a target.

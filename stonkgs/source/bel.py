@@ -1,27 +1,26 @@
 """BEL graphs as PyBEL writes them: sbel, an edge a line, and nodelink, one object with the nodes and the edges."""
 
-import json
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from math import isfinite
 from typing import Any, Literal
 
 import pyarrow as pa
 
-from stonkgs.columns import json_field
+from stonkgs.columns import json_field, json_text
 from stonkgs.errors import UserError
-from stonkgs.indra.checks import described, text, whole
-from stonkgs.indra.convert import NO_TEXT
+from stonkgs.indra.checks import described, mapping, text, whole
+from stonkgs.indra.convert import NO_TEXT, Skipped
 from stonkgs.source.base import ROLES
 from stonkgs.source.brackets import Container, containers
 from stonkgs.source.file import Paths, line_at
-from stonkgs.source.indra import parsed
 from stonkgs.source.items import Items, opening
+from stonkgs.source.json_value import parsed
+from stonkgs.source.objects import Convert, ObjectSource, beginning, excerpt
 from stonkgs.source.split import END
-from stonkgs.source.text import Cursor, Lines, RangeSource, Record, decoded
-from stonkgs.statement import Rejection, Statement, Tally, UnusableError
+from stonkgs.source.text import Cursor, Lines, Record, decoded
+from stonkgs.statement import Statement, UnusableError
 
 #: A row's columns beside source, target and evidence.
 COLUMNS = pa.schema(
@@ -39,8 +38,6 @@ COLUMNS = pa.schema(
 MOST_NODES = 10_000_000
 #: Characters of a node's BEL in a nodelink file, where a number of a few digits repeats all of it.
 LONGEST_NODE = 1 << 16
-
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 class Edges(Lines, ABC):
@@ -100,7 +97,7 @@ class Links(Items, Edges):
         return bel
 
 
-class BelSource(RangeSource):
+class BelSource(ObjectSource):
     """Edges of BEL graphs in PyBEL's JSON; a row for each edge that has an evidence.
 
     The form, sbel or nodelink, is told by the content. `missing_text` is what becomes of an evidence without a
@@ -115,8 +112,7 @@ class BelSource(RangeSource):
         max_record: int = 1 << 24,
         limit: int | None = None,
     ) -> None:
-        super().__init__(path=path, columns=None, max_record=max_record, limit=limit)
-        self.missing_text = missing_text
+        super().__init__(path=path, missing_text=missing_text, max_record=max_record, limit=limit)
 
     def _check_settings(self) -> None:
         super()._check_settings()
@@ -145,43 +141,28 @@ class BelSource(RangeSource):
         with closing(self.scan(file)) as scanner:
             return line_at(file, scanner.first()) if isinstance(scanner, Sbel) else 1
 
-    def understood(self, records: Iterator[Record], scanner: Lines) -> Generator[Statement | Rejection, None, Tally]:
-        """An edge's row; what gives none is counted by its reason."""
+    def conversion(self, scanner: Lines) -> Convert:
+        """One row, or what is skipped."""
         assert isinstance(scanner, Edges)
-        without, count = Counter[str](), 0
-        for record in records:
-            count += 1
-            try:
-                row = self._row(parsed(decoded(record)), scanner)
-            except UnusableError as error:
-                yield scanner.rejection(record, str(error))
-                continue
-            if isinstance(row, Statement):
-                yield row
-            else:
-                without[row] += 1
-        lines = None if isinstance(scanner, Items) else scanner.lines
-        return Tally(lines=lines, records=count, without_row=dict(without))
+        return lambda record: [self._row(parsed(record), scanner)]
 
-    def _row(self, edge: Any, scanner: Edges) -> Statement | str:
+    def _row(self, edge: Any, scanner: Edges) -> Statement | Skipped:
         """An edge's row, or why it has none although it is sound; UnusableError where it is not."""
         if not isinstance(edge, dict):
             raise UnusableError(f"not an object but {described(edge)}")
         source, target = scanner.bel(edge, "source"), scanner.bel(edge, "target")
         columns = {"relation": text(edge, "relation"), **_citation(edge), **_annotations(edge)}
         if "evidence" not in edge:
-            return "unqualified edge"
+            return Skipped("unqualified edge")
         sentence = text(edge, "evidence") or NO_TEXT
         if sentence == NO_TEXT and self.missing_text == "skip":
-            return "evidence without text"
+            return Skipped("evidence without text")
         return Statement(source, target, sentence, columns)
 
 
 def _form(cursor: Cursor, max_record: int) -> int | tuple[Container, Container]:
     """Where the edges of an sbel file start, or a nodelink file's nodes and links; UserError where it is neither."""
-    cursor.fill(cursor.text)
-    while not (head := cursor.data.lstrip()) and not cursor.ended:
-        cursor.fill(cursor.end)
+    head = beginning(cursor)
     if not head:
         return cursor.text
     start, nodes = cursor.end - len(head), None
@@ -199,9 +180,8 @@ def _form(cursor: Cursor, max_record: int) -> int | tuple[Container, Container]:
             raise UserError(f"{cursor.file}: its links come before its nodes; write it again with PyBEL's to_nodelink")
     if nodes:
         raise UserError(f"{cursor.file}: no list of links behind its nodes; if it is cut short, write it again")
-    shown = ascii(head[:40].decode("utf-8", "replace"))
     raise UserError(
-        f"{cursor.file}: holds no BEL graph: it starts with {shown}. They come from PyBEL as .bel.jsonl or "
+        f"{cursor.file}: holds no BEL graph: it starts with {excerpt(head)}. They come from PyBEL as .bel.jsonl or "
         ".bel.nodelink.json"
     )
 
@@ -233,7 +213,7 @@ def _node(record: Record) -> str | None:
 
 def _citation(edge: Mapping[str, Any]) -> dict[str, str | None]:
     """The columns `pmid` and `citation`."""
-    citation = _object(edge, "citation") or {}
+    citation = mapping(edge, "citation") or {}
     # Older releases of PyBEL called them type and reference.
     namespace = text(citation, "namespace" if "namespace" in citation else "type")
     identifier = citation.get("identifier" if "identifier" in citation else "reference")
@@ -254,9 +234,9 @@ def _annotations(edge: Mapping[str, Any]) -> dict[str, Any]:
 
     So what is not of their type is null there, and stands in `annotations` alone.
     """
-    annotations = _object(edge, "annotations")
+    annotations = mapping(edge, "annotations")
     try:
-        encoded = None if annotations is None else _encode(annotations)
+        encoded = None if annotations is None else json_text(annotations)
     except ValueError as error:
         raise UnusableError("annotations has NaN or Infinity, which is no JSON") from error
     stmt_hash, belief, source_api = (_one(annotations or {}, key) for key in ("stmt_hash", "belief", "source_api"))
@@ -266,13 +246,6 @@ def _annotations(edge: Mapping[str, Any]) -> dict[str, Any]:
         "source_api": source_api if isinstance(source_api, str) else None,
         "annotations": encoded,
     }
-
-
-def _object(edge: Mapping[str, Any], key: str) -> dict[str, Any] | None:
-    value = edge.get(key)
-    if value is None or isinstance(value, dict):
-        return value
-    raise UnusableError(f"{key} is {described(value)}, not an object")
 
 
 def _one(annotations: Mapping[str, Any], key: str) -> Any:

@@ -1,35 +1,29 @@
 """INDRA statements in every form in which people have them: EMMAA models, INDRA DB answers and dumps, CoGEx dumps."""
 
-import json
 import re
-from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, suppress
-from typing import Any, Final, Literal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from typing import Final, Literal
 
-import orjson
 import pyarrow as pa
 
 from stonkgs.errors import UserError
-from stonkgs.indra.convert import COLUMNS, Converter, Skipped
+from stonkgs.indra.convert import COLUMNS, Converter, Fault, Skipped
 from stonkgs.indra.edges import NESTED, TYPES
 from stonkgs.source.base import ROLES
-from stonkgs.source.brackets import Container, containers, deepest
+from stonkgs.source.brackets import Container, containers
 from stonkgs.source.file import Paths
 from stonkgs.source.items import Items, opening
+from stonkgs.source.json_value import parsed
+from stonkgs.source.objects import Convert, ObjectSource, beginning, excerpt
 from stonkgs.source.quoted import Quoted, cutter
 from stonkgs.source.rows import OnRejected
-from stonkgs.source.text import Cursor, Lines, RangeSource, Record, decoded
-from stonkgs.statement import Rejection, Statement, Tally, UnusableError
-
-#: Deeper values are refused: Python's own limit moves with the caller's stack, and so between two runs.
-DEPTH = 200
+from stonkgs.source.text import Cursor, Lines
+from stonkgs.statement import Statement
 
 #: What psql's COPY writes for a character.
 _COPIED = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
-#: Half a surrogate pair is no character; only an escape can hold one.
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class Copied(Lines):
@@ -46,7 +40,7 @@ class Statements(Items):
     opening = opening(b"type", "|".join(sorted(TYPES - NESTED)).encode())
 
 
-class IndraSource(RangeSource):
+class IndraSource(ObjectSource):
     """INDRA statements as JSON; a row for each edge and each of its evidences.
 
     The form is told by the content: an array, JSON Lines, an answer of INDRA DB's REST service, or a dump of INDRA DB
@@ -63,8 +57,7 @@ class IndraSource(RangeSource):
         max_record: int = 1 << 24,
         limit: int | None = None,
     ) -> None:
-        super().__init__(path=path, columns=None, max_record=max_record, limit=limit)
-        self.missing_text = missing_text
+        super().__init__(path=path, missing_text=missing_text, max_record=max_record, limit=limit)
         self.complexes = complexes
 
     def schema(self, files: Sequence[str]) -> pa.Schema:
@@ -105,61 +98,22 @@ class IndraSource(RangeSource):
                     at = f"{record.file}, byte {record.offset}"
                     raise UserError(f"{at}: {record.reason}; mend it, or set such ones aside with on_rejected")
 
-    def understood(self, records: Iterator[Record], scanner: Lines) -> Generator[Statement | Rejection, None, Tally]:
-        """A statement's rows; what gives none is counted by its reason."""
-        convert, without, count = self.converter(), Counter[str](), 0
-        cut = _CUTS.get(type(scanner), _whole)
-        for record in records:
-            count += 1
-            try:
-                text, stmt_hash = cut(decoded(record))
-                # All else in which so long a number may stand is unusable with it; a key may have escapes.
-                exact = '"context"' in text or "\\u00" in text
-                rows = convert(parsed(text, exact=exact), stmt_hash=stmt_hash)
-            except UnusableError as error:
-                yield scanner.rejection(record, str(error))
-                continue
-            for row in rows:
-                if isinstance(row, Statement):
-                    yield row
-                elif isinstance(row, Skipped):
-                    without[row.reason] += 1
-                else:
-                    yield scanner.rejection(record, row.reason)
-        lines = None if isinstance(scanner, Items) else scanner.lines
-        return Tally(lines=lines, records=count, without_row=dict(without))
+    def conversion(self, scanner: Lines) -> Convert:
+        """By the rules of the first implementation."""
+        convert, cut = self.converter(), _CUTS.get(type(scanner), _whole)
 
+        def rows(record: str) -> Iterator[Statement | Skipped | Fault]:
+            text, stmt_hash = cut(record)
+            # All else in which so long a number may stand is unusable with it; a key may have escapes.
+            exact = '"context"' in text or "\\u00" in text
+            return convert(parsed(text, exact=exact), stmt_hash=stmt_hash)
 
-def parsed(text: str, *, exact: bool = True) -> Any:
-    """What a statement's JSON says, NaN and all; UnusableError where it says nothing that can be used.
-
-    Whole numbers of more than 64 bits may become floats where it need not be `exact`, in less than half of the time.
-    """
-    if text.count("[") + text.count("{") > DEPTH and deepest(text.encode()) > DEPTH:
-        raise UnusableError(f"nested more than {DEPTH} deep")
-    if not exact:
-        with suppress(orjson.JSONDecodeError):  # what is wrong is told below, and NaN is read there
-            return orjson.loads(text)
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UnusableError(f"invalid JSON: {error.msg} at character {error.pos + 1}") from error
-    except ValueError as error:
-        raise UnusableError("a number of more digits than can be read") from error
-    if "\\" in text and _SURROGATE.search(text):
-        try:
-            json.dumps(value, ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:
-            half = ord(error.object[error.start])
-            raise UnusableError(f"half a surrogate pair, \\u{half:04x}, is no character") from error
-    return value
+        return rows
 
 
 def _form(cursor: Cursor, max_record: int) -> Container | type[Lines]:
     """How a file holds its statements, by its start; UserError where it holds none."""
-    cursor.fill(cursor.text)
-    while not (head := cursor.data.lstrip()) and not cursor.ended:
-        cursor.fill(cursor.end)
+    head = beginning(cursor)
     start = cursor.end - len(head)
     if head[:1] == b"[":
         return Container("[", start + 1, outermost=True)
@@ -169,10 +123,9 @@ def _form(cursor: Cursor, max_record: int) -> Container | type[Lines]:
         return Lines
     if found := re.match(rb'[^\n{]*?\t("?)\{', head):
         return Table if found[1] else Copied
-    shown = ascii(head[:40].decode("utf-8", "replace"))
     raise UserError(
-        f"{cursor.file}: holds no INDRA statements: it starts with {shown}. They come as a JSON array, as an object a "
-        "line, as an answer of INDRA DB, or as its dumps"
+        f"{cursor.file}: holds no INDRA statements: it starts with {excerpt(head)}. They come as a JSON array, as an "
+        "object a line, as an answer of INDRA DB, or as its dumps"
     )
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from stonkgs.columns import is_json, json_field
+from stonkgs.columns import is_json, json_field, json_text
 from stonkgs.errors import UserError
 from stonkgs.source.base import ROLES
 from stonkgs.source.file import Paths
+from stonkgs.source.json_value import DEPTH, TOO_DEEP, check_surrogates, told
 from stonkgs.source.split import END
 from stonkgs.source.text import Lines, Record, TextSource, decoded
 from stonkgs.statement import Statement, UnusableError
@@ -21,8 +22,6 @@ from stonkgs.statement import Statement, UnusableError
 FIRST = 1000
 #: The column of what has none: an object of later keys, and of values that their column's type cannot hold.
 EXTRA = "extra"
-#: Deeper values are refused. Python's own limit moves with the caller's stack, and so between two runs.
-DEPTH = 200
 #: Up to here a float64 holds every int.
 EXACT = 2**53
 
@@ -36,8 +35,6 @@ FITS: dict[pa.DataType, frozenset[str]] = {
 #: What needs no closer look.
 SURE: dict[pa.DataType, type] = {pa.bool_(): bool, pa.float64(): float, pa.string(): str}
 KINDS = {bool: "bool", float: "float", Decimal: "big", str: "string", list: "list", dict: "object", type(None): "null"}
-
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class JsonlSource(TextSource):
@@ -148,10 +145,10 @@ def _merged(rest: dict[str, Any]) -> dict[str, Any]:
 def _dumps(value: Any) -> str:
     """JSON text of what `parsed` gives, every number as exact as it was."""
     try:
-        return _encode(value)
+        return json_text(value)
     except TypeError:  # a Decimal somewhere in it, which is rare
         if type(value) is dict:
-            return "{" + ",".join(f"{_encode(key)}:{_dumps(item)}" for key, item in value.items()) + "}"
+            return "{" + ",".join(f"{json_text(key)}:{_dumps(item)}" for key, item in value.items()) + "}"
         return "[" + ",".join(map(_dumps, value)) + "]" if type(value) is list else str(value)
 
 
@@ -187,21 +184,13 @@ def _decode(text: str) -> Any:
 
 def parsed(text: str) -> dict[str, Any]:
     """The object that a record is; UnusableError where it is none, or none that can be written again."""
-    too_deep = f"nested more than {DEPTH} deep"
-    try:
-        value = _decode(text)
-    except json.JSONDecodeError as error:
-        raise UnusableError(f"invalid JSON: {error.msg} at character {error.pos + 1}") from error
-    except RecursionError as error:
-        raise UnusableError(too_deep) from error
-    except ValueError as error:
-        raise UnusableError("a number of more digits than can be read") from error
+    value = told(text, _decode)
     if type(value) is not dict:
         raise UnusableError(f"not an object but {_article(kind(value))}")
     if text.count("[") + text.count("{") > DEPTH and _depth(value) > DEPTH:
-        raise UnusableError(too_deep)
+        raise UnusableError(TOO_DEEP)
     if "\\u" in text:
-        _check_surrogates(value)
+        check_surrogates(_dumps(value))
     return value
 
 
@@ -211,14 +200,6 @@ def _depth(value: Any) -> int:
         depth += 1
         level = [child for item in level for child in (item.values() if isinstance(item, dict) else item)]
     return depth
-
-
-def _check_surrogates(value: dict[str, Any]) -> None:
-    try:
-        _dumps(value).encode()
-    except UnicodeEncodeError as error:
-        half = ord(error.object[error.start])
-        raise UnusableError(f"half a surrogate pair, \\u{half:04x}, is no character") from error
 
 
 def _text(record: dict[str, Any], name: str) -> str:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from stonkgs.errors import UserError
-from stonkgs.indra.convert import is_statement, statement_rows
+from stonkgs.indra.convert import Converter, is_statement
+from stonkgs.source.rows import windows
 from stonkgs.statement import Statement
 
 JSON = dict[str, Any]
@@ -27,27 +28,34 @@ class OfIndra:
 OfIndra.__module__ = "indra.statements.statements"
 
 
+def rows(statement: Any) -> list[Statement]:
+    return [row for window in windows([statement], size=2, columns=None, on_rejected=None) for row in window]
+
+
 def test_rows_of_a_statement_in_memory() -> None:
     whole = AB | {"evidence": [{"text": "x"}, {}]}
-    [row] = statement_rows(whole)
-    assert statement_rows(OfIndra(whole)) == [row]
-    assert [row.evidence for row in statement_rows(whole, missing_text="keep")] == ["x", "No evidence text."]
+    with pytest.warns(UserWarning, match="1 evidence without text"):
+        [row] = rows(whole)
+    with pytest.warns(UserWarning, match="1 evidence without text"):
+        assert rows(OfIndra(whole)) == [row]
+    assert [row.evidence for row in Converter(missing_text="keep")(whole)] == ["x", "No evidence text."]  # type: ignore[union-attr]
     complex_: JSON = {"type": "Complex", "members": [{"name": "A"}, {"name": "B"}], "evidence": [{"text": "x"}]}
-    assert statement_rows(complex_) == []
-    assert len(statement_rows(complex_, complexes="pairs")) == 1
+    with pytest.warns(UserWarning, match="1 Complex"):
+        assert rows(complex_) == []
+    assert len(list(Converter(complexes="pairs")(complex_))) == 1
 
 
 @pytest.mark.parametrize(
     ("statement", "reason"),
     [
-        (7, "not an object but a number"),
+        (OfIndra(7), "not an object but a number"),  # type: ignore[arg-type]
         (AB | {"subj": {}}, "subj has no name"),
         (AB | {"evidence": [{"text": "x"}, 7]}, "evidence 2 of 2: a number, not an object"),
     ],
 )
 def test_no_rows_of_a_statement_in_memory(statement: Any, reason: str) -> None:
-    with pytest.raises(UserError, match=f"^INDRA statement: {reason}; mend it or leave it out$"):
-        statement_rows(statement)
+    with pytest.raises(UserError, match=f"^row 1: {reason}; mend it, or go on without: on_rejected=print$"):
+        rows(statement)
 
 
 @pytest.mark.parametrize(
