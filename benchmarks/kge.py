@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from synthetic import write_store
 
-from stonkgs.encode.kge import KgeStore
+from stonkgs.kge.store import KgeStore
 
 #: distinct nodes of one statement: two walks of 127
 ROWS = 254

@@ -24,7 +24,7 @@ import pytorch_lightning as pl
 from synthetic import write_model, write_statements, write_store
 
 from stonkgs.batch import Batch
-from stonkgs.model.module import StatementModule
+from stonkgs.engine.lightning import StatementModule
 from stonkgs.train.module import FineTuning
 from stonkgs.train.stream import Step
 

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from stonkgs import Batches, KgeStore, Predictor, STonKGs, TsvSource
 from stonkgs.model import bert, network
-from stonkgs.model.network import Inputs
+from stonkgs.model.network import Inputs, Network
 
 NODES = 5_000
 
@@ -46,7 +46,7 @@ def without_sharing(inputs: Inputs) -> Inputs:
     )
 
 
-def prepare(folder: Path, rows: int, share: int) -> tuple[STonKGs, Inputs]:
+def prepare(folder: Path, rows: int, share: int) -> tuple[Network, Inputs]:
     """A model as published ones are, and one batch of statements."""
     write_store(folder / "kge.h5", nodes=NODES, dimension=768, walk_length=127)
     write_model(folder / "model", hidden=768, layers=12, text_length=256, walk_length=127, legacy=True)

@@ -24,12 +24,12 @@ from statistics import median
 from synthetic import write_model, write_statements, write_store
 
 # Sets what torch reads when it is imported.
-from stonkgs.cli import CONFIG_DIR, DATA_DIR  # isort: skip
+from stonkgs.cli.command import CONFIG_DIR, DATA_DIR  # isort: skip
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from stonkgs.run import predict
+from stonkgs.predict import predict
 
 EXAMPLE = DATA_DIR / "example"
 

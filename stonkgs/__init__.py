@@ -1,20 +1,52 @@
 """Rate text-mined biomedical statements with cross-modal transformers, streaming.
 
-The flow, each stage a module or folder, a config group and a folder of tests of the same name:
+The flow. Each stage is a room (a folder or a module), a config group and a folder of tests of the same name:
 
-    1. source   files -> Statement            `stonkgs.source`   IterableDatasets over splits
-    2. encode   Statement -> Example          `stonkgs.encode`   tokens, walks, memory-mapped vectors
-    3. batch    Example -> Batch              `stonkgs.batch`    length-sorted, what is equal sent once
-    4. model    Batch -> probabilities        `stonkgs.model`    network, checkpoints, Lightning module
-    5. writer   probabilities -> files        `stonkgs.writer`   one part a split, joined in the input's order
+    1. source   files -> Statement         IterableDatasets over splits; `text/` finds where a record starts and ends
+    2. encode   Statement -> Example       tokens, walks, memory-mapped vectors
+    3. batch    Example -> Batch           sorted by length, what is equal is sent once
+    4. model    Batch -> probabilities     networks, checkpoints, the Predictor
+    5. writer   probabilities -> files     one part a split, joined in the input's order
 
-`stonkgs.run` wires them on one screen, `stonkgs.train` fine-tunes with the same stages: a `stonkgs.task` says what is
-learned, a `stonkgs.protocol` from which rows, `stonkgs.evaluate` how well. `stonkgs.cli` is the command line, and
-`stonkgs.kge` makes the stores of knowledge graph embeddings that stage 2 reads.
+`predict` wires them on one screen. What stands beside them:
+
+    kge         the store of knowledge graph embeddings that stage 2 reads
+    rows        rows in memory, as people have them in a notebook, for the Predictor
+    runs        what a run leaves on the disk and goes on from: plan, parts, accounts, record, status
+    engine      who carries splits to the Predictor: Lightning in one process, several processes over one folder
+    train       fine-tuning with the same stages: a task says what is learned, a protocol from which rows
+    evaluate    how good the answers are: figures, calibration, plots
+    aggregate   from predictions of rows to one row a statement
+    published   models and stores of the first implementation, fetched and converted by their names
+    indra       INDRA statements and BEL edges -> Statement
+    tables      Arrow tables as files, and what their types can hold
+    cli         the command line
+
+Leaves that everything may use: `statement` (the records that flow), `errors` (words for people), `disk` (files that are
+there whole or not at all), `config` (what a config may build). `task` and `protocol` are addresses for configs.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what a type checker is told of the names below
+    from stonkgs.batch import Batch, Batches
+    from stonkgs.encode.encoder import Encoder, Example
+    from stonkgs.errors import UserError
+    from stonkgs.kge.store import KgeStore
+    from stonkgs.model.network import Network, STonKGs
+    from stonkgs.model.predictor import Prediction, Predictor
+    from stonkgs.source.base import Source
+    from stonkgs.source.bel import BelSource
+    from stonkgs.source.csv import CsvSource
+    from stonkgs.source.indra import IndraSource
+    from stonkgs.source.jsonl import JsonlSource
+    from stonkgs.source.parquet import ParquetSource
+    from stonkgs.source.tsv import TsvSource
+    from stonkgs.statement import Rejection, Statement
+    from stonkgs.train.protocol import Protocol
+    from stonkgs.train.task import Task
+    from stonkgs.writer.base import PredictionWriter
 
 #: The public names, imported on first use: importing torch and Lightning takes seconds.
 _WHERE = {
@@ -28,7 +60,7 @@ _WHERE = {
     "ParquetSource": "stonkgs.source.parquet",
     "IndraSource": "stonkgs.source.indra",
     "BelSource": "stonkgs.source.bel",
-    "KgeStore": "stonkgs.encode.kge",
+    "KgeStore": "stonkgs.kge.store",
     "Encoder": "stonkgs.encode.encoder",
     "Example": "stonkgs.encode.encoder",
     "Batch": "stonkgs.batch",
@@ -38,11 +70,34 @@ _WHERE = {
     "Prediction": "stonkgs.model.predictor",
     "PredictionWriter": "stonkgs.writer.base",
     "Network": "stonkgs.model.network",
-    "Task": "stonkgs.task",
-    "Protocol": "stonkgs.protocol",
+    "Task": "stonkgs.train.task",
+    "Protocol": "stonkgs.train.protocol",
 }
 
-__all__ = sorted(_WHERE)  # noqa: PLE0605  # a list of the table's names
+__all__ = [
+    "Batch",
+    "Batches",
+    "BelSource",
+    "CsvSource",
+    "Encoder",
+    "Example",
+    "IndraSource",
+    "JsonlSource",
+    "KgeStore",
+    "Network",
+    "ParquetSource",
+    "Prediction",
+    "PredictionWriter",
+    "Predictor",
+    "Protocol",
+    "Rejection",
+    "STonKGs",
+    "Source",
+    "Statement",
+    "Task",
+    "TsvSource",
+    "UserError",
+]
 
 
 def __getattr__(name: str) -> Any:

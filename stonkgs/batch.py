@@ -1,20 +1,22 @@
 """3. Example -> Batch: length-sorted windows inside a split, what is equal in a batch sent once."""
 
+import ctypes
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from torch.utils.data import IterableDataset
 
-from stonkgs.columns import as_columns
 from stonkgs.encode.encoder import Example
-from stonkgs.memory import give_back
 from stonkgs.source.base import Reading, Source
 from stonkgs.source.split import Split
 from stonkgs.statement import Rejection, Statement, Tally
+from stonkgs.tables.columns import as_columns
 
 Int32 = npt.NDArray[np.int32]
 
@@ -175,3 +177,21 @@ class Batches(IterableDataset[Batch]):
     def _columns(self, statements: Sequence[Statement]) -> pa.RecordBatch:
         assert self.source.planned is not None
         return as_columns(statements, self.source.planned.schema, self.source.columns)
+
+
+def give_back() -> None:
+    """Return what is freed, but kept by the C library, to the system. Takes milliseconds: once a split.
+
+    Texts and splits come in all sizes, and glibc keeps the holes that they leave: the process would grow by tens of MB
+    over the first hundred splits, though it holds no more than before. Elsewhere than on glibc this does nothing.
+    """
+    if trim := _trim():
+        trim(0)
+
+
+@cache
+def _trim() -> Any:
+    try:
+        return ctypes.CDLL("libc.so.6").malloc_trim
+    except (OSError, AttributeError):
+        return None

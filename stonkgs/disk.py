@@ -1,5 +1,6 @@
 """Files that are there whole or not at all."""
 
+import errno
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -90,3 +91,17 @@ def make_folder(path: Path) -> Path:
     if not os.access(path, os.W_OK):
         raise UserError(f"{path}: not writable")
     return path
+
+
+@contextmanager
+def shared_memory(num_workers: int) -> Iterator[None]:
+    """Say what a full /dev/shm means to processes that talk with each other: containers are often given 64 MB of it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename or not num_workers:
+            raise
+        raise UserError(
+            f"/dev/shm is full, through which {num_workers} worker processes are started: set num_workers=0, "
+            "or give the container more of it (docker run --shm-size=1g)"
+        ) from error

@@ -1,5 +1,20 @@
-"""What the user sees when something is wrong: one line that names the thing, the place and the remedy."""
+"""Words for people: the error that a user sees, and text that is safe on a terminal."""
 
 
 class UserError(Exception):
     """A mistake in the input, the settings or a file. The command line prints its message alone and exits with 1."""
+
+
+def printable(text: str) -> str:
+    """`text` with `?` for every control character: what a file says could otherwise drive the terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3 h 20 min`, `2 d 5 h`."""
+    minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
+    if minutes < 1.5:
+        return f"{seconds:.0f} s"
+    if hours < 1.5:
+        return f"{minutes:.0f} min"
+    return f"{int(hours)} h {minutes % 60:.0f} min" if days < 2 else f"{int(days)} d {hours % 24:.0f} h"

@@ -1,6 +1,6 @@
 """The records that flow: a Statement that can be read, and a Rejection for a row that cannot."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -41,6 +41,10 @@ class Rejection:
     #: Items of the same split before this record, where a file is one JSON array or object; as for `line`, the writer
     #: adds those of the splits before: then it is the item's index in the file, from 0.
     index: int | None = None
+
+
+#: Takes the rows that cannot be used, so that the rest goes on.
+OnRejected = Callable[[Rejection], None]
 
 
 class Tally(NamedTuple):

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import LABELS
 
-from stonkgs.aggregate.cli import main
 from stonkgs.cli import one_line
+from stonkgs.cli.aggregate import main
 from stonkgs.errors import UserError
 from stonkgs.writer.base import PredictionWriter
 from stonkgs.writer.jsonl import JsonlWriter

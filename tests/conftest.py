@@ -42,7 +42,7 @@ def _shared(path: Path) -> Path:
 @pytest.fixture(scope="session")
 def kge_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of NODES with random vectors and walks; the last node has no walk."""
-    from stonkgs.kge.cli import main
+    from stonkgs.cli.kge import main
 
     folder = tmp_path_factory.mktemp("kge")
     random = np.random.default_rng(0)
@@ -76,7 +76,7 @@ def small_run(tmp_path: Path, model_path: Path, kge_path: Path) -> list[str]:
 @pytest.fixture(scope="session")
 def golden_kge(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The store that belongs to the recorded checkpoints."""
-    from stonkgs.kge.cli import main
+    from stonkgs.cli.kge import main
 
     upstream, path = golden / "upstream", tmp_path_factory.mktemp("golden") / "kge.h5"
     main(["build", "--vectors", f"{upstream}/kge.tsv", "--walks", f"{upstream}/walks.tsv", "--output", str(path)])

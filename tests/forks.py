@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 import stonkgs
 from stonkgs.cli import CONFIG_DIR
 from stonkgs.errors import UserError
-from stonkgs.run import predict
+from stonkgs.predict import predict
 
 #: What makes and joins the parts: a process may die at each of these lines.
 WATCHED = tuple(

@@ -11,9 +11,9 @@ import pytest
 import torch
 from conftest import LABELS, NODES
 
-from stonkgs.answers import chosen, names
 from stonkgs.batch import collate
 from stonkgs.cli import main
+from stonkgs.model.decision import chosen, names
 from stonkgs.model.predictor import Predictor
 from stonkgs.statement import Statement
 

@@ -10,9 +10,9 @@ from conftest import NODES
 
 from stonkgs.batch import SPECIALS, Batch, Batches
 from stonkgs.encode.encoder import Encoder, Found
-from stonkgs.encode.kge import KgeStore
 from stonkgs.encode.text import TextEncoder
 from stonkgs.encode.walks import SEPARATOR, UNKNOWN
+from stonkgs.kge.store import KgeStore
 from stonkgs.source.tsv import TsvSource
 from stonkgs.statement import Statement
 

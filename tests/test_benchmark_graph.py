@@ -10,8 +10,8 @@ import pytest
 pytest.importorskip("scipy")
 from graph import embed, read_graph, walk, write_graph_store
 
-from stonkgs.encode.kge import KgeStore
 from stonkgs.errors import UserError
+from stonkgs.kge.store import KgeStore
 
 #: 12 nodes of each of two communities, one with a quoted name; all neighbours inside them, and one edge between.
 COMMUNITIES = [[f'a(NS:"{side}{number}")' for number in range(12)] for side in "xy"]

@@ -12,8 +12,8 @@ import pytest
 from conftest import ROOT
 
 from stonkgs.cli import main, one_line
+from stonkgs.cli.overrides import quote_paths, with_example
 from stonkgs.errors import UserError
-from stonkgs.overrides import quote_paths, with_example
 
 
 def test_with_some_of_what_it_needs_it_says_the_rest(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from stonkgs.cli import main
-from stonkgs.encode.kge import KgeStore
+from stonkgs.kge.store import KgeStore
 from stonkgs.model.network import Network
 from stonkgs.model.predictor import Predictor
 from stonkgs.statement import Rejection

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from stonkgs import interrupt
-from stonkgs.interrupt import Interrupted, signals
+from stonkgs.engine import interrupt
+from stonkgs.engine.interrupt import Interrupted, signals
 
 
 def send(number: signal.Signals) -> None:

@@ -15,8 +15,8 @@ from conftest import NODES, ROOT, write_lines
 from omegaconf import OmegaConf
 
 from stonkgs.cli import main
+from stonkgs.engine.processes import standing, trainer_config
 from stonkgs.errors import UserError
-from stonkgs.processes import standing, trainer_config
 
 TORCHRUN = {"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
 ARRAY = {"SLURM_ARRAY_TASK_ID": "14", "SLURM_ARRAY_TASK_MIN": "10", "SLURM_ARRAY_TASK_STEP": "2"}

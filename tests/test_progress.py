@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from stonkgs.batch import NO_COLUMNS, Batch, SplitEnd
-from stonkgs.progress import RowProgress
+from stonkgs.engine.progress import RowProgress
 from stonkgs.statement import Rejection, Tally
 
 

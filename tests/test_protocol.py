@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from stonkgs.errors import UserError
-from stonkgs.protocol import (
+from stonkgs.statement import Statement
+from stonkgs.train.protocol import (
     PARTS,
     TEST,
     TRAIN,
@@ -27,7 +28,6 @@ from stonkgs.protocol import (
     scramble,
     scrambled,
 )
-from stonkgs.statement import Statement
 
 CONFIGS = ROOT / "configs"
 YAMLS = {

@@ -9,7 +9,7 @@ import pytest
 from conftest import NODES, write_lines
 
 from stonkgs.cli import main
-from stonkgs.writer import presence
+from stonkgs.runs import presence
 from stonkgs.writer.base import PredictionWriter
 
 

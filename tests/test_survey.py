@@ -7,8 +7,8 @@ import pytest
 from conftest import NODES, write_lines
 
 from stonkgs.cli import main
-from stonkgs.printable import duration
-from stonkgs.survey import spread
+from stonkgs.engine.plan_only import spread
+from stonkgs.errors import duration
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from stonkgs.errors import UserError
 from stonkgs.source.tsv import TsvSource
 from stonkgs.statement import Statement
-from stonkgs.task import MOST_CLASSES, Task, Unused
+from stonkgs.train.task import MOST_CLASSES, Task, Unused
 
 CONFIGS = ROOT / "configs"
 TASKS = sorted(path.stem for path in (CONFIGS / "task").glob("*.yaml"))

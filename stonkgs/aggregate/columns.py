@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from stonkgs.aggregate.predictions import Predictions
-from stonkgs.columns import is_json, json_field
 from stonkgs.errors import UserError
-from stonkgs.source.arrow import is_text, stored
+from stonkgs.tables.columns import is_json, json_field
+from stonkgs.tables.types import is_text, stored
 
 #: What a statement is passed through with: of several values among its rows, the smallest; of NODES the smallest pair.
 PASSED: Final = ("source", "target", "stmt_type", "belief")

@@ -19,7 +19,7 @@ from stonkgs.aggregate.columns import Layout
 from stonkgs.aggregate.predictions import Predictions
 from stonkgs.aggregate.read import FORMATS, reading
 from stonkgs.errors import UserError
-from stonkgs.source.arrow import is_text
+from stonkgs.tables.types import is_text
 
 #: One in the whole numbers that are added up. A float32 of 1e-9 and more is a whole number of them.
 UNIT: Final = 2.0**57

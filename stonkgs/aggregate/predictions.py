@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from stonkgs.errors import UserError
-from stonkgs.writer.folder import RunFolder, read_record
-from stonkgs.writer.parts import Parts
+from stonkgs.runs.folder import RunFolder, read_record
+from stonkgs.runs.parts import Parts
 
 KINDS = ("parquet", "tsv", "jsonl")
 _PART = re.compile(r"(\d{8,})\.\w+")

@@ -18,8 +18,8 @@ from stonkgs.aggregate.grouping import connection, grouped, interruptible
 from stonkgs.aggregate.predictions import find
 from stonkgs.aggregate.read import FORMATS, reading
 from stonkgs.aggregate.write import check_output, opened
-from stonkgs.answers import chosen, names
-from stonkgs.printable import printable
+from stonkgs.errors import printable
+from stonkgs.model.decision import chosen, names
 
 Counts = npt.NDArray[np.int64]
 

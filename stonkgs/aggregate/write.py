@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 from stonkgs.aggregate.predictions import KINDS, Predictions
 from stonkgs.disk import publish
 from stonkgs.errors import UserError
-from stonkgs.source.arrow import is_text
-from stonkgs.writer.lines import json_lines, tsv_header, tsv_lines
+from stonkgs.tables.lines import json_lines, tsv_header, tsv_lines
+from stonkgs.tables.types import is_text
 
 Write = Callable[[pa.Table], None]
 

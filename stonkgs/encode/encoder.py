@@ -7,9 +7,9 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
-from stonkgs.encode.kge import KgeStore
 from stonkgs.encode.text import TextEncoder
 from stonkgs.encode.walks import graph_half, vector_rows
+from stonkgs.kge.store import KgeStore
 from stonkgs.statement import Statement
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from stonkgs.encode.kge import KgeStore
+from stonkgs.kge.store import KgeStore
 
 #: What stands in a graph half where no node of the store does; a node's own number is 0 or more.
 UNKNOWN, SEPARATOR, MASK = -1, -2, -3

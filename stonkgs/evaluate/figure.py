@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stonkgs.disk import make_folder, publish
+from stonkgs.errors import printable
 from stonkgs.evaluate.needs import needs
-from stonkgs.printable import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
-from stonkgs.answers import LEAST, SEPARATOR, chosen
 from stonkgs.errors import UserError
+from stonkgs.model.decision import LEAST, SEPARATOR, chosen
 from stonkgs.source.parquet import naming_damage, opened
 
 Bools = npt.NDArray[np.bool_]

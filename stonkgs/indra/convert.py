@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from stonkgs.columns import json_field, json_text
 from stonkgs.errors import UserError
 from stonkgs.indra.checks import check_characters, described, items, mapping, text, whole
 from stonkgs.indra.edges import Edge, Reading, read
 from stonkgs.indra.matches import matches_hash
 from stonkgs.statement import Statement, UnusableError
+from stonkgs.tables.columns import json_field, json_text
 
 #: A row's columns beside source, target and evidence.
 COLUMNS = pa.schema(

@@ -16,13 +16,13 @@ from typing import NamedTuple
 import numpy as np
 
 from stonkgs.disk import sync_folder
-from stonkgs.encode.kge import KgeStore
 from stonkgs.errors import UserError
 from stonkgs.kge.create import Draft
 from stonkgs.kge.index import Names, Scratch, chunks, number_lines, write_names
 from stonkgs.kge.layout import name_hash, reason
 from stonkgs.kge.lookup import NameIndex
 from stonkgs.kge.rows import Rows, check_rows, distinct, floats, is_utf8, read_rows, readable
+from stonkgs.kge.store import KgeStore
 
 #: node numbers are int32
 MOST_NODES = 2**31 - 1

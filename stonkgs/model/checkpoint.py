@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from stonkgs.disk import sync_folder
 from stonkgs.encode.text import TextEncoder
-from stonkgs.errors import UserError
+from stonkgs.errors import UserError, printable
 from stonkgs.model.config import ARCHITECTURES, ModelConfig, bert_fields, id2label, is_ours, read_json
 from stonkgs.model.weights import Weights, first_sentence, read_weights, write_weights
-from stonkgs.printable import printable
 
 #: Weights of a published checkpoint that prediction has no use for.
 UNUSED = ("cls.", "bert.embeddings.word_embeddings.", "lm_backbone.pooler.")

@@ -3,14 +3,13 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from stonkgs.encode.kge import KgeStore
-from stonkgs.errors import UserError
+from stonkgs.errors import UserError, printable
+from stonkgs.kge.store import KgeStore
 from stonkgs.model.checkpoint import FILES
 from stonkgs.model.config import is_ours, read_json
+from stonkgs.model.digest import model_digest
 from stonkgs.model.network import Network
 from stonkgs.model.predictor import Predictor
-from stonkgs.printable import printable
-from stonkgs.record import model_digest
 
 
 class Summary(NamedTuple):

@@ -7,15 +7,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from stonkgs.encode.kge import KgeStore
+from stonkgs.config import Stage
 from stonkgs.encode.text import TextEncoder
 from stonkgs.encode.vocabulary import learn_vocabulary
 from stonkgs.errors import UserError
+from stonkgs.kge.store import KgeStore
 from stonkgs.model.config import ARCHITECTURES, ModelConfig
 from stonkgs.model.network import Network
 
 
-class Fresh:
+class Fresh(Stage):
     """What a new model is to be like; `make` makes it, as wide as the store's vectors.
 
     `vocabulary` is a vocab.txt; without one, WordPiece of `words` entries is learned from the training part's texts.

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -10,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stonkgs.batch import SPECIALS
-from stonkgs.encode.kge import KgeStore
+from stonkgs.config import Stage
 from stonkgs.encode.text import TextEncoder
 from stonkgs.errors import UserError
+from stonkgs.kge.store import KgeStore
 from stonkgs.model import checkpoint
 from stonkgs.model.bert import bert_modules, embed, encode, positions
 from stonkgs.model.config import ModelConfig
@@ -35,7 +37,7 @@ class Inputs:
     graph: Tensor
 
 
-class Network(nn.Module, ABC):
+class Network(nn.Module, Stage, ABC):
     """Statement in, one logit a class out. An architecture writes `layers` and `pooled`.
 
     `text` is the model's tokenizer: a model is one folder.
@@ -93,8 +95,8 @@ class Network(nn.Module, ABC):
 
         `KgeStore.published()` is its store. Raises UserError.
         """
-        from stonkgs.published.prepare import model_path  # which needs this module
-
+        # By name: fetching and converting stand above this room, and only this convenience reaches up to them.
+        model_path = import_module("stonkgs.published.prepare").model_path
         return cls.from_pretrained(model_path(name))
 
     @staticmethod

@@ -1,7 +1,7 @@
 """Batch -> probabilities: the one place where a model and a store meet."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from numbers import Integral
@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stonkgs.answers import chosen, names
 from stonkgs.batch import Batch
 from stonkgs.encode.encoder import Encoder, Found
-from stonkgs.encode.kge import KgeStore
 from stonkgs.errors import UserError
+from stonkgs.kge.store import KgeStore
+from stonkgs.model.decision import chosen, names
 from stonkgs.model.network import Inputs, Network
-from stonkgs.model.windows import encoded
-from stonkgs.source.rows import OnRejected, Row, frame_rows, is_frame, roles, windows
-from stonkgs.statement import Rejection, Statement
+from stonkgs.rows.rows import Row, frame_rows, is_frame, roles, windows
+from stonkgs.rows.windows import encoded
+from stonkgs.statement import OnRejected, Rejection, Statement
 
 #: Columns beside the probabilities, where a DataFrame is asked for.
 BESIDE = ("prediction", "source_known", "target_known", "text_truncated")
@@ -90,7 +90,7 @@ class Predictor:
         size: int = 32,
         window: int = 256,
         num_workers: int = 0,
-    ) -> Iterator[Prediction]:
+    ) -> Generator[Prediction, None, None]:
         """Predict any iterable of dictionaries, (source, target, evidence) tuples or Statements, as it goes.
 
         An INDRA statement, or its JSON, is taken too: its rows follow each other, and `extra` of each tells its hash.
@@ -142,7 +142,9 @@ class Predictor:
             return found
         return _as_frame(rows.iloc[[n for n in range(len(rows)) if n + 1 not in rejected]], found, self.labels)
 
-    def _predict(self, read: Iterator[list[Statement]], size: int, num_workers: int) -> Iterator[Prediction]:
+    def _predict(
+        self, read: Iterator[list[Statement]], size: int, num_workers: int
+    ) -> Generator[Prediction, None, None]:
         with closing(encoded(read, self.encoder(), size=size, num_workers=num_workers)) as pairs:
             for statements, batches in pairs:
                 results: dict[int, Prediction] = {}

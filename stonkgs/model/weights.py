@@ -13,8 +13,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from stonkgs.errors import UserError
-from stonkgs.printable import printable
+from stonkgs.errors import UserError, printable
 
 Weights = dict[str, Tensor]
 

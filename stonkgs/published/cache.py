@@ -12,8 +12,7 @@ from typing import Final, Self
 from filelock import FileLock, Timeout
 
 from stonkgs.disk import make_folder
-from stonkgs.errors import UserError
-from stonkgs.printable import printable
+from stonkgs.errors import UserError, printable
 
 #: Seconds of waiting before it is said that somebody waits.
 PATIENCE: Final = 2.0

@@ -23,9 +23,8 @@ from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import http_stream_backoff  # type: ignore[attr-defined]  # public, if not in __all__
 
 from stonkgs.disk import make_folder, sync_folder
-from stonkgs.errors import UserError
+from stonkgs.errors import UserError, printable
 from stonkgs.model.weights import first_sentence
-from stonkgs.printable import printable
 from stonkgs.published.cache import ELSEWHERE
 from stonkgs.published.catalog import Place
 

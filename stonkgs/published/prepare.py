@@ -3,11 +3,10 @@
 import sys
 from pathlib import Path
 
-from stonkgs.errors import UserError
+from stonkgs.errors import UserError, printable
 from stonkgs.kge.build import build
 from stonkgs.model.convert import convert
 from stonkgs.model.weights import read_weights
-from stonkgs.printable import printable
 from stonkgs.published.cache import Cache
 from stonkgs.published.catalog import BACKBONE, ENTRIES, GRAPH, MODELS, VECTORS, VOCABULARY, WALKS, Place
 from stonkgs.published.fetch import fetch

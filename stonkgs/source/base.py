@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from torch.utils.data import IterableDataset, get_worker_info
 
+from stonkgs.config import Stage
 from stonkgs.errors import UserError
 from stonkgs.source.file import Paths, expand
 from stonkgs.source.split import END, Committed, Plan, Split, turns
@@ -25,7 +26,7 @@ shown = reprlib.Repr()
 shown.maxlist, shown.maxstring, shown.maxother = 40, 80, 200
 
 
-class Source(IterableDataset[Statement | Rejection], ABC):
+class Source(IterableDataset[Statement | Rejection], Stage, ABC):
     """Where statements come from. A format writes `schema`, `reach`, `cuts` and `read`.
 
     Nothing is opened before `plan()`, and nothing stays open across pickling: a source is its paths, its settings and

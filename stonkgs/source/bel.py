@@ -8,19 +8,19 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from stonkgs.columns import json_field, json_text
 from stonkgs.errors import UserError
 from stonkgs.indra.checks import described, mapping, text, whole
 from stonkgs.indra.convert import NO_TEXT, Skipped
 from stonkgs.source.base import ROLES
-from stonkgs.source.brackets import Container, containers
 from stonkgs.source.file import Paths, line_at
-from stonkgs.source.items import Items, opening
-from stonkgs.source.json_value import parsed
 from stonkgs.source.objects import Convert, ObjectSource, beginning, excerpt
 from stonkgs.source.split import END
-from stonkgs.source.text import Cursor, Lines, Record, decoded
+from stonkgs.source.text.brackets import Container, containers
+from stonkgs.source.text.items import Items, opening
+from stonkgs.source.text.json_value import parsed
+from stonkgs.source.text.records import Cursor, Lines, Record, decoded
 from stonkgs.statement import Statement, UnusableError
+from stonkgs.tables.columns import json_field, json_text
 
 #: A row's columns beside source, target and evidence.
 COLUMNS = pa.schema(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from stonkgs.errors import UserError
 from stonkgs.source.delimited import DelimitedSource
 from stonkgs.source.file import Paths
-from stonkgs.source.quoted import called
+from stonkgs.source.text.quoted import called
 
 
 class CsvSource(DelimitedSource):

@@ -10,9 +10,9 @@ import pyarrow as pa
 from stonkgs.errors import UserError
 from stonkgs.source.base import alike
 from stonkgs.source.file import Paths
-from stonkgs.source.quoted import Quoted, called, cutter
 from stonkgs.source.split import END
-from stonkgs.source.text import Lines, Record, TextSource
+from stonkgs.source.text.quoted import Quoted, called, cutter
+from stonkgs.source.text.records import Lines, Record, TextSource
 from stonkgs.statement import Statement, UnusableError
 
 

@@ -11,15 +11,14 @@ from stonkgs.errors import UserError
 from stonkgs.indra.convert import COLUMNS, Converter, Fault, Skipped
 from stonkgs.indra.edges import NESTED, TYPES
 from stonkgs.source.base import ROLES
-from stonkgs.source.brackets import Container, containers
 from stonkgs.source.file import Paths
-from stonkgs.source.items import Items, opening
-from stonkgs.source.json_value import parsed
 from stonkgs.source.objects import Convert, ObjectSource, beginning, excerpt
-from stonkgs.source.quoted import Quoted, cutter
-from stonkgs.source.rows import OnRejected
-from stonkgs.source.text import Cursor, Lines
-from stonkgs.statement import Statement
+from stonkgs.source.text.brackets import Container, containers
+from stonkgs.source.text.items import Items, opening
+from stonkgs.source.text.json_value import parsed
+from stonkgs.source.text.quoted import Quoted, cutter
+from stonkgs.source.text.records import Cursor, Lines
+from stonkgs.statement import OnRejected, Statement
 
 #: What psql's COPY writes for a character.
 _COPIED = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}

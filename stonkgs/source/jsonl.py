@@ -9,14 +9,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from stonkgs.columns import is_json, json_field, json_text
 from stonkgs.errors import UserError
 from stonkgs.source.base import ROLES
 from stonkgs.source.file import Paths
-from stonkgs.source.json_value import DEPTH, TOO_DEEP, check_surrogates, told
 from stonkgs.source.split import END
-from stonkgs.source.text import Lines, Record, TextSource, decoded
+from stonkgs.source.text.json_value import DEPTH, TOO_DEEP, check_surrogates, told
+from stonkgs.source.text.records import Lines, Record, TextSource, decoded
 from stonkgs.statement import Statement, UnusableError
+from stonkgs.tables.columns import is_json, json_field, json_text
 
 #: Columns and types are those of this many records at the input's start.
 FIRST = 1000

@@ -7,8 +7,8 @@ from typing import Literal
 
 from stonkgs.indra.convert import Fault, Skipped
 from stonkgs.source.file import Paths
-from stonkgs.source.items import Items
-from stonkgs.source.text import Cursor, Lines, RangeSource, Record, decoded
+from stonkgs.source.text.items import Items
+from stonkgs.source.text.records import Cursor, Lines, RangeSource, Record, decoded
 from stonkgs.statement import Rejection, Statement, Tally, UnusableError
 
 #: Takes a record's text. UnusableError, before anything is given, where nothing of it can be used.

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stonkgs.errors import UserError
-from stonkgs.source.arrow import Undecodable, as_read, cells, is_sound, is_text, obstacle, stored, values
 from stonkgs.source.base import ROLES, Source, alike
 from stonkgs.source.file import Kept, Paths
 from stonkgs.source.split import SPLIT_BYTES, Split, ranges
 from stonkgs.statement import RAW_LIMIT, Rejection, Statement, Tally
+from stonkgs.tables.types import Undecodable, as_read, cells, is_sound, is_text, obstacle, stored, values
 
 #: Rows are decoded this many at a time, or fewer where they are large: a batch is of BATCH_BYTES at most.
 BATCH_ROWS = 1024

@@ -6,7 +6,7 @@ from typing import Literal
 from stonkgs.errors import UserError
 from stonkgs.source.delimited import DelimitedSource
 from stonkgs.source.file import Paths
-from stonkgs.source.text import Lines
+from stonkgs.source.text.records import Lines
 
 
 class TsvSource(DelimitedSource):

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 from tqdm import tqdm
 
-from stonkgs import interrupt
+from stonkgs.engine import interrupt
 from stonkgs.train.checkpoints import LAST
 from stonkgs.train.module import FineTuning
 from stonkgs.train.stream import Step

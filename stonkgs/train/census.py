@@ -10,13 +10,13 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from stonkgs.errors import UserError
-from stonkgs.protocol import TEST, TRAIN, Protocol
+from stonkgs.runs.account import Place, as_json, as_line
 from stonkgs.source.base import Reading, Source
 from stonkgs.source.split import Plan, Split
 from stonkgs.statement import Rejection
-from stonkgs.task import Classes, Task, Unused
+from stonkgs.train.protocol import TEST, TRAIN, Protocol
 from stonkgs.train.selection import TRUTH, Selection, labelled, numbers
-from stonkgs.writer.account import Place, as_json, as_line
+from stonkgs.train.task import Classes, Task, Unused
 from stonkgs.writer.base import FLAGS, PREDICTION
 
 #: A label column with more distinct values than this is another column.

@@ -14,21 +14,23 @@ import pyarrow.parquet as pq
 import pytorch_lightning as pl
 
 from stonkgs.batch import Batches
-from stonkgs.differences import DECISIVE
 from stonkgs.disk import publish
 from stonkgs.encode.encoder import Example
+from stonkgs.engine.lightning import StatementData, StatementModule
+from stonkgs.engine.progress import RowProgress
 from stonkgs.evaluate.metrics import metrics
 from stonkgs.evaluate.outcomes import Outcomes, majority
-from stonkgs.model.module import StatementData, StatementModule
 from stonkgs.model.predictor import Predictor
-from stonkgs.protocol import TRAIN
+from stonkgs.runs.differences import DECISIVE
+from stonkgs.runs.folder import Begun
+from stonkgs.runs.job import Job
 from stonkgs.statement import Statement
 from stonkgs.train.census import Census
 from stonkgs.train.folder import TrainFolder
+from stonkgs.train.protocol import TRAIN
 from stonkgs.train.selection import TRUTH, Part, Selection
 from stonkgs.train.tfidf import TfIdf
-from stonkgs.writer.base import FLAGS, PREDICTION, Job
-from stonkgs.writer.folder import Begun
+from stonkgs.writer.base import FLAGS, PREDICTION
 from stonkgs.writer.parquet import ParquetWriter
 
 #: Before the class names in test_predictions.parquet where the input has columns of these names, as often as it takes.
@@ -90,7 +92,7 @@ class Rating:
             return
         options: dict[str, Any] = {"num_workers": self.workers, "start_method": self.start_method}
         data = StatementData(source, batches, committed=writer.parts, **options)
-        progress = writer.progress(self.trainer.world_size)
+        progress = RowProgress.over(writer, self.trainer.world_size)
         callbacks: list[pl.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
         self.trainer.callbacks = [*callbacks, writer, progress]  # type: ignore[attr-defined]
         try:

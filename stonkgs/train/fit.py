@@ -15,14 +15,14 @@ from torch.utils.data import DataLoader
 
 from stonkgs.batch import Batch, Batches
 from stonkgs.disk import publish
+from stonkgs.engine.lightning import OwnBatches, loader
 from stonkgs.errors import UserError
-from stonkgs.model.module import OwnBatches, loader
-from stonkgs.protocol import VALIDATION
 from stonkgs.train.callbacks import KeepLast, TrainProgress
 from stonkgs.train.census import Census
 from stonkgs.train.checkpoints import BEST, ENDED, LAST, Published, read
 from stonkgs.train.folder import TrainFolder
 from stonkgs.train.module import BACKBONE, FineTuning
+from stonkgs.train.protocol import VALIDATION
 from stonkgs.train.selection import Part, Selection
 from stonkgs.train.stream import Step, Stream
 

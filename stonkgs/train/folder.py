@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from stonkgs.differences import changed, inputs
 from stonkgs.disk import make_folder, publish
 from stonkgs.errors import UserError
+from stonkgs.runs.differences import changed, inputs
+from stonkgs.runs.folder import SUCCESS, Finished, read_record
 from stonkgs.train.census import Census
-from stonkgs.writer.folder import SUCCESS, Finished, read_record
 
 #: How training.json and run.json say that a training of ours wrote what lies beside them.
 FORMAT: Final = "stonkgs-training-1"

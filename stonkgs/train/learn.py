@@ -8,16 +8,16 @@ import numpy as np
 import torch
 from omegaconf import DictConfig
 
-from stonkgs.build import build
+from stonkgs.config import build
 from stonkgs.errors import UserError
 from stonkgs.model.fresh import Fresh
 from stonkgs.model.network import Network, STonKGs
 from stonkgs.model.predictor import Predictor
-from stonkgs.protocol import TRAIN
 from stonkgs.train.census import Census
 from stonkgs.train.fit import Fit, TrainingData
 from stonkgs.train.folder import TrainFolder
 from stonkgs.train.module import FineTuning
+from stonkgs.train.protocol import TRAIN
 from stonkgs.train.schedule import Schedule
 from stonkgs.train.selection import Selection
 from stonkgs.train.stages import Stages

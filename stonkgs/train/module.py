@@ -19,12 +19,12 @@ from torchmetrics.classification import (
 )
 from transformers import get_linear_schedule_with_warmup
 
-from stonkgs import interrupt
-from stonkgs.answers import LEAST, SEPARATOR
 from stonkgs.batch import Batch
+from stonkgs.engine import interrupt
 from stonkgs.errors import UserError
+from stonkgs.model.decision import LEAST, SEPARATOR
 from stonkgs.model.predictor import Predictor
-from stonkgs.protocol import scramble
+from stonkgs.train.protocol import scramble
 from stonkgs.train.schedule import Schedule
 from stonkgs.train.selection import TRUTH
 from stonkgs.train.stream import Step

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from stonkgs.differences import DECISIVE
+from stonkgs.model.digest import model_digest
 from stonkgs.model.fresh import Fresh
 from stonkgs.model.network import Network
-from stonkgs.record import PACKAGES, fingerprint, model_digest
+from stonkgs.runs.differences import DECISIVE
+from stonkgs.runs.record import PACKAGES
+from stonkgs.source.file import fingerprint
 
 if TYPE_CHECKING:
     from stonkgs.train.stages import Stages

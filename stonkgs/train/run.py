@@ -10,27 +10,27 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from stonkgs import settings
+from stonkgs.disk import shared_memory
+from stonkgs.engine import settings
+from stonkgs.engine.processes import reap
 from stonkgs.evaluate.calibration import temperature
 from stonkgs.evaluate.needs import needs
 from stonkgs.evaluate.plots import draw_all
-from stonkgs.memory import shared_memory
+from stonkgs.model.digest import model_digest
 from stonkgs.model.network import Network
 from stonkgs.model.predictor import Predictor
-from stonkgs.processes import reap
-from stonkgs.protocol import TEST, VALIDATION
-from stonkgs.record import model_digest
+from stonkgs.runs.folder import Finished
 from stonkgs.train.census import Census, census
 from stonkgs.train.evaluation import Rating, figures, uncalibrated
 from stonkgs.train.fit import write_history
 from stonkgs.train.folder import Begun, TrainFolder
 from stonkgs.train.learn import learn
+from stonkgs.train.protocol import TEST, VALIDATION
 from stonkgs.train.record import training_record
 from stonkgs.train.selection import Selection
 from stonkgs.train.stages import Stages, check_settings, check_stages
 from stonkgs.train.summary import Trained
 from stonkgs.train.tfidf import TfIdf
-from stonkgs.writer.folder import Finished
 
 
 def train(cfg: DictConfig) -> Trained | None:

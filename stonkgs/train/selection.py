@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stonkgs.answers import SEPARATOR
-from stonkgs.protocol import Protocol
+from stonkgs.model.decision import SEPARATOR
 from stonkgs.source.base import Source
 from stonkgs.source.split import Plan, Split
 from stonkgs.statement import Rejection, Statement, Tally
-from stonkgs.task import Classes, Task, Unused
+from stonkgs.train.protocol import Protocol
+from stonkgs.train.task import Classes, Task, Unused
 
 #: A row's class, or with multi_label its classes.
 Target = int | tuple[int, ...]

@@ -8,17 +8,17 @@ from typing import Any, Self
 import torch
 from omegaconf import DictConfig
 
-from stonkgs import settings
-from stonkgs.build import build
-from stonkgs.encode.kge import KgeStore
+from stonkgs.config import build
+from stonkgs.engine import settings
+from stonkgs.engine.processes import Placed, standing, trainer_config
 from stonkgs.errors import UserError
+from stonkgs.kge.store import KgeStore
 from stonkgs.model.fresh import Fresh
 from stonkgs.model.network import Network
 from stonkgs.model.predictor import Predictor
-from stonkgs.processes import Placed, standing, trainer_config
-from stonkgs.protocol import TRAIN, Protocol
 from stonkgs.source.base import Source
-from stonkgs.task import Task
+from stonkgs.train.protocol import TRAIN, Protocol
+from stonkgs.train.task import Task
 from stonkgs.train.tfidf import TfIdf
 
 #: Counts that are chosen by the device, or never reached, where they are null.

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from stonkgs.disk import publish
-from stonkgs.evaluate.card import model_card
-from stonkgs.printable import printable
-from stonkgs.protocol import TEST
+from stonkgs.errors import printable
+from stonkgs.train.card import model_card
+from stonkgs.train.protocol import TEST
 
 #: The figures of the table, by the names that metrics.json gives them.
 SHOWN = ("weighted_f1", "macro_f1", "accuracy", "auroc", "auprc", "brier", "ece")

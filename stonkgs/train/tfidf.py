@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stonkgs.batch import Batch
+from stonkgs.config import Stage
 from stonkgs.errors import UserError
 from stonkgs.evaluate.needs import needs
 from stonkgs.source.base import ROLES
@@ -19,7 +20,7 @@ _WORD = re.compile(r"\b\w\w+\b")
 _ITERATIONS = 1000
 
 
-class TfIdf:
+class TfIdf(Stage):
     """The baseline without a transformer: TF-IDF of words and word pairs, and a logistic regression (scikit-learn).
 
     It reads a batch's `columns` and neither tokens nor graph, so no model or store has a say in it. Unlike all else in

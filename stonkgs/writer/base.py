@@ -2,11 +2,10 @@
 
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, NamedTuple
+from typing import BinaryIO, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,44 +14,19 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import BasePredictionWriter
 from torch import Tensor
 
-from stonkgs.answers import chosen, names
-from stonkgs.batch import Batch, SplitEnd
+from stonkgs.batch import Batch, SplitEnd, give_back
 from stonkgs.disk import publish
 from stonkgs.encode.encoder import Found
 from stonkgs.errors import UserError
-from stonkgs.memory import give_back
-from stonkgs.progress import RowProgress
-from stonkgs.source.split import Plan
-from stonkgs.statement import Rejection
-from stonkgs.writer.account import Account
-from stonkgs.writer.folder import Begun, Finished, RunFolder, read_record
-from stonkgs.writer.presence import Presence
+from stonkgs.model.decision import chosen, names
+from stonkgs.runs.account import Account
+from stonkgs.runs.folder import Begun, Finished, RunFolder, read_record
+from stonkgs.runs.job import Job
+from stonkgs.runs.presence import Presence
 
 PREDICTION = "prediction"
 #: bool columns: whether the nodes have an embedding, and whether the sentence was longer than the model reads
 FLAGS = ("source_known", "target_known", "text_truncated")
-
-
-@dataclass(slots=True)
-class Job:
-    """What a writer has to know about the run that it writes."""
-
-    output_dir: Path
-    plan: Plan
-    #: class names in the order of the probabilities
-    labels: Sequence[str]
-    #: number, from 1, of a file's first line below its header: `Source.first_line`
-    first_line: Callable[[str], int]
-    #: what run.json says of the run: configuration, versions, fingerprints
-    record: dict[str, Any] = field(default_factory=dict)
-    #: settings that are left open there, where this run decides them: see `RunFolder.begin`
-    decided: dict[str, Any] = field(default_factory=dict)
-    #: called with each rejected row as soon as its split is through; may raise
-    on_rejected: Callable[[Rejection], None] = field(default=lambda _: None)
-    #: one file in the end; else the parts stay
-    merge: bool = True
-    #: whether a row may be of several classes
-    multi_label: bool = False
 
 
 class Held(NamedTuple):
@@ -145,12 +119,6 @@ class PredictionWriter(BasePredictionWriter, ABC):
         dataloader_idx: int,
     ) -> None:
         self.add(batch, prediction.cpu().numpy())
-
-    def progress(self, processes: int) -> RowProgress:
-        """A bar over this process' fair share of what is left."""
-        plan, left = self.job.plan, int((~self.parts.listed(len(self.job.plan))).sum())
-        share = -(-left // processes)
-        return RowProgress(splits=share, rows=None if plan.rows is None else round(plan.rows * share / len(plan)))
 
     def advice(self) -> str:
         """What is kept where the run was interrupted, and how to go on."""

@@ -4,9 +4,9 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
+from stonkgs.tables.lines import json_lines
+from stonkgs.tables.values import check_writable
 from stonkgs.writer.base import PredictionWriter
-from stonkgs.writer.lines import json_lines
-from stonkgs.writer.values import check_writable
 
 
 class JsonlWriter(PredictionWriter):

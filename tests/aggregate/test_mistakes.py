@@ -20,9 +20,9 @@ from aggregated import KINDS, ROWS, Run, message, read, write
 from conftest import LABELS
 
 from stonkgs.aggregate import aggregate
-from stonkgs.aggregate.cli import main
+from stonkgs.cli.aggregate import main
+from stonkgs.engine.interrupt import Interrupted, signals
 from stonkgs.errors import UserError
-from stonkgs.interrupt import Interrupted, signals
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,7 +48,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 def test_help_is_instant() -> None:
     """It needs neither DuckDB nor Arrow nor torch."""
-    look = "import sys; from stonkgs.aggregate.cli import main\ntry: main(['--help'])\nfinally: print(*sys.modules)"
+    look = "import sys; from stonkgs.cli.aggregate import main\ntry: main(['--help'])\nfinally: print(*sys.modules)"
     told = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True).stdout
     assert "--classes A,B,..." in told
     assert not {"duckdb", "pyarrow", "torch", "numpy"} & set(told.split())

@@ -89,7 +89,7 @@ def test_it_needs_no_lightning(tmp_path: Path, kind: str) -> None:
     """Whose import takes longer than all the rest."""
     place = write(tmp_path / "p.parquet", ROWS)
     arguments = [str(place), "--classes", "incorrect,correct", "--output", str(tmp_path / f"s.{kind}")]
-    look = f"import sys; from stonkgs.aggregate.cli import main; main({arguments}); print(*sys.modules)"
+    look = f"import sys; from stonkgs.cli.aggregate import main; main({arguments}); print(*sys.modules)"
     told = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True).stdout
     assert "duckdb" in told.split()
     assert not {"torch", "pytorch_lightning"} & set(told.split())

@@ -7,9 +7,9 @@ import pytest
 from conftest import NODES
 
 from stonkgs.encode.encoder import Encoder, Found
-from stonkgs.encode.kge import KgeStore
 from stonkgs.encode.text import TextEncoder
 from stonkgs.encode.walks import SEPARATOR, UNKNOWN
+from stonkgs.kge.store import KgeStore
 from stonkgs.model.network import STonKGs
 from stonkgs.model.predictor import Predictor
 from stonkgs.statement import Statement

@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stonkgs.encode.kge import KgeStore
 from stonkgs.errors import UserError
 from stonkgs.kge.build import build
 from stonkgs.kge.layout import name_hash
+from stonkgs.kge.store import KgeStore
 
 NAMES = ['p(HGNC:1 ! A, var("p.V6E"))', "NA", "", "µ ! naïve 蛋白", "trailing ", '"', "nan"]
 VECTORS = np.random.default_rng(0).standard_normal((len(NAMES), 5)).astype(np.float32)
@@ -220,7 +220,7 @@ def test_a_store_that_is_replaced_stays_what_it_was(good: Path, tmp_path: Path) 
 
 def test_without_torch(tmp_path: Path) -> None:
     """Workers and tools import the store: it must not cost them the five seconds of torch."""
-    code = "import sys, stonkgs.encode.kge, stonkgs.kge.build; sys.exit('torch' in sys.modules)"
+    code = "import sys, stonkgs.kge.store, stonkgs.kge.build; sys.exit('torch' in sys.modules)"
     root = Path(__file__).resolve().parents[2]
     assert (
         os.spawnve(os.P_WAIT, sys.executable, [sys.executable, "-c", code], {**os.environ, "PYTHONPATH": str(root)})

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stonkgs.encode.kge import KgeStore
 from stonkgs.encode.walks import MASK, SEPARATOR, UNKNOWN, graph_half, published_numbers, vector_rows
+from stonkgs.kge.store import KgeStore
 
 
 def numbers(*values: int) -> np.ndarray[tuple[int], np.dtype[np.int32]]:

@@ -9,9 +9,9 @@ import yaml  # type: ignore[import-untyped, unused-ignore]
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stonkgs.evaluate.card import fenced, inline, model_card, table
 from stonkgs.evaluate.metrics import metrics
 from stonkgs.evaluate.outcomes import Outcomes, majority
+from stonkgs.train.card import fenced, inline, model_card, table
 
 ENDS = "ab" * 32
 

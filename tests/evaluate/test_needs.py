@@ -24,7 +24,8 @@ sys.modules.update(sklearn=None, scipy=None, matplotlib=None)
 from pathlib import Path
 import numpy as np
 from stonkgs.errors import UserError
-from stonkgs.evaluate import calibration, card, figure, metrics, outcomes, plots
+from stonkgs.evaluate import calibration, figure, metrics, outcomes, plots
+from stonkgs.train import card
 rows = outcomes.Outcomes(("a", "b"), np.full((2, 2), 0.5, np.float32), np.array([0, 1]))
 assert metrics.metrics(rows)["rows"] == 2
 drawn = Path("never")

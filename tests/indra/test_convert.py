@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stonkgs.columns import is_json
 from stonkgs.errors import UserError
 from stonkgs.indra.convert import COLUMNS, MOST_EDGES, Converter, Fault, Skipped
 from stonkgs.statement import Statement, UnusableError
+from stonkgs.tables.columns import is_json
 
 JSON = dict[str, Any]
 

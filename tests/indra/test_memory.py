@@ -6,7 +6,7 @@ import pytest
 
 from stonkgs.errors import UserError
 from stonkgs.indra.convert import Converter, is_statement
-from stonkgs.source.rows import windows
+from stonkgs.rows.rows import windows
 from stonkgs.statement import Statement
 
 JSON = dict[str, Any]

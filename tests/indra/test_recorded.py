@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from stonkgs.columns import as_columns
 from stonkgs.indra.convert import COLUMNS, Converter, Skipped
 from stonkgs.statement import Statement, UnusableError
+from stonkgs.tables.columns import as_columns
 
 JSON = dict[str, Any]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from stonkgs.encode.kge import KgeStore
 from stonkgs.kge.build import Summary, build
+from stonkgs.kge.store import KgeStore
 
 Make = Callable[..., Summary]
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from conftest import file_size_limit
 
-from stonkgs.encode.kge import KgeStore
 from stonkgs.errors import UserError
 from stonkgs.kge.build import Summary, build
 from stonkgs.kge.layout import DTYPES
+from stonkgs.kge.store import KgeStore
 
 V = b"A\t1\t2\nB\t3\t4\nC\t5\t6\n"
 W = b"B\tA\tB\tC\nA\tA\tA\tA\n"

@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 import pytest
 
+from stonkgs.cli.kge import main
 from stonkgs.errors import UserError
-from stonkgs.kge.cli import main
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_misuse_shows_the_usage(argv: list[str], capsys: pytest.CaptureFixture[s
 
 def test_help_loads_nothing_heavy() -> None:
     code = (
-        "import sys\nfrom stonkgs.kge.cli import main\n"
+        "import sys\nfrom stonkgs.cli.kge import main\n"
         "try: main(['build', '--help'])\nexcept SystemExit: pass\n"
         "print([m for m in ('torch', 'h5py', 'pyarrow', 'numpy') if m in sys.modules])"
     )

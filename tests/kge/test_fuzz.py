@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stonkgs.encode.kge import KgeStore
 from stonkgs.errors import UserError
 from stonkgs.kge.facts import facts
+from stonkgs.kge.store import KgeStore
 
 #: seconds for a child to read some stores; one takes milliseconds
 PATIENCE = 60

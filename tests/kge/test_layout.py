@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stonkgs.encode.kge import KgeStore
 from stonkgs.errors import UserError
 from stonkgs.kge.layout import DTYPES, Inspection
+from stonkgs.kge.store import KgeStore
 
 
 def change(good: Path, path: Path, name: str, make: Callable[[Any, NDArray[Any]], None]) -> KgeStore:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from stonkgs.encode.kge import KgeStore
 from stonkgs.kge.build import Summary
+from stonkgs.kge.store import KgeStore
 
 Make = Callable[..., Summary]
 Opened = Callable[[], KgeStore]

@@ -15,10 +15,10 @@ from torch.nn import functional
 from transformers import BertConfig, BertModel
 
 from stonkgs.cli import main
-from stonkgs.encode.kge import KgeStore
 from stonkgs.encode.text import TextEncoder
 from stonkgs.encode.vocabulary import SPECIAL, learn_vocabulary
 from stonkgs.errors import UserError
+from stonkgs.kge.store import KgeStore
 from stonkgs.model.config import ModelConfig
 from stonkgs.model.fresh import Fresh
 from stonkgs.model.network import GraphOnly, Inputs, Network, STonKGs, TextOnly

@@ -12,14 +12,14 @@ import torch
 from synthetic import write_store
 from tokenizers import normalizers
 
-from stonkgs.encode.kge import KgeStore
 from stonkgs.encode.text import TextEncoder
 from stonkgs.errors import UserError
+from stonkgs.kge.store import KgeStore
 from stonkgs.model import checkpoint
 from stonkgs.model.config import ModelConfig
+from stonkgs.model.digest import model_digest
 from stonkgs.model.network import Network, STonKGs
 from stonkgs.model.predictor import Predictor
-from stonkgs.record import model_digest
 
 
 def load(path: Path, **options: Any) -> Network:

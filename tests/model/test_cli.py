@@ -12,11 +12,11 @@ import torch
 from conftest import HIDDEN, NODES, WALK_LENGTH, file_size_limit
 from synthetic import as_published, write_model, write_store
 
-from stonkgs.encode.kge import KgeStore
+from stonkgs.cli.model import main
 from stonkgs.errors import UserError
-from stonkgs.model.cli import main
+from stonkgs.kge.store import KgeStore
+from stonkgs.model.digest import model_digest
 from stonkgs.model.network import Inputs, Network, STonKGs
-from stonkgs.record import model_digest
 
 FILES = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
 
@@ -285,7 +285,7 @@ def test_misuse_shows_the_usage(argv: list[str], capsys: pytest.CaptureFixture[s
 
 def test_help_loads_nothing_heavy() -> None:
     code = (
-        "import sys\nfrom stonkgs.model.cli import main\n"
+        "import sys\nfrom stonkgs.cli.model import main\n"
         "try: main(['convert', '--help'])\nexcept SystemExit: pass\n"
         "print([m for m in ('torch', 'transformers', 'h5py', 'pyarrow', 'numpy') if m in sys.modules])"
     )

@@ -13,8 +13,8 @@ import safetensors.torch
 import torch
 
 from stonkgs.batch import collate
-from stonkgs.encode.kge import KgeStore
 from stonkgs.errors import UserError
+from stonkgs.kge.store import KgeStore
 from stonkgs.model.network import Network, STonKGs
 from stonkgs.model.predictor import Predictor
 from stonkgs.statement import Statement

@@ -12,8 +12,8 @@ import torch
 
 from stonkgs.batch import collate
 from stonkgs.encode.encoder import Example
-from stonkgs.encode.kge import KgeStore
 from stonkgs.encode.walks import graph_half, published_numbers
+from stonkgs.kge.store import KgeStore
 from stonkgs.model.network import STonKGs
 from stonkgs.model.predictor import Predictor
 from stonkgs.statement import Statement

@@ -9,7 +9,7 @@ from conftest import NODES, write_lines
 from published.server import Site, stop
 
 from stonkgs.cli import main
-from stonkgs.encode.kge import KgeStore
+from stonkgs.kge.store import KgeStore
 from stonkgs.model.network import Network
 from stonkgs.model.predictor import Predictor
 from stonkgs.published.catalog import GRAPH, MODELS, VECTORS, VOCABULARY, WALKS

@@ -9,13 +9,13 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from stonkgs.cli import CONFIG_DIR
+from stonkgs.engine.settings import check_paths
 from stonkgs.errors import UserError
 from stonkgs.published.catalog import BACKBONE, GRAPH, MODELS, VOCABULARY, Place
-from stonkgs.settings import check_paths
 
 CONFIGS = ROOT / "configs"
 MODEL = "stonkgs.model.network.Network.published"
-STORE = "stonkgs.encode.kge.KgeStore"
+STORE = "stonkgs.kge.store.KgeStore"
 
 
 def composed(command: str, overrides: Sequence[str]) -> DictConfig:

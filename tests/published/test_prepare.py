@@ -21,11 +21,11 @@ from published.server import Site, held, stop
 from stonkgs.cli import one_line
 from stonkgs.errors import UserError
 from stonkgs.kge.build import build
+from stonkgs.model.digest import model_digest
 from stonkgs.model.network import Network
 from stonkgs.published.cache import Cache
 from stonkgs.published.catalog import BACKBONE, GRAPH, MODELS, VECTORS, VOCABULARY, WALKS, Place
 from stonkgs.published.prepare import model_path, store_path
-from stonkgs.record import model_digest
 
 SPECIES = MODELS["species"].place
 #: Where the species model's weights lie on the site.

@@ -27,11 +27,11 @@ from bel_graphs import (
     written,
 )
 
-from stonkgs.columns import as_columns, is_json
 from stonkgs.errors import UserError
 from stonkgs.source.base import ROLES
 from stonkgs.source.bel import BelSource
 from stonkgs.statement import Statement
+from stonkgs.tables.columns import as_columns, is_json
 
 
 @forms

@@ -28,11 +28,11 @@ from bel_graphs import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stonkgs.columns import as_columns
 from stonkgs.errors import UserError
 from stonkgs.source.base import Source
 from stonkgs.source.bel import LONGEST_NODE, BelSource
 from stonkgs.statement import Rejection, Statement
+from stonkgs.tables.columns import as_columns
 
 
 @pytest.mark.parametrize("broken", [b'"incr"eases"', b'{"increases"', b'"increases}'])

@@ -60,7 +60,7 @@ def test_what_csv_writer_writes_is_read_back(
     data = out.getvalue().encode()
     path = written(tmp_path, gzip.compress(data) if zipped else data)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stonkgs.source.text.SPLIT_BYTES", size)
+        patch.setattr("stonkgs.source.text.records.SPLIT_BYTES", size)
         assert [fields(record) for record in read(CsvSource(path=path, delimiter=mark), 1000)] == table
 
 

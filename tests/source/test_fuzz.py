@@ -70,7 +70,7 @@ def damaged(data: bytes, harm: list[tuple[float, int, bytes]]) -> bytes:
 
 def outcome(read: Read, source: Source, size: int) -> Outcome:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stonkgs.source.text.SPLIT_BYTES", size)
+        patch.setattr("stonkgs.source.text.records.SPLIT_BYTES", size)
         try:
             records = read(source, 1000)
         except UserError as error:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from stonkgs.source.json_value import DEPTH, parsed
+from stonkgs.source.text.json_value import DEPTH, parsed
 from stonkgs.statement import UnusableError
 
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stonkgs.source.brackets import Container, containers, extents
-from stonkgs.source.items import _OVERLAP, Items
 from stonkgs.source.split import END
-from stonkgs.source.text import Cursor
+from stonkgs.source.text.brackets import Container, containers, extents
+from stonkgs.source.text.items import _OVERLAP, Items
+from stonkgs.source.text.records import Cursor
 
 FUZZ = settings(
     deadline=None, derandomize=True, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -34,8 +34,8 @@ def scan(path: Path, data: bytes, step: int = END, block: int = 1 << 18, limit: 
     kind = data[:1].decode()
     found, above = [], 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stonkgs.source.text.BLOCK", block)
-        patch.setattr("stonkgs.source.items._AHEAD", block)
+        patch.setattr("stonkgs.source.text.records.BLOCK", block)
+        patch.setattr("stonkgs.source.text.items._AHEAD", block)
         scanner = Items(str(path), limit, Container(kind, 1, outermost=kind == "["))
         ranges = [(1, END)] if step == END else scanner.ranges(1, step).tolist()
         assert all(before[1] == after[0] for before, after in pairwise(ranges))
@@ -215,7 +215,7 @@ def test_extents_depend_on_what_is_before_them_alone() -> None:
 
 @pytest.mark.parametrize("block", [1, 5, 1 << 18])
 def test_an_objects_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    for module in ("text", "brackets"):
+    for module in ("text.records", "text.brackets"):
         monkeypatch.setattr(f"stonkgs.source.{module}.BLOCK", block)
     data = b' {"a": 1, "b\\"{": {"x": [{}, "]"]}, "c":null,"d": [ [], 1], "e" : "f", "": {} } {"g": 1}'
     (tmp_path / "x").write_bytes(data)

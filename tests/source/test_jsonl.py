@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stonkgs.columns import is_json
 from stonkgs.errors import UserError
 from stonkgs.source.base import Source
 from stonkgs.source.jsonl import JsonlSource, parsed
 from stonkgs.statement import Rejection, Statement
+from stonkgs.tables.columns import is_json
 
 Read = Callable[[Source, int], list[Statement | Rejection]]
 ROLES = {"source": "s", "target": "t", "evidence": "e"}

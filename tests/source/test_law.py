@@ -109,7 +109,7 @@ def test_the_union_over_all_workers_is_the_input(
 def test_splits_of_any_size_hold_each_record_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, sample: Sample, way: str, files: int, size: int
 ) -> None:
-    for module in ("text", "parquet"):
+    for module in ("text.records", "parquet"):
         monkeypatch.setattr(f"stonkgs.source.{module}.SPLIT_BYTES", size)
     source, expected = made(tmp_path, kind, sample, way, files)
     assert [told(record) for split in source.plan(1000) for record in source.read(split)] == expected
@@ -120,7 +120,7 @@ def test_splits_of_any_size_hold_each_record_once(
 def test_a_limit_takes_the_first_records(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, sample: Sample, way: str, files: int, size: int
 ) -> None:
-    for module in ("text", "parquet"):
+    for module in ("text.records", "parquet"):
         monkeypatch.setattr(f"stonkgs.source.{module}.SPLIT_BYTES", size)
     source, expected = made(tmp_path, kind, sample, way, files)
     counts = list(accumulate(25 - 5 * number for number in range(files)))

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stonkgs.columns import as_columns
 from stonkgs.errors import UserError
-from stonkgs.source.arrow import values
 from stonkgs.source.base import ROLES, Source
 from stonkgs.source.parquet import ParquetSource
 from stonkgs.statement import Rejection, Statement
+from stonkgs.tables.columns import as_columns
+from stonkgs.tables.types import values
 
 Read = Callable[[Source, int], list[Statement | Rejection]]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stonkgs.errors import UserError
 from stonkgs.source.base import Reading
 from stonkgs.source.split import END
-from stonkgs.source.text import Cursor, Lines, Record
+from stonkgs.source.text.records import Cursor, Lines, Record
 from stonkgs.source.tsv import TsvSource
 from stonkgs.statement import Rejection
 
@@ -39,7 +39,7 @@ def test_each_line_belongs_to_the_range_it_starts_in(
     data = b"\xef\xbb\xbf" * bom + b"\n".join(lines)
     path = written(tmp_path, gzip.compress(data) if zipped else data)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stonkgs.source.text.BLOCK", block)
+        patch.setattr("stonkgs.source.text.records.BLOCK", block)
         scanner = Lines(path, 15)
         whole, taken = list(scanner.records(0, END)), scanner.lines
         found, above = [], 0
@@ -86,7 +86,7 @@ def test_gzip_is_decompressed_once_for_rising_splits(tmp_path: Path, monkeypatch
             super().seek(offset)
 
     plan = source.plan(10)
-    monkeypatch.setattr("stonkgs.source.text.Cursor", Counted)
+    monkeypatch.setattr("stonkgs.source.text.records.Cursor", Counted)
     assert sum(1 for split in plan for _ in source.read(split)) == 20_000
     assert (opened, moved) == (1, 0)
     other = pickle.loads(pickle.dumps(source))

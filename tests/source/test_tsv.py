@@ -10,7 +10,7 @@ import pytest
 from stonkgs.errors import UserError
 from stonkgs.source.base import Source
 from stonkgs.source.split import Split
-from stonkgs.source.text import Cursor
+from stonkgs.source.text.records import Cursor
 from stonkgs.source.tsv import TsvSource
 from stonkgs.statement import Rejection, Statement
 
@@ -169,9 +169,9 @@ def test_a_huge_line_is_passed_once_at_constant_memory(
 ) -> None:
     size, limit = 20 << 20, 100_000
     path = written(tmp_path, HEADER + b"1\t2\t3\n" + b"x" * size + b"\n4\t5\t6\n")
-    monkeypatch.setattr("stonkgs.source.text.Cursor", Counted)
+    monkeypatch.setattr("stonkgs.source.text.records.Cursor", Counted)
     source = TsvSource(path=path, quoting=quoting, max_record=limit)  # type: ignore[arg-type]
-    monkeypatch.setattr("stonkgs.source.text.SPLIT_BYTES", 5000)
+    monkeypatch.setattr("stonkgs.source.text.records.SPLIT_BYTES", 5000)
     tracemalloc.start()
     plan = source.plan(1000)
     Counted.taken = 0
@@ -188,7 +188,7 @@ def test_a_split_inside_a_huge_line_reads_no_further_than_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = written(tmp_path, HEADER + b"x" * (4 << 20) + b"\n")
-    monkeypatch.setattr("stonkgs.source.text.Cursor", Counted)
+    monkeypatch.setattr("stonkgs.source.text.records.Cursor", Counted)
     source = TsvSource(path=path, quoting="none", max_record=1000)
     source.plan(1)
     Counted.taken = 0
@@ -204,8 +204,8 @@ def test_100_gb_of_lines_are_planned_from_their_first_mb(tmp_path: Path, monkeyp
     path = Path(written(tmp_path, HEADER + (b"s\tt\t" + b"e" * 300 + b"\n") * 4000))
     with path.open("ab") as file:
         file.truncate(100 << 30)
-    monkeypatch.setattr("stonkgs.source.text.Cursor", Counted)
-    monkeypatch.setattr("stonkgs.source.text.SPLIT_BYTES", 70_000)
+    monkeypatch.setattr("stonkgs.source.text.records.Cursor", Counted)
+    monkeypatch.setattr("stonkgs.source.text.records.SPLIT_BYTES", 70_000)
     Counted.taken = 0
     plan = TsvSource(path=str(path), quoting="none").plan(256)
     assert len(plan) == -(-((100 << 30) - len(HEADER)) // 70_000)

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from stonkgs.source import quoted
 from stonkgs.source.base import Source
-from stonkgs.source.quoted import Quoted, cutter
+from stonkgs.source.text import quoted
+from stonkgs.source.text.quoted import Quoted, cutter
 from stonkgs.source.tsv import TsvSource
 from stonkgs.statement import Rejection, Statement
 
@@ -34,7 +34,7 @@ def fields(record: Statement | Rejection) -> list[str]:
 
 
 def sliced(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr("stonkgs.source.text.SPLIT_BYTES", size)
+    monkeypatch.setattr("stonkgs.source.text.records.SPLIT_BYTES", size)
 
 
 @pytest.mark.parametrize("name", ["bel_conib_hemekg", "correctness_hbp_enrichment", "indra_hbp_edges"])
@@ -137,7 +137,7 @@ def test_any_bytes_read_alike_at_every_split_size(
     expected = [(at + 4, whole, raw.replace(b"\t", mark.encode())) for at, whole, raw in oracle(body, limit)]
     with pytest.MonkeyPatch.context() as patch:
         sliced(patch, size)
-        for module in ("text", "quoted"):
+        for module in ("text.records", "text.quoted"):
             patch.setattr(f"stonkgs.source.{module}.BLOCK", block)
         scanner = Quoted(path, limit, mark, "")
         splits = scanner.ranges(4, size).tolist()
@@ -198,7 +198,7 @@ def test_hostile_files_take_linear_work(
     counting = quoted.Patterns(*map(watched, patterns))
     monkeypatch.setattr(quoted, "patterns", lambda delimiter: counting)
     size, limit = 1 << 18, 1 << 14
-    monkeypatch.setattr("stonkgs.source.quoted.BLOCK", 1 << 12)
+    monkeypatch.setattr("stonkgs.source.text.quoted.BLOCK", 1 << 12)
     path = written(tmp_path, HEADER + line * (size // len(line)))
     source = TsvSource(path=path, max_record=limit)
     count = sum(1 for split in source.plan(500) for _ in source.read(split))

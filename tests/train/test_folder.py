@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from stonkgs.errors import UserError
-from stonkgs.record import fingerprint
-from stonkgs.task import Classes
+from stonkgs.runs.folder import Finished
+from stonkgs.source.file import fingerprint
 from stonkgs.train.census import Census
 from stonkgs.train.folder import OUR_FOLDERS, OURS, Begun, TrainFolder
-from stonkgs.writer.folder import Finished
+from stonkgs.train.task import Classes
 
 COUNTS = {"down": 5, "up": 7}
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from labelled import KINDS, LABELS, NAMES, USED, direction, selected, two_files
 
-from stonkgs.protocol import PARTS, TEST, TRAIN, VALIDATION, Everything, Grouped, Protocol
 from stonkgs.source.base import Source
 from stonkgs.statement import Statement
-from stonkgs.task import Task
+from stonkgs.train.protocol import PARTS, TEST, TRAIN, VALIDATION, Everything, Grouped, Protocol
 from stonkgs.train.selection import TRUTH, Part, Selection
+from stonkgs.train.task import Task
 
 
 @pytest.fixture(params=KINDS)

@@ -17,15 +17,15 @@ from labelled import KINDS, LABELS, direction, planned, rows, selected, two_file
 from torch.utils.data import DataLoader
 
 from stonkgs.encode.encoder import Encoder, Example
-from stonkgs.encode.kge import KgeStore
 from stonkgs.encode.text import TextEncoder
-from stonkgs.protocol import TRAIN, Grouped
+from stonkgs.kge.store import KgeStore
 from stonkgs.source.base import Source
 from stonkgs.statement import Statement
-from stonkgs.task import Task
+from stonkgs.train.protocol import TRAIN, Grouped
 from stonkgs.train.schedule import Schedule
 from stonkgs.train.selection import Labelled, Selection
 from stonkgs.train.stream import POOL, Step, Stream, shuffled, split_order
+from stonkgs.train.task import Task
 
 
 class Tallying(Encoder):

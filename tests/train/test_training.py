@@ -16,8 +16,8 @@ from conftest import NODES, ROOT, write_lines
 from stonkgs import Predictor, Statement, STonKGs
 from stonkgs.batch import collate
 from stonkgs.cli import main
-from stonkgs.protocol import TRAIN, Grouped
 from stonkgs.train.module import FineTuning
+from stonkgs.train.protocol import TRAIN, Grouped
 from stonkgs.train.schedule import Schedule
 from stonkgs.train.stream import Step
 
@@ -143,7 +143,7 @@ def test_64_rows_are_learned_from_scratch(kge_path: Path, tmp_path: Path) -> Non
     draw = random.Random(1)
     words = ["binds", "inhibits", "raises", "lowers", "moves", "ERK2", "MEK1", "in", "cells", "of", "mice"]
     texts = [" ".join([*draw.choices(words, k=6), str(number)]) for number in range(64)]
-    statements = [Statement(*draw.sample(NODES[4:], 2), text) for text in texts]
+    statements = [Statement(source, target, text) for text in texts for source, target in [draw.sample(NODES[4:], 2)]]
     path = sixty_four(tmp_path, statements)
     sizes = ["model=fresh", "model.num_layers=1", "model.num_heads=2", "model.text_length=24", "model.dropout=0.0"]
     train(tmp_path / "out", path, kge_path, *sizes, "epochs=200", "optimizer.lr=5e-3", "optimizer.weight_decay=0")

@@ -22,14 +22,15 @@ import pytest
 
 import stonkgs.writer
 from stonkgs.batch import Batch, SplitEnd
-from stonkgs.columns import json_field
-from stonkgs.differences import DECISIVE
 from stonkgs.errors import UserError
-from stonkgs.source.plan_json import as_json, from_json
+from stonkgs.runs.differences import DECISIVE
+from stonkgs.runs.folder import Begun, Finished
+from stonkgs.runs.job import Job
+from stonkgs.runs.plan import as_json, from_json
 from stonkgs.source.split import Plan
 from stonkgs.statement import Rejection, Tally
-from stonkgs.writer.base import FLAGS, Job, PredictionWriter
-from stonkgs.writer.folder import Begun, Finished
+from stonkgs.tables.columns import json_field
+from stonkgs.writer.base import FLAGS, PredictionWriter
 
 TEXTS = ["plain", "", 'a "quoted" one', "tab\tinside", "line\nbreak", "lone \r return", " spaces ", "β-catenin", "'"]
 SCHEMA = pa.schema(
@@ -97,7 +98,7 @@ def plan_of(splits: int) -> Plan:
     return Plan(("in.tsv",), SCHEMA, zeros, zeros, zeros)
 
 
-#: What `stonkgs.record.run_record` would say of one and the same command.
+#: What `stonkgs.runs.record.run_record` would say of one and the same command.
 RECORD: dict[str, Any] = {
     **{"settings": {"threads": None}, "input": [], "model": {"labels": ["no", "yes"], "digest": "a"}},
     **{"kge": {"digest": "b"}, "config": {"merge": True, "kge": {}, "source": {}, "batch": {"size": 32}, "writer": {}}},

@@ -14,15 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stonkgs.columns import as_columns
 from stonkgs.errors import UserError
 from stonkgs.source.base import ROLES
 from stonkgs.source.parquet import ParquetSource
 from stonkgs.statement import Statement
+from stonkgs.tables.columns import as_columns
+from stonkgs.tables.values import check_writable, plain
 from stonkgs.writer.jsonl import JsonlWriter
 from stonkgs.writer.parquet import ParquetWriter
 from stonkgs.writer.tsv import TsvWriter
-from stonkgs.writer.values import check_writable, plain
 
 NS = 1_234_567_890_123_456_789
 INSTANT = "2009-02-13 23:31:30.123456789"
@@ -207,7 +207,7 @@ def test_pandas_is_not_needed() -> None:
         "    def find_spec(self, name, *_):\n"
         "        if name == 'pandas': raise ModuleNotFoundError(name)\n"
         "sys.meta_path.insert(0, NoPandas())\n"
-        "import pyarrow as pa\nfrom stonkgs.writer.values import plain\n"
+        "import pyarrow as pa\nfrom stonkgs.tables.values import plain\n"
         f"print(plain(pa.array([[{NS}]], pa.list_(pa.timestamp('ns')))))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stonkgs.errors import UserError
-from stonkgs.printable import duration, printable
-from stonkgs.summary import Summary
-from stonkgs.writer.account import Account
-from stonkgs.writer.folder import Begun, RunFolder, read_record
-from stonkgs.writer.parts import Parts
+from stonkgs.errors import UserError, duration, printable
+from stonkgs.runs.account import Account
+from stonkgs.runs.folder import Begun, RunFolder, read_record
+from stonkgs.runs.parts import Parts
+from stonkgs.runs.summary import Summary
 
 #: A process that has told nothing for so many seconds does not count for the rate.
 SILENT = 300.0
@@ -28,7 +27,7 @@ SAMPLE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """What a process has told of itself: see `stonkgs.writer.presence`."""
+    """What a process has told of itself: see `stonkgs.runs.presence`."""
 
     host: str
     pid: int

@@ -7,9 +7,9 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 from stonkgs.batch import Batch, window_batches
+from stonkgs.disk import shared_memory
 from stonkgs.encode.encoder import Encoder
 from stonkgs.errors import UserError
-from stonkgs.memory import shared_memory
 from stonkgs.statement import Statement
 
 Window = list[Statement]

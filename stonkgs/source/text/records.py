@@ -13,8 +13,8 @@ import numpy.typing as npt
 from stonkgs.errors import UserError
 from stonkgs.source.base import Source
 from stonkgs.source.file import BLOCK, Kept, Paths, compression, content_size, naming, open_bytes
-from stonkgs.source.foreign import HEAD, check_text
 from stonkgs.source.split import END, SPLIT_BYTES, Split, ranges
+from stonkgs.source.text.foreign import HEAD, check_text
 from stonkgs.statement import RAW_LIMIT, Rejection, Statement, Tally, UnusableError
 
 BOM = b"\xef\xbb\xbf"

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from stonkgs import interrupt
 from stonkgs.batch import Batch, Batches
+from stonkgs.engine import interrupt
 from stonkgs.model.predictor import Predictor
 from stonkgs.source.base import Source
 from stonkgs.source.split import Committed

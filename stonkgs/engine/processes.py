@@ -19,9 +19,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.accelerators import CPUAccelerator
 
-from stonkgs import settings
+from stonkgs.engine import settings
+from stonkgs.engine.interrupt import Interrupted
 from stonkgs.errors import UserError
-from stonkgs.interrupt import Interrupted
 
 #: SLURM, Lightning and torchrun each know how many processes there are; with `splits` each stands by itself.
 _ALONE = {"_target_": "pytorch_lightning.plugins.environments.LightningEnvironment"}

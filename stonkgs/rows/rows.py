@@ -2,21 +2,18 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isnan
 from typing import Any
 
 from stonkgs.errors import UserError
 from stonkgs.indra.convert import Converter, Fault, Skipped, is_statement
 from stonkgs.source.base import ROLES
-from stonkgs.statement import RAW_LIMIT, Rejection, Statement, UnusableError
+from stonkgs.statement import RAW_LIMIT, OnRejected, Rejection, Statement, UnusableError
 
 #: A dictionary with the three columns (others are kept in `extra`), a tuple of the three, a Statement; or an INDRA
 #: statement, which gives a row for each of its evidences: an object of INDRA's, or its JSON.
 Row = Mapping[str, Any] | Sequence[str] | Statement | Any
-
-#: Takes the rows that cannot be used, so that the rest goes on.
-OnRejected = Callable[[Rejection], None]
 
 
 def windows(

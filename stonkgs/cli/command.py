@@ -12,15 +12,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from stonkgs.errors import UserError
-from stonkgs.interrupt import Interrupted, signals
-from stonkgs.overrides import explained, quote_paths, with_example
-from stonkgs.printable import printable
+from stonkgs.cli.overrides import explained, quote_paths, with_example
+from stonkgs.engine.interrupt import Interrupted, signals
+from stonkgs.errors import UserError, printable
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-_HERE = Path(__file__).resolve().parent
+_HERE = Path(__file__).resolve().parent.parent  # the package
 #: A wheel carries its configs inside the package; a checkout has them beside it. Hydra's own ways of finding them each
 #: fail in a checkout, a wheel or an editable install.
 CONFIG_DIR = str(_HERE / "configs" if (_HERE / "configs").is_dir() else _HERE.parent / "configs")
@@ -32,7 +31,7 @@ DATA_DIR = _HERE / "datasets" if (_HERE / "configs").is_dir() else _HERE.parent 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 #: Where a command's run is, a function of its name.
-_RUNS = {"predict": "stonkgs.run", "train": "stonkgs.train.run"}
+_RUNS = {"predict": "stonkgs.predict", "train": "stonkgs.train.run"}
 
 #: What is asked for where a key has no value, if that is not the key itself.
 _ASKED = {"task.name": "task= (or task.name=, a column whose classes are discovered)"}
@@ -117,25 +116,25 @@ def _train(rest: list[str]) -> int:
 
 
 def _status(rest: list[str]) -> int:
-    from stonkgs.status import main as status
+    from stonkgs.runs.status import main as status
 
     return status(rest)
 
 
 def _aggregate(rest: list[str]) -> int:
-    from stonkgs.aggregate.cli import main as aggregate
+    from stonkgs.cli.aggregate import main as aggregate
 
     return aggregate(rest)
 
 
 def _kge(rest: list[str]) -> int:
-    from stonkgs.kge.cli import main as kge
+    from stonkgs.cli.kge import main as kge
 
     return kge(rest)
 
 
 def _model(rest: list[str]) -> int:
-    from stonkgs.model.cli import main as model
+    from stonkgs.cli.model import main as model
 
     return model(rest)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from stonkgs.columns import is_json
-from stonkgs.writer.values import dumps, plain
+from stonkgs.tables.columns import is_json
+from stonkgs.tables.values import dumps, plain
 
 #: A lone carriage return ends a line for most readers; Python's csv writer leaves it bare before 3.13.
 _QUOTED = re.compile(r'["\t\n\r]')

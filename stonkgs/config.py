@@ -2,51 +2,45 @@
 
 import inspect
 from collections.abc import Iterator
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-import pytorch_lightning as pl
-import torch
-from hydra.errors import InstantiationException
-from hydra.utils import get_object, instantiate
-from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
-from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.loggers import Logger
-from pytorch_lightning.strategies import Strategy
-
-from stonkgs.encode.kge import KgeStore
 from stonkgs.errors import UserError
-from stonkgs.model.fresh import Fresh
-from stonkgs.model.network import Network
-from stonkgs.protocol import Protocol
-from stonkgs.source.base import Source
-from stonkgs.task import Task
-from stonkgs.train.tfidf import TfIdf
 
-#: What a config may build: our stages, and what Lightning and torch.optim are made of. A prefix such as "torch."
-#: would admit torch.hub.load, which runs code from the network.
-BASES: tuple[type, ...] = (
-    Source,
-    KgeStore,
-    Network,
-    Fresh,
-    TfIdf,
-    Task,
-    Protocol,
-    pl.Trainer,
-    pl.Callback,
-    Logger,
-    Strategy,
-    torch.optim.Optimizer,
-    torch.optim.lr_scheduler.LRScheduler,
-    ClusterEnvironment,
-)
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
-def build(config: DictConfig, *, trust: tuple[str, ...] = ()) -> Any:
+class Stage:
+    """Marks what a config may build: a subclass, by its constructor or by a class method such as from_pretrained."""
+
+
+@cache
+def _admitted() -> tuple[type, ...]:
+    """Our stages, and what Lightning and torch.optim are made of.
+
+    A prefix such as "torch." would admit torch.hub.load, which runs code from the network.
+    """
+    import pytorch_lightning as pl
+    import torch
+    from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+    from pytorch_lightning.loggers import Logger
+    from pytorch_lightning.strategies import Strategy
+
+    schedulers = torch.optim.lr_scheduler.LRScheduler
+    parts = (pl.Trainer, pl.Callback, Logger, Strategy, ClusterEnvironment)
+    return (Stage, *parts, torch.optim.Optimizer, schedulers)
+
+
+def build(config: "DictConfig", *, trust: tuple[str, ...] = ()) -> Any:
     """The object that a config describes. `trust` names further targets that the user admits on purpose.
 
-    Raises UserError where a target, at any depth, does not exist or is none of BASES.
+    Raises UserError where a target, at any depth, does not exist or is none of what may be built.
     """
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+    from omegaconf import OmegaConf
+
     for target in _targets(OmegaConf.to_container(config, resolve=True)):
         if target not in trust:
             _check(target)
@@ -71,14 +65,16 @@ def _targets(node: Any) -> Iterator[str]:
 
 
 def _check(target: str) -> None:
-    """Admit a class of BASES, or an alternative constructor of one."""
+    """Admit a class that may be built, or an alternative constructor of one."""
+    from hydra.utils import get_object
+
     try:
         found = get_object(target)
     except Exception as error:
         raise UserError(f"_target_ {target}: not found: {error}") from error
     # A class method written in Python, such as from_pretrained; not what every class has built in.
     owner = found.__self__ if inspect.ismethod(found) else found
-    if not (isinstance(owner, type) and issubclass(owner, BASES)):
+    if not (isinstance(owner, type) and issubclass(owner, _admitted())):
         raise UserError(
             f"_target_ {target}: a config may build sources, models, writers and Lightning's parts; "
             f"if you trust this one, say so with trust=[{target}]"

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped, unused-ignore]
 
-from stonkgs.printable import printable
-from stonkgs.protocol import PARTS
+from stonkgs.errors import printable
+from stonkgs.train.protocol import PARTS
 
 #: Nothing of what is told goes in here: a name in it could say anything.
 FRONT_MATTER = """---

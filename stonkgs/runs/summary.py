@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from stonkgs.printable import printable
-from stonkgs.writer.account import Account
+from stonkgs.errors import printable
+from stonkgs.runs.account import Account
 
 #: So many reasons for what gives no row are named.
 REASONS = 5

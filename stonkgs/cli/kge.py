@@ -2,7 +2,7 @@
 
 import argparse
 
-from stonkgs.printable import printable
+from stonkgs.errors import printable
 
 #: names that `info` shows
 SHOWN = 5
@@ -48,8 +48,8 @@ def _build(arguments: argparse.Namespace) -> None:
 
 
 def _info(path: str) -> None:
-    from stonkgs.encode.kge import KgeStore
     from stonkgs.kge.facts import facts
+    from stonkgs.kge.store import KgeStore
 
     for label, value in facts(path).items():
         print(printable(f"{label:13} {value}"))

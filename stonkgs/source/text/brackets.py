@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stonkgs.source.file import BLOCK
-from stonkgs.source.text import Cursor
+from stonkgs.source.text.records import Cursor
 
 Positions = npt.NDArray[np.int64]
 

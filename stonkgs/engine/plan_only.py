@@ -9,8 +9,8 @@ import numpy as np
 
 from stonkgs.batch import Batch, window_batches
 from stonkgs.encode.encoder import Encoder, Found
+from stonkgs.errors import duration
 from stonkgs.model.predictor import Predictor
-from stonkgs.printable import duration
 from stonkgs.source.base import Source
 from stonkgs.source.split import Plan
 from stonkgs.statement import Statement

@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stonkgs.errors import UserError
-from stonkgs.printable import printable
+from stonkgs.errors import UserError, printable
 
 if TYPE_CHECKING:
     from stonkgs.encode.text import TextEncoder
@@ -95,8 +94,8 @@ def _facts(folder: Path, tokenizer: str | None) -> dict[str, str]:
     from stonkgs.model.checkpoint import read_parts
     from stonkgs.model.config import is_ours, read_json
     from stonkgs.model.convert import parameters
+    from stonkgs.model.digest import model_digest
     from stonkgs.model.network import Network
-    from stonkgs.record import model_digest
 
     ours = is_ours(read_json(folder / "config.json"))
     config, text, weights = read_parts(folder, tokenizer)

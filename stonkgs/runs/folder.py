@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from stonkgs.differences import differences
 from stonkgs.disk import make_folder, publish, sync_folder
 from stonkgs.errors import UserError
-from stonkgs.source.plan_json import as_json, from_json
+from stonkgs.runs.differences import differences
+from stonkgs.runs.parts import Parts
+from stonkgs.runs.plan import as_json, from_json
 from stonkgs.source.split import Plan
-from stonkgs.writer.parts import Parts
 
 #: The last file of a run: it is there when everything else is.
 SUCCESS: Final = "_SUCCESS"

@@ -10,24 +10,26 @@ from typing import Any, Self
 import torch
 from omegaconf import DictConfig
 
-from stonkgs import settings
 from stonkgs.batch import Batches
-from stonkgs.build import build
+from stonkgs.config import build
+from stonkgs.disk import shared_memory
+from stonkgs.engine import settings
+from stonkgs.engine.lightning import StatementData, StatementModule
+from stonkgs.engine.plan_only import Survey, survey
+from stonkgs.engine.processes import Placed, reap, standing, trainer_config
+from stonkgs.engine.progress import RowProgress
 from stonkgs.errors import UserError
-from stonkgs.memory import shared_memory
-from stonkgs.model.module import StatementData, StatementModule
 from stonkgs.model.predictor import Predictor
-from stonkgs.processes import Placed, reap, standing, trainer_config
-from stonkgs.record import run_record
+from stonkgs.runs.account import Account
+from stonkgs.runs.folder import Finished, RunFolder
+from stonkgs.runs.job import Job
+from stonkgs.runs.record import run_record
+from stonkgs.runs.summary import Summary
 from stonkgs.source.base import Source
 from stonkgs.source.file import line_at
 from stonkgs.source.split import Plan
 from stonkgs.statement import Rejection
-from stonkgs.summary import Summary
-from stonkgs.survey import Survey, survey
-from stonkgs.writer.account import Account
-from stonkgs.writer.base import Job, PredictionWriter
-from stonkgs.writer.folder import Finished, RunFolder
+from stonkgs.writer.base import PredictionWriter
 
 #: Rows of a split where nothing else is asked for. Of so many the lengths can be sorted: with 256 a run takes 1.2 times
 #: as long on a CPU, for padding.
@@ -89,7 +91,7 @@ def predict(cfg: DictConfig) -> Summary | Survey | None:
         return _finished(state, folder)
 
     module = StatementModule(stages.predictor, threads=state.record["settings"]["threads"] or cfg.threads)
-    trainer.callbacks += [writer, writer.progress(stages.processes)]  # type: ignore[attr-defined]
+    trainer.callbacks += [writer, RowProgress.over(writer, stages.processes)]  # type: ignore[attr-defined]
     with stages.ending_others(writer.advice):
         with shared_memory(stages.workers(cfg)):
             trainer.predict(module, datamodule=_data(cfg, stages, state.plan), return_predictions=False)

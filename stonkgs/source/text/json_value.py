@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from stonkgs.source.brackets import deepest
+from stonkgs.source.text.brackets import deepest
 from stonkgs.statement import UnusableError
 
 #: Deeper values are refused. Python's own limit moves with the caller's stack, and so between two runs.

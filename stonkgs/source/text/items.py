@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from stonkgs.source.brackets import Container, Extents, extents
 from stonkgs.source.split import END
-from stonkgs.source.text import SAMPLE, Lines, Record
+from stonkgs.source.text.brackets import Container, Extents, extents
+from stonkgs.source.text.records import SAMPLE, Lines, Record
 from stonkgs.statement import RAW_LIMIT, Rejection
 
 #: What stands between two commas.

@@ -1,11 +1,12 @@
 """Rows, rows/s and time left, where somebody is looking."""
 
-from typing import Any
+from typing import Any, Self
 
 import pytorch_lightning as pl
 from tqdm import tqdm
 
 from stonkgs.batch import Batch
+from stonkgs.writer.base import PredictionWriter
 
 
 class RowProgress(pl.Callback):
@@ -14,6 +15,13 @@ class RowProgress(pl.Callback):
     It counts this process: `splits` is its fair share of what is left, `rows` their rows. A format that is planned
     without reading it does not know its rows: then they are estimated from the splits that are through.
     """
+
+    @classmethod
+    def over(cls, writer: PredictionWriter, processes: int) -> Self:
+        """A bar over this process' fair share of what is left of a run that the writer has started."""
+        plan = writer.job.plan
+        share = -(-int((~writer.parts.listed(len(plan))).sum()) // processes)
+        return cls(splits=share, rows=None if plan.rows is None else round(plan.rows * share / len(plan)))
 
     def __init__(self, *, splits: int, rows: int | None) -> None:
         self.share = splits

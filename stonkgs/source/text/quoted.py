@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from stonkgs.source.file import BLOCK
 from stonkgs.source.split import END
-from stonkgs.source.text import Lines
+from stonkgs.source.text.records import Lines
 
 Match = Callable[[bytes, int, int], re.Match[bytes] | None]
 

@@ -1,0 +1,1 @@
+"""Rows in memory, as people have them in a notebook, as statements."""

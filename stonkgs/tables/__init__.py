@@ -1,0 +1,1 @@
+"""Arrow tables as files, and what their types can and cannot hold."""

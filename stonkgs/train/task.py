@@ -1,0 +1,257 @@
+"""What a downstream task learns: from a statement's label column to the numbers of its classes."""
+
+import copy
+import difflib
+import json
+import math
+import reprlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from stonkgs.config import Stage
+from stonkgs.errors import UserError
+from stonkgs.model.decision import SEPARATOR
+from stonkgs.statement import Statement
+
+#: In place of a list of classes: they are the values that occur often enough.
+DISCOVER = "discover"
+#: Discovered classes beyond this are taken for a mistake: the column holds identifiers, or text.
+MOST_CLASSES = 1000
+#: Up to here every whole number is one float64 of its own.
+_EXACT = 2**53
+
+#: Names for a message: they come from a file, and may be many, long and of any characters.
+_shown = reprlib.Repr()
+_shown.maxlist, _shown.maxstring, _shown.maxother = 20, 80, 80
+
+
+class Unused(StrEnum):
+    """Why a row has no values to learn from."""
+
+    UNLABELLED = "unlabelled"
+    FILTERED = "filtered"
+    IGNORED = "ignored"
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes of a task, decided once from all rows, and which of them a row is of."""
+
+    #: in the order of the logits
+    labels: tuple[str, ...]
+    multi_label: bool
+    #: rows of each class; a row of several counts for each
+    counts: dict[str, int]
+    #: rows of each value that is too rare to be a class, the most frequent first
+    left_out: dict[str, int] = field(default_factory=dict)
+    #: rows of several values, where a row is of one class: they are not used
+    ambiguous: int = 0
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {label: number for number, label in enumerate(self.labels)}
+
+    def target(self, values: tuple[str, ...]) -> int | tuple[int, ...] | None:
+        """The number of a row's class, or with multi_label those of its classes in rising order; None: not used.
+
+        `values` is what `Task.values` gives: distinct. Not used is a row of several values where a row is of one
+        class, and one none of whose values is a class.
+        """
+        if not self.multi_label:
+            return self._numbers.get(values[0]) if len(values) == 1 else None
+        return tuple(sorted(self._numbers[value] for value in values if value in self._numbers)) or None
+
+
+class Task(Stage):
+    """A column of the input, and what its values mean.
+
+    A value is mapped once (what it is mapped to is not looked up again). What is ignored may be named as the column
+    has it or as it is mapped. Names that are no text become one: 10090 is "10090", true is "true".
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        column: str | None = None,
+        classes: Sequence[str] | str = DISCOVER,
+        map: Mapping[str, str] | None = None,  # noqa: A002  # the yaml's word
+        ignore: Sequence[str] | None = None,
+        min_count: int = 2,
+        where: Mapping[str, str | Sequence[str]] | None = None,
+        multi_label: bool = False,
+    ) -> None:
+        self.name = _name("task.name", name)
+        self.column = _column("task.column", self.name if column is None else column)
+        #: the class names in the order of the logits; None: discovered
+        self.classes = _classes(classes)
+        self.map = {_name("task.map", value): _name("task.map", to) for value, to in _table("task.map", map).items()}
+        self.ignore = frozenset(_names("task.ignore", [] if ignore is None else ignore))
+        if type(min_count) is not int or min_count < 1:
+            raise UserError(f"task.min_count={_shown.repr(min_count)}: must be a whole number of 1 or more")
+        self.min_count = min_count
+        self.where = {
+            _column("task.where", key): frozenset(_names(f"task.where.{key}", value, one=True))
+            for key, value in _table("task.where", where).items()
+        }
+        if type(multi_label) is not bool:
+            raise UserError(f"task.multi_label={_shown.repr(multi_label)}: must be true or false")
+        self.multi_label = multi_label
+        self._check_meanings()
+
+    def _check_meanings(self) -> None:
+        """UserError where a value is given two meanings, or where one is mapped to what is no class."""
+        if both := sorted(self.ignore.intersection(self.classes or ())):
+            raise UserError(f"task.ignore: {both[0]!r} is also one of task.classes; take it out of one of them")
+        for value, to in self.map.items():
+            if self.classes and to not in self.ignore.union(self.classes):
+                there = f"classes: {_shown.repr(list(self.classes))}{_meant(to, self.classes)}"
+                raise UserError(
+                    f"task.map: {value!r} is mapped to {to!r}, which is neither a class nor ignored; {there}"
+                )
+
+    def check(self, names: Sequence[str]) -> None:
+        """UserError where the input, whose columns these are, lacks one that this task reads."""
+        for name in (self.column, *self.where):
+            if name not in names:
+                key = "task.column=" if name == self.column else "task.where"
+                there = f"there are {_shown.repr(list(names))}{_meant(name, names)}"
+                raise UserError(f"task {self.name!r}: no column {name!r}; {there}. Name yours with {key}")
+
+    def values(self, statement: Statement) -> tuple[str, ...] | Unused:
+        """The row's distinct values in sorted order, mapped and without what is ignored; or why there are none.
+
+        KeyError where the statement lacks a column: see `check`.
+        """
+        for column, wanted in self.where.items():
+            if wanted.isdisjoint(pieces(statement.extra[column])):
+                return Unused.FILTERED
+        found = pieces(statement.extra[self.column])
+        if not found:
+            return Unused.UNLABELLED
+        kept = {self.map.get(value, value) for value in found if value not in self.ignore} - self.ignore
+        return tuple(sorted(kept)) or Unused.IGNORED
+
+    def decide(self, counts: Mapping[tuple[str, ...], int]) -> Classes:
+        """The classes, from how many rows had each tuple that `values` gave.
+
+        UserError where there are fewer than two, one has too few rows to learn from, or a value has no meaning.
+        """
+        rows, occurring = Counter[str](), Counter[str]()
+        for values, count in counts.items():
+            occurring.update(dict.fromkeys(values, count))
+            if self.multi_label or len(values) == 1:
+                rows.update(dict.fromkeys(values, count))
+        ambiguous = 0 if self.multi_label else sum(count for values, count in counts.items() if len(values) > 1)
+        if not occurring:
+            why = f"the column {self.column!r} is empty or ignored in all, or task.where leaves them out"
+            raise UserError(f"task {self.name!r}: no row has a class: {why}; is task.column right?")
+        labels = self._discovered(rows, ambiguous) if self.classes is None else self._given(rows, occurring)
+        kept = {label: rows.pop(label, 0) for label in labels}
+        return Classes(labels, self.multi_label, kept, dict(rows.most_common()), ambiguous)
+
+    def known(self, counts: Mapping[tuple[str, ...], int], labels: tuple[str, ...]) -> Classes:
+        """The classes of a finished model, however few rows they have here; UserError where a value is another one."""
+        known = copy.copy(self)
+        known.classes, known.min_count = labels, 0
+        return known.decide(counts)
+
+    def _discovered(self, rows: Counter[str], ambiguous: int) -> tuple[str, ...]:
+        """The values of enough rows, sorted; UserError where that makes no task."""
+        labels = sorted(value for value, count in rows.items() if count >= self.min_count)
+        where, enough = f"task {self.name!r}: column {self.column!r}", f"of {_rows(self.min_count)} or more"
+        if len(labels) > MOST_CLASSES:
+            advice = "is this the right column? If it is, raise task.min_count or list task.classes"
+            raise UserError(f"{where} has {len(labels):,} values {enough}; {advice}")
+        if len(labels) < 2:
+            found = f"only one value, {_shown.repr(labels[0])}," if labels else "no value"
+            several = f" ({_rows(ambiguous)} of several count only with task.multi_label=true)" if ambiguous else ""
+            advice = "a task needs two classes: lower task.min_count or name another task.column"
+            raise UserError(f"{where} has {found} {enough}{several}; {advice}")
+        return tuple(_name(f"{where}: a value cannot be a class; map it with task.map", label) for label in labels)
+
+    def _given(self, rows: Counter[str], occurring: Counter[str]) -> tuple[str, ...]:
+        """The classes as listed; UserError where the rows do not fit them."""
+        assert self.classes is not None
+        if unknown := [item for item in occurring.most_common() if item[0] not in self.classes]:
+            listed = _listed([f"{_shown.repr(value)} ({_rows(count)})" for value, count in unknown])
+            advice = f"add them to task.classes {_shown.repr(list(self.classes))}, task.map or task.ignore"
+            raise UserError(f"task {self.name!r}: column {self.column!r} has values of no class: {listed}; {advice}")
+        least = self.min_count and max(2, self.min_count)
+        if few := [f"class {label!r} has {_rows(rows[label])}" for label in self.classes if rows[label] < least]:
+            advice = "take it out of task.classes, or map other values to it with task.map"
+            raise UserError(f"task {self.name!r}: {_listed(few)}, but a class needs {least} or more; {advice}")
+        return self.classes
+
+
+def pieces(value: Any) -> list[str]:
+    """The values of one field: text is cut at SEPARATOR, a list is several values, null and NaN are none."""
+    if isinstance(value, str):
+        return [stripped for piece in value.split(SEPARATOR) if (stripped := piece.strip())]
+    if isinstance(value, list | tuple):
+        return [piece for item in value for piece in pieces(item)]
+    return [] if value is None or (isinstance(value, float) and math.isnan(value)) else pieces(_text(value))
+
+
+def _text(value: Any) -> str:
+    """A value as text, numbers and truths the way JSON has them."""
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT:
+        value = int(value)  # pandas makes 10090 a 10090.0 where one row of the column is empty
+    return json.dumps(value) if isinstance(value, bool | int | float) else str(value)
+
+
+def _column(where: str, value: Any) -> str:
+    """The name of a column, blanks and all: a header may have them."""
+    if value is None or value == "" or isinstance(value, Mapping | list | tuple):
+        raise UserError(f"{where}: {_shown.repr(value)} is no name of a column")
+    return _text(value)
+
+
+def _name(where: str, value: Any) -> str:
+    """The name of a class, or a value; UserError where it can be none."""
+    name = "" if value is None or isinstance(value, Mapping | list | tuple) else _text(value).strip()
+    if not name or any(letter in name for letter in "|\t\n\r"):
+        raise UserError(f"{where}: {_shown.repr(value)} is no name; a name is a text without '|', tab or newline")
+    return name
+
+
+def _names(where: str, values: Any, *, one: bool = False) -> tuple[str, ...]:
+    if one and not isinstance(values, Mapping | list | tuple):
+        return (_name(where, values),)
+    if not isinstance(values, list | tuple):
+        raise UserError(f"{where}={_shown.repr(values)}: must be a list, such as [a, b]")
+    return tuple(_name(where, value) for value in values)
+
+
+def _classes(classes: Any) -> tuple[str, ...] | None:
+    if classes == DISCOVER:
+        return None
+    names = _names("task.classes", classes) if isinstance(classes, list | tuple) else ()
+    if len(set(names)) < max(2, len(names)):
+        raise UserError(
+            f"task.classes={_shown.repr(classes)}: must be a list of two distinct names or more, or {DISCOVER}"
+        )
+    return names
+
+
+def _table(where: str, table: Any) -> Mapping[Any, Any]:
+    if not isinstance(table, Mapping | None):
+        raise UserError(f"{where}={_shown.repr(table)}: must be a table, such as {{a: b}}")
+    return table or {}
+
+
+def _listed(items: Sequence[str]) -> str:
+    return ", ".join(items[:5]) + (f" and {len(items) - 5:,} more" if len(items) > 5 else "")
+
+
+def _meant(name: str, names: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _rows(count: int) -> str:
+    return f"{count or 'no'} row{'s' * (count > 1)}"
