@@ -118,9 +118,7 @@ class Training(pl.LightningModule):
 
     def training_step(self, batch: Batch, number: int) -> Tensor:
         """Cross-entropy of a batch."""
-        self.network.register_buffer(
-            "specials", None, persistent=False
-        )  # they follow from the backbone, which this training changes
+        self.predictor.model.refresh()  # the special vectors follow from the backbone, which this training changes
         logits = self.network(self.predictor.inputs(batch))
         labels = torch.tensor([LABELS.index(label) for label in batch.columns["label"].to_pylist()])
         return cross_entropy(logits, labels)
