@@ -199,7 +199,3 @@ _WITHOUT_EDGES = frozenset(
 )
 #: Types that end it: base classes of others, and what has no agents.
 _NOT_IN_BEL = frozenset(("AddModification", "Association", "RegulateActivity", "RemoveModification", "Statement"))
-#: All types there are.
-TYPES = frozenset((*_FORMS, *_WITHOUT_EDGES, *_NOT_IN_BEL))
-#: Types whose statements stand in others, too.
-NESTED = frozenset(("Event", "Migration"))

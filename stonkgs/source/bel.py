@@ -16,7 +16,7 @@ from stonkgs.source.file import Paths, line_at
 from stonkgs.source.objects import Convert, ObjectSource, beginning, excerpt
 from stonkgs.source.split import END
 from stonkgs.source.text.brackets import Container, containers
-from stonkgs.source.text.items import Items, opening
+from stonkgs.source.text.items import Items
 from stonkgs.source.text.json_value import parsed
 from stonkgs.source.text.records import Cursor, Lines, Record, decoded
 from stonkgs.statement import Statement, UnusableError
@@ -74,8 +74,6 @@ class Sbel(Edges):
 
 class Links(Items, Edges):
     """Edges that name their nodes by number. UserError where the nodes cannot be numbered."""
-
-    opening = opening(b"relation", rb'[^"{}\[\]]{1,99}+')
 
     def __init__(self, file: str, max_record: int, nodes: Container, links: Container) -> None:
         super().__init__(file, max_record, links)

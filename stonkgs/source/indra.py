@@ -9,12 +9,11 @@ import pyarrow as pa
 
 from stonkgs.errors import UserError
 from stonkgs.indra.convert import COLUMNS, Converter, Fault, Skipped
-from stonkgs.indra.edges import NESTED, TYPES
 from stonkgs.source.base import ROLES
 from stonkgs.source.file import Paths
 from stonkgs.source.objects import Convert, ObjectSource, beginning, excerpt
 from stonkgs.source.text.brackets import Container, containers
-from stonkgs.source.text.items import Items, opening
+from stonkgs.source.text.items import Items
 from stonkgs.source.text.json_value import parsed
 from stonkgs.source.text.quoted import Quoted, cutter
 from stonkgs.source.text.records import Cursor, Lines
@@ -31,12 +30,6 @@ class Copied(Lines):
 
 class Table(Quoted):
     """A table without a header in the csv dialect, the last column a statement."""
-
-
-class Statements(Items):
-    """Each with its type before all else, as INDRA writes them."""
-
-    opening = opening(b"type", "|".join(sorted(TYPES - NESTED)).encode())
 
 
 class IndraSource(ObjectSource):
@@ -73,7 +66,7 @@ class IndraSource(ObjectSource):
         with closing(Lines(file, self.max_record)) as lines:
             form = _form(lines.cursor, self.max_record)
         if isinstance(form, Container):
-            return Statements(file, self.max_record, form)
+            return Items(file, self.max_record, form)
         if form is Table:
             return Table(file, self.max_record, "\t", "fetch the dump again")
         return form(file, self.max_record)

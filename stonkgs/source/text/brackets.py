@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from stonkgs.source.file import BLOCK
 from stonkgs.source.text.records import Cursor
 
 Positions = npt.NDArray[np.int64]
@@ -101,7 +100,7 @@ def containers(cursor: Cursor, start: int, max_record: int) -> Iterator[tuple[st
             return
         elif word in (b"{", b"["):
             yield key, Container(word.decode(), place)
-            place, value = _past(cursor, place, max_record), False
+            place, value = past(cursor, place, depth=1) or cursor.end, False
         elif word == b":":
             value = True
         elif word == b",":
@@ -112,15 +111,32 @@ def containers(cursor: Cursor, start: int, max_record: int) -> Iterator[tuple[st
             key = word[1:-1].decode("utf-8", "replace")
 
 
-def _past(cursor: Cursor, place: int, max_record: int) -> int:
-    """Offset past the bracket that closes a container of which `place` is inside."""
+def past(cursor: Cursor, place: int, depth: int = 0) -> int | None:
+    """Offset past the bracket that leads from `depth` at `place` back to 0; None where the file ends before it.
+
+    Holds a block at a time, however far away that is; the bracket is the window's then.
+    """
+    quoted = False
     cursor.seek(place)
     while True:
-        found = extents(cursor.data[place - cursor.base :], place)
-        if found.close is not None:
-            return found.close + 1
-        if len(found.ends):
-            place = int(found.ends[-1])
-        if cursor.ended or cursor.end - place > max(max_record, BLOCK):
-            return cursor.end
+        data = cursor.data[place - cursor.base :]
+        # What is escaped by a backslash at the window's end is not there yet.
+        if len(data) - len(data.rstrip(b"\\")) & 1 and not cursor.ended:
+            data = data[:-1]
+        text = b'"' + data if quoted else data
+        places, steps = _outside(text)
+        depths = depth + np.cumsum(steps, dtype=np.int64)
+        if len(closing := np.flatnonzero(depths == 0)):
+            return place + int(places[closing[0]]) - quoted + 1
+        if cursor.ended:
+            return None
+        depth = int(depths[-1]) if len(depths) else depth
+        quoted = _is_open(text)
+        place += len(data)
         cursor.fill(place)
+
+
+def _is_open(text: bytes) -> bool:
+    """Whether a text ends within a string."""
+    plain = text.replace(b"\\\\", b"__")
+    return bool((plain.count(b'"') - plain.count(b'\\"')) & 1)

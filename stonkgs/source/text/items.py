@@ -1,4 +1,9 @@
-"""The items of one JSON array or object as records, sound ones and broken ones."""
+"""Finds the items of one JSON array or object: each is a record.
+
+An item is what lies between two brackets of the container's depth. One that is no JSON inside is rejected alone, and
+its neighbours are read. Where the brackets themselves do not match, nobody can tell where the next item starts: then
+the rest of the file is one rejection, with the offset at which it begins, and the items before it are kept.
+"""
 
 import re
 from collections.abc import Generator, Iterator
@@ -7,68 +12,50 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from stonkgs.source.file import BLOCK
 from stonkgs.source.split import END
-from stonkgs.source.text.brackets import Container, Extents, extents
-from stonkgs.source.text.records import SAMPLE, Lines, Record
+from stonkgs.source.text.brackets import Container, Extents, extents, past
+from stonkgs.source.text.records import Lines, Record
 from stonkgs.statement import RAW_LIMIT, Rejection
 
 #: What stands between two commas.
 _MEMBER = re.compile(rb'(?:"(?:[^"\\]++|\\.)*+"?|[^",\\]++|\\.?)++', re.DOTALL)
 #: What an object has before an item.
 _KEY = re.compile(rb'"(?:[^"\\]++|\\.)*+"\s*+:', re.DOTALL)
+#: What nearly always stands between two items of an array, so that it need not be looked at closely.
+_JOINTS = frozenset((b"", b",", b", ", b",\n", b",\r\n"))
+#: From the code of an opening bracket to that of the same kind's closing one, in ASCII.
+_CLOSING = 2
+
+BETWEEN = "not an object, but what stands between two items"
+LOST = "the brackets do not match from here on: the rest of the file is not read, however many items it holds"
+CUT_SHORT = "the file ends before its closing bracket: it is cut short"
 
 
-class Opening(NamedTuple):
-    """How an item begins that can be told from whatever it stands in, be that a string that is not closed."""
+class Found(NamedTuple):
+    """A stretch of the container that is a record: a sound item, or a problem that somebody is told of."""
 
-    #: Of its first member, in quotes.
-    key: bytes
-    #: Its bracket and its first member.
-    head: re.Pattern[bytes]
-    #: The same behind a closing bracket, up to its own. It has whole members alone, so that a match never depends on
-    #: where the window ends, and no bracket but its first, so that it starts an item and never reaches into another.
-    start: re.Pattern[bytes]
-
-
-def opening(key: bytes, values: bytes) -> Opening:
-    """Of items whose first member has such a value, an expression for a text without quotes and brackets.
-
-    No object in a list within an item may begin like it.
-    """
-    head = rb'\{\s{0,99}+"' + key + rb'"\s{0,99}+:\s{0,99}+"(?:' + values + rb')"'
-    before = rb'[\]}]\s{0,999}+(?:[,\[]\s{0,999}+)?+(?:"-?\d{1,20}+"\s{0,99}+:\s{0,999}+)?+'
-    return Opening(b'"%s"' % key, re.compile(head), re.compile(before + rb"(?=" + head + rb")"))
-
-
-#: What a match looks at is no longer than this.
-_OVERLAP = 8192
-#: Behind what is broken, so many bytes are looked at, then more and more: the next item may be broken too.
-_AHEAD = 4096
-#: What an item has before its first key.
-_HEAD = b"{ \t\r\n"
-#: Between two items that need no closer look stand a comma and so many bytes at most.
-_JOINT = 32
+    start: int
+    end: int
+    problem: str | None = None
+    #: what is shown of a problem, where the window may have moved on
+    raw: bytes | None = None
 
 
 class Items(Lines):
-    """Finds the items of a container; `lines` counts them, as its file has no lines.
-
-    An item is what lies between two brackets of the container's depth. One that is not closed within max_record bytes
-    has a quote or a bracket too many: it is a record with a problem, and the next one is looked for by its first key.
-    """
-
-    opening = opening(b"type", rb"\w{1,99}+")
+    """Finds the items of a container; `lines` counts them, as its file has no lines."""
 
     def __init__(self, file: str, max_record: int, container: Container) -> None:
         super().__init__(file, max_record)
         self.container = container
 
     def records(self, start: int, stop: int) -> Iterator[Record]:
-        """The items that start in [start, stop)."""
+        """The items that start in [start, stop); `start` is the container's, or one that `ranges` gave."""
         self.lines = 0
-        for offset, end, problem in self._stretches(max(start, self.container.start), stop):
-            at = offset - self.cursor.base
-            yield Record(offset, self.lines, self.cursor.data[at : at + end - offset], problem)
+        for first, end, problem, raw in self._found(max(start, self.container.start), stop):
+            at = first - self.cursor.base
+            shown = self.cursor.data[at : at + end - first] if raw is None else raw
+            yield Record(first, self.lines, shown, problem)
             self.lines += 1
 
     def rejection(self, record: Record, reason: str) -> Rejection:
@@ -76,211 +63,138 @@ class Items(Lines):
         return Rejection(self.cursor.file, reason, raw, offset=record.offset, index=record.line)
 
     def ranges(self, text: int, step: int, stop: int = END) -> npt.NDArray[np.int64]:
-        """Ranges [splits, 2] that begin on items, each the first at or after a multiple of `step` from `text`.
-
-        Where nearly all items can be told by how they begin, each is the first of these: what lies between two is then
-        not looked at, which takes a third of the time.
-        """
+        """Ranges [splits, 2] that begin on items, each the first at or after a multiple of `step` from `text`."""
         starts, last = [text], text
-
-        def cut() -> int:
-            return starts[-1] + step - (starts[-1] - text) % step
-
-        if self._told(text):
-            self.cursor.seek(text)
-            while (first := self._first(cut())) < stop:
+        for first, end, *_ in self._found(text, stop):
+            if first >= starts[-1] + step - (starts[-1] - text) % step:
                 starts.append(first)
-            # What is told of a file that is cut short stands behind its last byte.
-            last = self.cursor.end + 1 if self.cursor.ended else END
-        else:
-            for offset, end, _ in self._stretches(text, stop):
-                if offset >= cut():
-                    starts.append(offset)
-                last = max(end, last)
+            last = max(end, last)
         return np.stack([np.array(starts, np.int64), np.array([*starts[1:], min(last, stop)], np.int64)], axis=1)
 
-    def _told(self, text: int) -> bool:
-        """Whether nearly all items in the first MB can be told by how they begin."""
-        # What is behind the container may look like an item; so may what is behind more white space than a record has.
-        if not self.container.outermost or self.max_record < _OVERLAP:
-            return False
-        count = told = 0
-        for offset, _, problem in self._stretches(text, text + SAMPLE):
-            count += problem is None
-            told += self.opening.head.match(self.cursor.data, offset - self.cursor.base) is not None
-        return told > 0.9 * count
-
-    def _first(self, place: int) -> int:
-        """Where the first item starts at or after a place that can be told by how it begins, or END."""
-        cursor = self.cursor
-        while True:
-            for found in self.opening.start.finditer(cursor.data, max(place - _OVERLAP - cursor.base, 0)):
-                # Behind an opening bracket it may be inside an item, which is an array.
-                if cursor.base + found.end() >= place and b"[" not in found[0]:
-                    return cursor.base + found.end()
-            if cursor.ended:
-                return END
-            cursor.fill(max(cursor.base, min(max(place, cursor.end) - _OVERLAP, cursor.end)))
-
-    def _stretches(self, start: int, stop: int) -> Iterator[tuple[int, int, str | None]]:
-        """(start, end, problem) of each item from `start`, a place between two items, that starts before `stop`."""
-        cursor, place, look = self.cursor, start, END
-        cursor.seek(start)
+    def _found(self, start: int, stop: int) -> Iterator[Found]:
+        """What starts in [start, stop), from `start` on, a place between two items."""
+        cursor, place = self.cursor, start
+        cursor.seek(place)
         while place < stop:
-            seen = min(place + look, cursor.end)
-            found = extents(cursor.data[place - cursor.base : seen - cursor.base], place)
-            place, broken = yield from self._sound(place, found, stop)
-            ended = cursor.ended and seen == cursor.end
-            if place >= stop:
-                return
-            if place == broken == found.close:
-                place, look = (yield from self._closed(place, stop)), _AHEAD
-            elif broken is not None and (place < broken or self._lost(place, seen) or ended):
-                place, look = (yield from self._unclosed(place)), _AHEAD
-            elif broken is None and (self._lost(place, seen) or ended):
-                place = yield from self._cut_short(place, stop)
-            elif seen < cursor.end:
-                look *= 4
-            else:
-                cursor.fill(place)
+            found = extents(cursor.data[place - cursor.base :], place)
+            passed = yield from self._sound(place, found, stop)
+            if passed == place:
+                passed = yield from self._one(place, stop)
+            elif cursor.end - passed < BLOCK and not cursor.ended and passed < stop:
+                cursor.fill(passed)
+            place = passed
 
-    def _sound(
-        self, place: int, found: Extents, stop: int
-    ) -> Generator[tuple[int, int, str | None], None, tuple[int, int | None]]:
-        """The items of a stretch and what stands between them, up to the first that is lost or not closed in it.
-
-        Returns a place to go on from, and where that item or the container's closing bracket is, if there is one. The
-        two differ where what is between them is lost as well.
-        """
-        alike = self._alike(place, found)
+    def _sound(self, place: int, found: Extents, stop: int) -> Generator[Found, None, int]:
+        """The items that lie in the window, up to one that is too long or wrong; returns the place to go on from."""
+        data, base = self.cursor.data, self.cursor.base
         for first, end in zip(found.starts.tolist(), found.ends.tolist(), strict=False):
-            if not alike:
-                if self._lost(place, first):
-                    return place, first
+            if end - place > self.max_record or data[end - base - 1] != data[first - base] + _CLOSING:
+                break
+            if data[place - base : first - base] not in _JOINTS:
                 yield from self._between(place, first, stop)
             if first >= stop:
-                return END, None
-            if not alike and self._lost(first, end):
-                return first, first  # the same as if its end were not there yet
-            yield first, end, None
+                return END
+            yield Found(first, end)
             place = end
-        broken = found.open if found.close is None else found.close
-        if broken is None or self._lost(place, broken):
-            return place, broken
-        yield from self._between(place, broken, stop)
-        return broken, broken
+        return place
 
-    def _alike(self, place: int, found: Extents) -> bool:
-        """Whether all items of a stretch begin in the same way, a comma between, and hold the start of no other.
+    def _one(self, place: int, stop: int) -> Generator[Found, None, int]:
+        """What comes next, however long or wrong it is; returns the place to go on from, END where there is none."""
+        place = self._behind_joint(place)
+        first, close = self._next(place)
+        if close is not None and close - place <= self.max_record:
+            yield from self._closed(place, close, stop)
+            return END
+        if first is None or first - place > self.max_record:
+            yield from self._ended(place, stop)
+            return END
+        yield from self._between(place, first, stop)
+        if first >= stop:
+            return END
+        return (yield from self._long(first))
 
-        Told for all of them at once, and so of nearly all stretches of nearly all files: none is lost then, and
-        nothing else stands between them.
-        """
-        data, base, count = self.cursor.data, self.cursor.base, len(found.ends)
-        starts, ends = found.starts[:count] - base, found.ends - base
-        if count < 2 or (ends - starts).max() > self.max_record:
-            return False
-        joints, before = starts[1:] - ends[:-1], data[place - base : starts[0]]
-        joint, key = int(joints[0]), self.opening.key
-        head = data.find(key, starts[0], starts[0] + 128) + len(key) - starts[0]
-        if max(len(before), joint) > _JOINT or (joints != joint).any() or not 0 < head <= (ends - starts).min():
-            return False
-        codes = np.frombuffer(data, np.uint8)
-        heads, between = codes[starts[:, None] + np.arange(head)], codes[ends[:-1, None] + np.arange(joint)]
-        return bool(
-            before.strip() in (b"", b",")
-            and between[0].tobytes().strip() == b","
-            and (between == between[0]).all()
-            and not heads[0].tobytes().removesuffix(key).strip(_HEAD)
-            and (heads == heads[0]).all()
-            and data.count(key, starts[0], ends[-1]) == count
-        )
-
-    def _lost(self, start: int, end: int) -> bool:
-        """Whether an item, or what is between two, is too long or holds the start of another, as by a stray quote."""
-        if end - start > self.max_record:
-            return True
-        at = start - self.cursor.base
-        data, past = self.cursor.data, end - self.cursor.base
-        found = data.find(self.opening.key, at, past)
-        if at <= found <= at + 128 and not data[at:found].strip(_HEAD):  # an item's own
-            found = data.find(self.opening.key, found + 1, past)
-        # There is hardly ever another; to look for the word takes no time.
-        return found >= 0 and self.opening.start.search(data, at, past) is not None
-
-    def _between(self, start: int, end: int, stop: int) -> Iterator[tuple[int, int, str | None]]:
-        """Members that are no objects, or whatever else stands between two items."""
-        at = start - self.cursor.base
-        if self.cursor.data[at : min(end - self.cursor.base, at + _JOINT)].strip() == b"," and end - start <= _JOINT:
-            return
-        for piece in _MEMBER.finditer(self.cursor.data, at, max(end, start) - self.cursor.base):
-            text = piece[0].strip()
-            offset = self.cursor.base + piece.start() + len(piece[0]) - len(piece[0].lstrip())
-            key = self.container.kind == "{" and _KEY.fullmatch(text)
-            if text and not key and offset < stop:
-                yield offset, offset + len(text), "not an object, but what stands between two items"
-
-    def _closed(self, close: int, stop: int) -> Generator[tuple[int, int, str | None], None, int]:
-        """Tell of a bracket that closes the container if it should not; returns where the next item starts, or END."""
+    def _behind_joint(self, place: int) -> int:
+        """Where the first byte is that is neither a comma nor white space, or the file's end."""
         cursor = self.cursor
-        if close >= stop:
+        while True:
+            rest = cursor.data[place - cursor.base :].lstrip(b", \t\r\n")
+            if rest or cursor.ended:
+                return cursor.end - len(rest)
+            place = cursor.end
+            cursor.fill(place)
+
+    def _next(self, place: int) -> tuple[int | None, int | None]:
+        """Where the next item starts, or where the container's closing bracket is if that comes first."""
+        cursor = self.cursor
+        while True:
+            found = extents(cursor.data[place - cursor.base :], place)
+            if len(found.starts):
+                return int(found.starts[0]), None
+            if found.close is not None or cursor.ended or cursor.end - place > self.max_record:
+                return None, found.close
+            cursor.fill(place)
+
+    def _long(self, first: int) -> Generator[Found, None, int]:
+        """The item that starts here; returns the place behind it, END where its brackets do not match."""
+        cursor = self.cursor
+        while not len(ends := extents(cursor.data[first - cursor.base :], first).ends):
+            if cursor.ended or cursor.end - first > self.max_record:
+                break
+            cursor.fill(first)
+        shown = self._shown(first)
+        end = int(ends[0]) if len(ends) else past(cursor, first)
+        if end is None or cursor.data[end - 1 - cursor.base] != shown[0] + _CLOSING:
+            yield Found(first, first + 1, LOST, shown)
             return END
-        while cursor.end - close <= _OVERLAP and not cursor.ended:
-            cursor.fill(close)
-        at = close - cursor.base
-        right = cursor.data[at] == ord({"[": "]", "{": "}"}[self.container.kind])
-        if (
-            right
-            and not self.opening.start.match(cursor.data, at)
-            and not (self.container.outermost and self._followed(close))
-        ):
-            return END
-        yield close, close + 1, "a closing bracket too many, or one with something behind it"
-        return self._next(close)
+        if end - first > self.max_record:
+            yield Found(first, end, f"record of over {self.max_record} bytes", shown)
+        else:
+            yield Found(first, end)
+        return end
+
+    def _between(self, start: int, end: int, stop: int) -> Iterator[Found]:
+        """Members that are no objects, or whatever else stands between two items."""
+        for piece in _MEMBER.finditer(self.cursor.data, start - self.cursor.base, end - self.cursor.base):
+            text = piece[0].strip()
+            first = self.cursor.base + piece.start() + len(piece[0]) - len(piece[0].lstrip())
+            key = self.container.kind == "{" and _KEY.fullmatch(text)
+            if text and not key and first < stop:
+                yield Found(first, first + len(text), BETWEEN, text[:RAW_LIMIT])
+
+    def _closed(self, place: int, close: int, stop: int) -> Iterator[Found]:
+        """The container's closing bracket: of the right kind, and with nothing behind it where nothing may be."""
+        right = self.cursor.data[close - self.cursor.base] == ord(self.container.kind) + _CLOSING
+        if not right or (self.container.outermost and self._followed(close)):
+            yield from self._lost(place, stop)
+        else:
+            yield from self._between(place, close, stop)
 
     def _followed(self, close: int) -> bool:
         """Whether the file has anything but white space behind a bracket, or more of that than a record is long."""
         cursor = self.cursor
-        while True:
-            at = close + 1 - cursor.base
-            if cursor.data[at : at + self.max_record].strip() or cursor.end - close > self.max_record:
-                return True
-            if cursor.ended:
-                return False
-            cursor.fill(close)
+        while not cursor.ended and cursor.end - close <= self.max_record:
+            cursor.fill(cursor.base)
+        behind = cursor.data[close + 1 - cursor.base :][: self.max_record]
+        return bool(behind.strip()) or len(behind) == self.max_record
 
-    def _unclosed(self, start: int) -> Generator[tuple[int, int, str | None], None, int]:
-        """Tell of an item that is not closed; returns where the next one starts, or END."""
+    def _ended(self, place: int, stop: int) -> Iterator[Found]:
+        """No bracket follows within a record's length: the file ends here, or what follows is no list of items."""
         cursor = self.cursor
-        while True:
-            at = start - cursor.base
-            if found := self.opening.start.search(cursor.data, at, at + self.max_record):
-                yield start, cursor.base + found.start() + 1, "another starts inside it: a quote or a bracket is wrong"
-                return cursor.base + found.end()
-            if cursor.ended or cursor.end - start > self.max_record:
-                break
-            cursor.fill(start)
-        where = f"within {self.max_record} bytes" if cursor.end - start > self.max_record else "where the file ends"
-        problem = f"no end of it {where}: a quote or a bracket too many, or cut short"
-        yield start, min(cursor.end, start + min(self.max_record, RAW_LIMIT)), problem
-        return self._next(start)
-
-    def _next(self, place: int) -> int:
-        """Where the next item starts that can be told by its first key, or END."""
-        cursor = self.cursor
-        while not (found := self.opening.start.search(cursor.data, place - cursor.base)):
-            if cursor.ended:
-                return END
-            place = max(place, cursor.end - _OVERLAP)
-            cursor.fill(place)
-        return cursor.base + found.end()
-
-    def _cut_short(self, place: int, stop: int) -> Generator[tuple[int, int, str | None], None, int]:
-        """No bracket follows a place between two items: the file ends, and the container's bracket is missing."""
-        cursor = self.cursor
-        if self._lost(place, cursor.end):
-            return (yield from self._unclosed(place))
+        if not cursor.ended or cursor.end - place > self.max_record:
+            yield from self._lost(place, stop)
+            return
         yield from self._between(place, cursor.end, stop)
         if cursor.end < stop:
-            yield cursor.end, cursor.end + 1, "the file ends before its closing bracket: it is cut short"
-        return END
+            yield Found(cursor.end, cursor.end + 1, CUT_SHORT, b"")
+
+    def _lost(self, place: int, stop: int) -> Iterator[Found]:
+        """From this place on the file cannot be read."""
+        if place < stop:
+            yield Found(place, place + 1, LOST, self._shown(place))
+
+    def _shown(self, place: int) -> bytes:
+        """The bytes from a place on that a rejection shows: as many in every window."""
+        cursor, most = self.cursor, min(self.max_record, RAW_LIMIT)
+        while cursor.end - place < most and not cursor.ended:
+            cursor.fill(cursor.base)
+        return cursor.data[place - cursor.base :][:most]
