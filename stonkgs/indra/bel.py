@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 
 from stonkgs.indra.agent import RESIDUES, Agent, Modification, Mutation, reference
 from stonkgs.indra.checks import check_characters, shown
@@ -58,10 +58,21 @@ def _alone(agent: Agent, added: Modification | None) -> str:
 
 def _term(agent: Agent) -> tuple[str, str]:
     """The BEL function that an agent goes by, and its identifier and label in the first namespace that it is in."""
-    for namespace, (function, write) in _NAMESPACES.items():
+    for namespace in _NAMESPACES:
         if namespace in agent.references and (identifier := reference(agent, namespace)):
-            return function, write(identifier, agent.name)
+            short = len(identifier) + len(agent.name) < REMEMBERED_LENGTH
+            return (_remembered if short else _identified)(namespace, identifier, agent.name)
     return "a", f"TEXT:{_quoted(agent.name)}"
+
+
+def _identified(namespace: str, identifier: str, name: str) -> tuple[str, str]:
+    function, write = _NAMESPACES[namespace]
+    return function, write(identifier, name)
+
+
+#: The same agents come again and again. Their number and their length are bounded, and so is what this holds.
+REMEMBERED, REMEMBERED_LENGTH = 1 << 14, 256
+_remembered = lru_cache(REMEMBERED)(_identified)
 
 
 def _written(function: str, term: str, agent: Agent) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 from stonkgs.statement import UnusableError
 
 _WORDS = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list", dict: "an object"}
+#: The whole numbers of 64 bits.
+LEAST, MOST = -(2**63), 2**63 - 1
 _DIGITS = re.compile(r"[+-]?[0-9]{1,19}")
 
 #: Values for a message: they come from a file, and may be long and of any characters.
@@ -61,7 +63,7 @@ def whole(value: Any) -> int | None:
     """A whole number of 64 bits, from itself or from its digits; None where it is none."""
     if type(value) is str and _DIGITS.fullmatch(value):
         value = int(value)
-    return value if type(value) is int and -(2**63) <= value < 2**63 else None
+    return value if type(value) is int and LEAST <= value <= MOST else None
 
 
 def check_characters(value: str, what: str) -> None:

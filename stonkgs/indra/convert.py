@@ -160,8 +160,10 @@ def _belief(statement: Mapping[str, Any]) -> float | None:
 
 
 def _text(evidence: Mapping[str, Any], key: str) -> str | None:
-    value = text(evidence, key)
-    if value is not None:
+    value: str | None = evidence.get(key)
+    if value is None or (type(value) is str and value.isascii()):  # as nearly all of them
+        return value
+    if (value := text(evidence, key)) is not None:
         check_characters(value, key)
     return value
 

@@ -142,7 +142,7 @@ class BelSource(ObjectSource):
     def conversion(self, scanner: Lines) -> Convert:
         """One row, or what is skipped."""
         assert isinstance(scanner, Edges)
-        return lambda record: [self._row(parsed(record), scanner)]
+        return lambda record: [self._row(parsed(decoded(record)), scanner)]
 
     def _row(self, edge: Any, scanner: Edges) -> Statement | Skipped:
         """An edge's row, or why it has none although it is sound; UnusableError where it is not."""

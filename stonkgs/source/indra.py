@@ -14,9 +14,9 @@ from stonkgs.source.file import Paths
 from stonkgs.source.objects import Convert, ObjectSource, beginning, excerpt
 from stonkgs.source.text.brackets import Container, containers
 from stonkgs.source.text.items import Items
-from stonkgs.source.text.json_value import parsed
+from stonkgs.source.text.json_value import quickly
 from stonkgs.source.text.quoted import Quoted, cutter
-from stonkgs.source.text.records import Cursor, Lines
+from stonkgs.source.text.records import Cursor, Lines, Record, decoded
 from stonkgs.statement import OnRejected, Statement
 
 #: What psql's COPY writes for a character.
@@ -92,13 +92,13 @@ class IndraSource(ObjectSource):
 
     def conversion(self, scanner: Lines) -> Convert:
         """By the rules of the first implementation."""
-        convert, cut = self.converter(), _CUTS.get(type(scanner), _whole)
+        convert, cut = self.converter(), _CUTS.get(type(scanner))
 
-        def rows(record: str) -> Iterator[Statement | Skipped | Fault]:
-            text, stmt_hash = cut(record)
-            # All else in which so long a number may stand is unusable with it; a key may have escapes.
-            exact = '"context"' in text or "\\u00" in text
-            return convert(parsed(text, exact=exact), stmt_hash=stmt_hash)
+        def rows(record: Record) -> Iterator[Statement | Skipped | Fault]:
+            if cut is None:
+                return convert(quickly(record))
+            text, stmt_hash = cut(decoded(record))
+            return convert(quickly(record._replace(raw=text.encode())), stmt_hash=stmt_hash)
 
         return rows
 
@@ -129,10 +129,6 @@ def _object(cursor: Cursor, start: int, max_record: int) -> Container | type[Lin
         if key == "type":
             break
     return Lines
-
-
-def _whole(text: str) -> tuple[str, int | None]:
-    return text, None
 
 
 def _copied(text: str) -> tuple[str, int | None]:

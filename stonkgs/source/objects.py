@@ -8,11 +8,11 @@ from typing import Literal
 from stonkgs.indra.convert import Fault, Skipped
 from stonkgs.source.file import Paths
 from stonkgs.source.text.items import Items
-from stonkgs.source.text.records import Cursor, Lines, RangeSource, Record, decoded
+from stonkgs.source.text.records import Cursor, Lines, RangeSource, Record
 from stonkgs.statement import Rejection, Statement, Tally, UnusableError
 
-#: Takes a record's text. UnusableError, before anything is given, where nothing of it can be used.
-Convert = Callable[[str], Iterable[Statement | Skipped | Fault]]
+#: Takes a record. UnusableError, before anything is given, where nothing of it can be used.
+Convert = Callable[[Record], Iterable[Statement | Skipped | Fault]]
 
 
 class ObjectSource(RangeSource):
@@ -37,7 +37,7 @@ class ObjectSource(RangeSource):
         for record in records:
             count += 1
             try:
-                rows = convert(decoded(record))
+                rows = convert(record)
             except UnusableError as error:
                 yield scanner.rejection(record, str(error))
                 continue

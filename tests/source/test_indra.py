@@ -172,10 +172,11 @@ BROKEN = {
     b'{"x": "\\ud800"}': "half a surrogate pair",
     b'{"x": "\xff"}': "not UTF-8",
     b'{"x" 1}': "invalid JSON",
-    b'{"type": "a"b"}': "another starts inside it",
-    b'{"type": "a", "b": {"c": 1}': "another starts inside it",
-    b'{"x": "' + b"y" * 3000 + b'"}': "no end of it within 2000 bytes",
+    b'{"x": {"y": 1]}': "invalid JSON",
+    b'{"x": "' + b"y" * 3000 + b'"}': "record of over 2000 bytes",
 }
+#: Items behind which nobody can tell where the next one starts.
+LOST = (b'{"type": "a"b"}', b'{"type": "a", "b": {"c": 1}')
 
 
 @pytest.mark.parametrize(("bad", "reason"), BROKEN.items(), ids=range(len(BROKEN)))
@@ -189,6 +190,18 @@ def test_an_item_that_is_broken_is_told_with_its_place(tmp_path: Path, bad: byte
     assert (refused.index, refused.offset) == (1, data.index(bad))
     if reason != "no type":
         assert refused.reason.startswith(reason)
+
+
+@pytest.mark.parametrize("bad", LOST)
+@pytest.mark.parametrize("rows", [1, 100])
+def test_where_brackets_are_lost_the_rest_of_the_file_is_one_rejection(tmp_path: Path, bad: bytes, rows: int) -> None:
+    good = [json.dumps(statement(name)).encode() for name in "abc"]
+    data = b"[" + b", ".join([*good[:2], bad, good[2]]) + b"]"
+    found, (refused,), *_ = outcome(IndraSource(path=written(tmp_path, data)), rows)
+    assert [row.extra["pmid"] for row in found] == ["a", "b"]
+    assert (refused.index, refused.offset) == (2, data.index(bad))
+    assert "the rest of the file is not read" in refused.reason
+    assert refused.raw.startswith(bad)
 
 
 strange = st.text(st.sampled_from('ab{}[]",\\é\n') | st.characters(codec="utf-8"), max_size=9)

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from stonkgs.source.text.json_value import DEPTH, parsed
+from stonkgs.source.text.json_value import DEPTH, parsed, quickly
+from stonkgs.source.text.records import Record
 from stonkgs.statement import UnusableError
 
 
@@ -46,10 +47,10 @@ def test_what_only_some_parsers_read() -> None:
 
 
 def test_what_need_not_be_exact() -> None:
-    assert parsed('{"a": [1, 2.5, "\\u00e4", null, 9223372036854775807]}', exact=False) == {
+    assert quickly(Record(0, 0, b'{"a": [1, 2.5, "\\u00e4", null, 9223372036854775807]}')) == {
         "a": [1, 2.5, "ä", None, 2**63 - 1]
     }
-    assert str(parsed("[NaN, -Infinity]", exact=False)) == "[nan, -inf]"
+    assert str(quickly(Record(0, 0, b"[NaN, -Infinity]"))) == "[nan, -inf]"
     for text, reason in (('"\\ud800"', "half a surrogate pair"), ("{", "invalid JSON: Expecting property name")):
         with pytest.raises(UnusableError, match=reason):
-            parsed(text, exact=False)
+            quickly(Record(0, 0, text.encode()))

@@ -7,7 +7,6 @@ the rest of the file is one rejection, with the offset at which it begins, and t
 
 import re
 from collections.abc import Generator, Iterator
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,14 +31,9 @@ LOST = "the brackets do not match from here on: the rest of the file is not read
 CUT_SHORT = "the file ends before its closing bracket: it is cut short"
 
 
-class Found(NamedTuple):
-    """A stretch of the container that is a record: a sound item, or a problem that somebody is told of."""
-
-    start: int
-    end: int
-    problem: str | None = None
-    #: what is shown of a problem, where the window may have moved on
-    raw: bytes | None = None
+#: A stretch of the container that is a record: its offsets, for an item that cannot be read its problem, and what is
+#: shown of it where the window may have moved on.
+Found = tuple[int, int, str | None, bytes | None]
 
 
 class Items(Lines):
@@ -64,11 +58,12 @@ class Items(Lines):
 
     def ranges(self, text: int, step: int, stop: int = END) -> npt.NDArray[np.int64]:
         """Ranges [splits, 2] that begin on items, each the first at or after a multiple of `step` from `text`."""
-        starts, last = [text], text
-        for first, end, *_ in self._found(text, stop):
-            if first >= starts[-1] + step - (starts[-1] - text) % step:
+        starts, last, cut = [text], text, text + step
+        for first, end, _, _ in self._found(text, stop):
+            if first >= cut:
                 starts.append(first)
-            last = max(end, last)
+                cut = first + step - (first - text) % step
+            last = end
         return np.stack([np.array(starts, np.int64), np.array([*starts[1:], min(last, stop)], np.int64)], axis=1)
 
     def _found(self, start: int, stop: int) -> Iterator[Found]:
@@ -94,7 +89,7 @@ class Items(Lines):
                 yield from self._between(place, first, stop)
             if first >= stop:
                 return END
-            yield Found(first, end)
+            yield first, end, None, None
             place = end
         return place
 
@@ -144,12 +139,12 @@ class Items(Lines):
         shown = self._shown(first)
         end = int(ends[0]) if len(ends) else past(cursor, first)
         if end is None or cursor.data[end - 1 - cursor.base] != shown[0] + _CLOSING:
-            yield Found(first, first + 1, LOST, shown)
+            yield first, first + 1, LOST, shown
             return END
         if end - first > self.max_record:
-            yield Found(first, end, f"record of over {self.max_record} bytes", shown)
+            yield first, end, f"record of over {self.max_record} bytes", shown
         else:
-            yield Found(first, end)
+            yield first, end, None, None
         return end
 
     def _between(self, start: int, end: int, stop: int) -> Iterator[Found]:
@@ -159,7 +154,7 @@ class Items(Lines):
             first = self.cursor.base + piece.start() + len(piece[0]) - len(piece[0].lstrip())
             key = self.container.kind == "{" and _KEY.fullmatch(text)
             if text and not key and first < stop:
-                yield Found(first, first + len(text), BETWEEN, text[:RAW_LIMIT])
+                yield first, first + len(text), BETWEEN, text[:RAW_LIMIT]
 
     def _closed(self, place: int, close: int, stop: int) -> Iterator[Found]:
         """The container's closing bracket: of the right kind, and with nothing behind it where nothing may be."""
@@ -185,12 +180,12 @@ class Items(Lines):
             return
         yield from self._between(place, cursor.end, stop)
         if cursor.end < stop:
-            yield Found(cursor.end, cursor.end + 1, CUT_SHORT, b"")
+            yield cursor.end, cursor.end + 1, CUT_SHORT, b""
 
     def _lost(self, place: int, stop: int) -> Iterator[Found]:
         """From this place on the file cannot be read."""
         if place < stop:
-            yield Found(place, place + 1, LOST, self._shown(place))
+            yield place, place + 1, LOST, self._shown(place)
 
     def _shown(self, place: int) -> bytes:
         """The bytes from a place on that a rejection shows: as many in every window."""
