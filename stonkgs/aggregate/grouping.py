@@ -87,7 +87,7 @@ def grouped(made: duckdb.DuckDBPyConnection, evidences: Evidences) -> Iterator[p
     try:
         made.register("evidences", evidences.reader())
         yield from made.sql(_query(evidences.layout)).to_arrow_reader(ROWS)
-    except (duckdb.Error, pa.ArrowException) as error:
+    except (duckdb.Error, pa.ArrowException, OSError) as error:  # Arrow raises DuckDB's errors as OSError
         if evidences.failure:
             raise evidences.failure from error
         reason = str(error).partition("\n")[0]  # what follows is advice on DuckDB's own settings

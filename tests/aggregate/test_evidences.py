@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from aggregated import EVIDENCE, KINDS, Row, check_same, mean, plain, read, write
+from aggregated import EVIDENCE, KINDS, Row, check_same, mean, plain, read, with_least_memory, write
 from conftest import LABELS
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -142,12 +142,15 @@ def test_more_than_memory_holds(tmp_path: Path) -> None:
         "target": generator.integers(0, 9, count).astype(np.str_),
     }
     table, contents = pa.table(columns), set()
-    for number, memory in enumerate(("32MB", "4GB", "32MB")):
-        write(tmp_path / "p.parquet", table if number < 2 else table.take(generator.permutation(count)))
-        summary = aggregate(tmp_path / "p.parquet", classes=LABELS, memory=memory, overwrite=True)
-        contents.add((tmp_path / "statements.parquet").read_bytes())
+    place, output = tmp_path / "p.parquet", tmp_path / "statements.parquet"
+    for rows in (table, table.take(generator.permutation(count))):
+        write(place, rows)
+        summary = with_least_memory(place, output)
+        contents.add(output.read_bytes())
+    aggregate(place, classes=LABELS, memory="4GB", overwrite=True)
+    contents.add(output.read_bytes())
     assert len(contents) == 1
     groups = table.group_by(["stmt_hash", EVIDENCE]).aggregate([([], "count_all")])
     alone = groups.filter(pa.compute.is_null(groups[EVIDENCE]))["count_all"].to_numpy().sum()
     assert summary.evidences == alone + len(groups) - groups[EVIDENCE].null_count
-    assert summary.statements == pq.read_metadata(tmp_path / "statements.parquet").num_rows
+    assert summary.statements == pq.read_metadata(output).num_rows

@@ -42,7 +42,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert told[3].startswith("rows/s")
     before = output.read_bytes()
     assert message(*arguments) == f"{output}: exists; name another output, or replace it with --overwrite"
-    assert main([*arguments, "--overwrite", "--memory", "64MB"]) == 0
+    assert main([*arguments, "--overwrite", "--memory", "500MB"]) == 0
     assert output.read_bytes() == before
 
 

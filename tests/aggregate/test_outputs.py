@@ -51,7 +51,7 @@ def test_a_full_disk(tmp_path: Path, kind: str) -> None:
 
 def test_too_little_memory(tmp_path: Path) -> None:
     rows = pa.table({"stmt_hash": np.arange(50_000), "p": np.full(50_000, 0.5)})
-    told = message(write(tmp_path / "p.parquet", rows), "--classes", "p", "--memory", "1MB")
+    told = message(write(tmp_path / "p.parquet", rows), "--classes", "p", "--memory", "1KB")
     assert "p.parquet: cannot be grouped (" in told
     assert "give more --memory" in told
 
