@@ -92,8 +92,13 @@ def sbel(edges: list[Any]) -> bytes:
 def whole(edge: Any) -> Any:
     if not isinstance(edge, dict) or "key" not in edge:
         return edge
-    named = {role: NODES[edge[role]] if type(edge.get(role)) is int else edge[role] for role in ROLES[:2]}
+    named = {role: _node(edge[role]) for role in ROLES[:2]}
     return {**named, "key": edge["key"], **{key: value for key, value in edge.items() if key not in named}}
+
+
+def _node(place: Any) -> Any:
+    """A node by its number; what is no node's number stands as it is."""
+    return NODES[place] if type(place) is int and 0 <= place < len(NODES) else place
 
 
 def nodelink(edges: list[Any], **changed: Any) -> bytes:

@@ -108,7 +108,11 @@ DAMAGE: list[tuple[str, Callable[[Path], Any], str]] = [
     ("no config", lambda f: (f / "config.json").unlink(), r"no config\.json; a model is a folder"),
     ("no weights", lambda f: (f / "model.safetensors").unlink(), "neither model.safetensors nor pytorch_model.bin"),
     ("cut weights", lambda f: (f / "model.safetensors").write_bytes(b"\0" * 100), "not readable as weights"),
-    ("weights of a huge header", lambda f: (f / "model.safetensors").write_bytes(HUGE), "header too large; fetch it"),
+    (
+        "weights of a huge header",
+        lambda f: (f / "model.safetensors").write_bytes(HUGE),
+        "(?i)header ?too ?large; fetch it",
+    ),
     ("weights half there", lambda f: cut(f / "model.safetensors"), "not readable as weights alone: .*; fetch it again"),
     ("weights that are no weights", lambda f: torch_weights(f, {"classifier.bias": "x"}), "not a table of weights"),
     ("weights without names", lambda f: torch_weights(f, {5: torch.ones(1)}), "not a table of weights"),

@@ -208,7 +208,7 @@ def test_any_edges_are_rows_or_told(tmp_path: Path, write: Write, edges: list[An
     rows = [record for record in records if isinstance(record, Statement)]
     as_columns(rows, source.planned.schema, source.columns)
     assert list(kept(tallied(source, 1000)[0])) == list(kept(records))
-    sound = sum(edge in (EDGE, INDRA, PLAIN) for edge in edges)
+    sound = sum(repr(edge) in map(repr, (EDGE, INDRA, PLAIN)) for edge in edges)  # == takes True for 1
     assert len(rows) >= sound
     extra = write is not nodelink  # a line of text above the edges
     assert len(records) + without.total() == len(edges) + extra

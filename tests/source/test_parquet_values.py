@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import write_parquet
 
 from stonkgs.errors import UserError
 from stonkgs.source.base import ROLES, Source
@@ -66,7 +67,7 @@ COLUMNS = {
 @pytest.mark.parametrize("name", COLUMNS)
 def test_values_make_the_column_again(tmp_path: Path, read: Read, name: str) -> None:
     path = tmp_path / "rows.parquet"
-    pq.write_table(pa.table({**{role: ["a", "b", "c"] for role in ROLES}, "x": COLUMNS[name]}), path)
+    write_parquet(path, pa.table({**{role: ["a", "b", "c"] for role in ROLES}, "x": COLUMNS[name]}))
     source = ParquetSource(path=str(path))
     records = read(source, 2)
     assert source.planned is not None

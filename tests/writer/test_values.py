@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import write_parquet
 
 from stonkgs.errors import UserError
 from stonkgs.source.base import ROLES
@@ -119,7 +120,7 @@ odd = pytest.mark.parametrize("name", ODD)
 def passed(folder: Path, column: pa.Array) -> pa.Table:
     """A column as it comes to a writer, after its way through a Parquet file and the source."""
     rows = pa.table({**{role: ["a"] * len(column) for role in ROLES}, "x": column})
-    pq.write_table(rows, folder / "in.parquet")
+    write_parquet(folder / "in.parquet", rows)
     source = ParquetSource(path=str(folder / "in.parquet"))
     plan = source.plan(2)
     check_writable(plan.schema)
