@@ -111,7 +111,7 @@ DAMAGE: list[tuple[str, Callable[[Path], Any], str]] = [
     (
         "weights of a huge header",
         lambda f: (f / "model.safetensors").write_bytes(HUGE),
-        "(?i)header ?too ?large; fetch it",
+        "(?i)header ?too ?large; fetch",
     ),
     ("weights half there", lambda f: cut(f / "model.safetensors"), "not readable as weights alone: .*; fetch it again"),
     ("weights that are no weights", lambda f: torch_weights(f, {"classifier.bias": "x"}), "not a table of weights"),
