@@ -25,9 +25,6 @@ SETUP, TASKS = [c for c in COMMANDS if " -m venv " in c], [c for c in COMMANDS i
 SCRIPTS = re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 PYTHON = [block for _, kind, block in BLOCKS if kind == "python"]
 
-#: The wheel of torch for CPUs: a resolver left alone may fetch gigabytes.
-TORCH = "torch==2.13.0\n"
-
 
 @pytest.fixture
 def user(tmp_path: Path, kge_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: F811
@@ -124,9 +121,8 @@ def test_ci_runs_the_test_command() -> None:
 @pytest.mark.process
 def test_setup_and_a_wheel_from_another_directory(tmp_path: Path) -> None:
     """The README's first line in a clean clone; then a wheel, alone in the same environment, anywhere."""
-    (tmp_path / "constraints").write_text(TORCH)
     environment = {key: value for key, value in os.environ.items() if key not in {"PYTHONPATH", "VIRTUAL_ENV"}}
-    environment["PIP_CONSTRAINT"] = str(tmp_path / "constraints")
+    environment |= dict.fromkeys(["PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT"], str(ROOT / "constraints.txt"))
 
     def shell(command: str, where: Path) -> str:
         done = subprocess.run(
