@@ -37,6 +37,11 @@ class Edit:
     old: str
     new: str
 
+    def elsewhere(self, root: Path) -> str:
+        """Where the text is once, for a message: code is moved."""
+        files = [path for path in root.glob("stonkgs/**/*.py") if path.read_text("utf-8").count(self.old) == 1]
+        return "".join(f"; once in {path.relative_to(root)}" for path in sorted(files))
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -52,11 +57,11 @@ class Fault:
         texts: dict[Path, str] = {}
         for edit in self.edits:
             path = root / edit.file
-            if not path.is_file():
-                raise ValueError(f"{self.name}: there is no file {edit.file}")
-            text = texts.get(path) or path.read_text("utf-8")
+            text = texts.get(path) or (path.read_text("utf-8") if path.is_file() else "")
             if (count := text.count(edit.old)) != 1:
-                raise ValueError(f"{self.name}: in {edit.file} there is {count} times, not once: {edit.old.strip()!r}")
+                raise ValueError(
+                    f"{self.name}: {edit.old.strip()!r} is {count} times in {edit.file}{edit.elsewhere(root)}"
+                )
             texts[path] = text.replace(edit.old, edit.new)
             compile(texts[path], str(path), "exec")
         return texts
