@@ -18,6 +18,7 @@ from pathlib import Path
 import forks
 import pyarrow.parquet as pq
 import pytest
+import torch
 from conftest import NODES, ROOT, write_lines
 
 from stonkgs.cli import main
@@ -307,7 +308,9 @@ def test_what_moves_no_byte_may_change(half: list[str], tmp_path: Path) -> None:
     """Where the input is called, too: another machine may have it elsewhere."""
     moved = (tmp_path / "rows.tsv").rename(tmp_path / "moved.tsv")
     more = ["num_workers=1", "on_error=raise", "debug=true", f"source.path={moved}", "split.rows=null", "threads=null"]
+    torch.set_num_threads(2)
     assert main(["predict", *half, *more]) == 0
+    assert torch.get_num_threads() == 1, "as who has begun it decided: they move the last bits"
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     assert record["settings"]["split.rows"] == 2
     assert record["result"]["read"] == 3

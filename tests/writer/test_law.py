@@ -4,6 +4,7 @@ import csv
 import errno
 import importlib
 import json
+import os
 import pkgutil
 import shutil
 import weakref
@@ -240,6 +241,21 @@ def test_all_rejected_gives_no_predictions(writer: PredictionWriter, tmp_path: P
     writer.add(batch(0, [], [], SplitEnd([rejection], Tally(1))), np.zeros((0, 2), np.float32))
     writer.finish()
     assert {path.name for path in tmp_path.iterdir()} == {"rejected.jsonl", "run.json"}
+
+
+def test_success_comes_last(writer: PredictionWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sees it may read all else: no file gets its name after it."""
+    replace, named = os.replace, []
+
+    def watched(source: Path, target: Path) -> None:
+        assert not (tmp_path / "_SUCCESS").exists()
+        replace(source, target)
+        named.append(target.name)
+
+    monkeypatch.setattr(os, "replace", watched)
+    run(writer, tmp_path, rows(5), 2)
+    assert (tmp_path / "_SUCCESS").exists()
+    assert {f"predictions.{writer.extension}", "rejected.jsonl", "run.json"} <= set(named)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -1,0 +1,60 @@
+"""Settings that would be missed by nobody who looks at whether a training ends: calibration's rows, class weights."""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from conftest import NODES, write_lines
+
+from stonkgs.cli import main
+from stonkgs.evaluate.calibration import temperature
+from stonkgs.evaluate.outcomes import Outcomes
+from stonkgs.statement import Statement
+from stonkgs.train.protocol import VALIDATION, Grouped
+
+LABELS = ("down", "up")
+
+
+@pytest.fixture
+def arguments(tmp_path: Path, kge_path: Path, model_path: Path) -> list[str]:
+    """A training over 200 rows, of which one in four is up, half of them by chance."""
+    draw = random.Random(0)
+    rows = [["source", "target", "evidence", "polarity", "id"]]
+    for n in range(200):
+        label = "up" if n % 4 == 0 else "down"
+        word = label if draw.random() < 0.5 else draw.choice(LABELS)
+        rows.append([NODES[n % 9], NODES[n % 7], f"word{n} {word}s it", label, str(n)])
+    write_lines(tmp_path / "rows.tsv", rows)
+    paths = [f"kge.path={kge_path}", f"source.path={tmp_path}/rows.tsv", f"model.path={model_path}"]
+    return ["train", "task=polarity", *paths, "batch.size=16", "epochs=3", "logger=none", "optimizer.lr=0.005"]
+
+
+def test_the_temperature_is_that_of_the_validation_part(arguments: list[str], tmp_path: Path) -> None:
+    """Found again from what the model says of all rows, which is calibrated: so that is undone first."""
+    protocol = Grouped(validation=0.4)
+    assert main([*arguments, "protocol.validation=0.4", f"output_dir={tmp_path}/out"]) == 0
+    told = json.loads((tmp_path / "out" / "run.json").read_text())["temperature"]
+    model = [f"model.path={tmp_path}/out/model", "mode=test", "protocol=all"]
+    assert main([*arguments, *model, f"output_dir={tmp_path}/all"]) == 0
+    path = tmp_path / "all" / "test_predictions.parquet"
+    raw, texts = Outcomes.read(path, LABELS).calibrated(1 / told), pq.read_table(path)["evidence"].to_pylist()
+    validated = np.array([protocol.part(Statement("", "", text), n) == VALIDATION for n, text in enumerate(texts)])
+    assert 50 < validated.sum() < 110
+    wanted = temperature(Outcomes(LABELS, raw.probabilities[validated], raw.targets[validated]))
+    other = temperature(Outcomes(LABELS, raw.probabilities[~validated], raw.targets[~validated]))
+    assert told == pytest.approx(wanted, rel=0.002)
+    assert abs(other - wanted) > 0.02 * wanted, "the other parts would give another one"
+
+
+def test_balanced_weights_give_a_rare_class_its_share(arguments: list[str], tmp_path: Path) -> None:
+    """Without a validation part the last weights are kept."""
+    shares = {}
+    for weights in ("null", "balanced"):
+        out = tmp_path / weights
+        assert main([*arguments, f"class_weights={weights}", "protocol.validation=0", f"output_dir={out}"]) == 0
+        shares[weights] = float(np.mean(pq.read_table(out / "test_predictions.parquet")["up"].to_numpy()))
+    assert shares["null"] < 0.35
+    assert shares["balanced"] > shares["null"] + 0.1
