@@ -118,7 +118,7 @@ def tested(copy: Path, root: Path, tests: Sequence[str], limit: float, *, stop: 
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         output, verdict = process.communicate()[0], f"NO VERDICT in {limit:.0f} s"
-    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE)
+    failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", output, re.MULTILINE)
     return Result(verdict, failed[1] if failed else "", output, time.monotonic() - started)
 
 
