@@ -9,8 +9,9 @@ from typing import Any
 from stonkgs.errors import UserError
 from stonkgs.runs.folder import RunFolder, read_record
 from stonkgs.runs.parts import Parts
+from stonkgs.tables.format import Format
+from stonkgs.tables.formats import formats
 
-KINDS = ("parquet", "tsv", "jsonl")
 _PART = re.compile(r"(\d{8,})\.\w+")
 
 
@@ -30,9 +31,9 @@ class Predictions:
     rows: int | None = None
 
     @property
-    def kind(self) -> str:
-        """One of KINDS."""
-        return _kind(self.files[0])
+    def format(self) -> Format:
+        """How the files are read."""
+        return formats()[_kind(self.files[0])]
 
 
 def find(path: Path, classes: Sequence[str] | None = None) -> Predictions:
@@ -120,6 +121,11 @@ def _files(path: Path, splits: int | None = None) -> tuple[Path, ...]:
 
 def _kind(file: Path) -> str:
     kind = file.suffix.removeprefix(".")
-    if kind not in KINDS or not file.is_file():
-        raise UserError(f"{file}: is no file of predictions, which end in {', '.join(f'.{name}' for name in KINDS)}")
+    if kind not in formats() or not file.is_file():
+        raise UserError(f"{file}: is no file of predictions, which end in {endings()}")
     return kind
+
+
+def endings() -> str:
+    """How files of predictions may end, in words."""
+    return ", ".join(f".{extension}" for extension in formats())

@@ -1,6 +1,5 @@
 """What every writer is: a callback that makes a part of each split, and joins the parts at the end."""
 
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from stonkgs.runs.account import Account
 from stonkgs.runs.folder import Begun, Finished, RunFolder, read_record
 from stonkgs.runs.job import Job
 from stonkgs.runs.presence import Presence
+from stonkgs.tables.format import Format
 
 PREDICTION = "prediction"
 #: bool columns: whether the nodes have an embedding, and whether the sentence was longer than the model reads
@@ -42,13 +42,24 @@ class Held(NamedTuple):
 
 
 class PredictionWriter(BasePredictionWriter, ABC):
-    """Streams predictions to disk. A format writes `extension`, `write`, and `header` or `join` where it needs one.
+    """Streams predictions to disk. A subclass names its `format`; the formats are in `stonkgs.tables`.
 
-    A split's batches are held until its last one, put into the input's order, and written as one part. When the last
-    part is in, the parts become `predictions.<extension>`, complete or not at all.
+    The batches of a split are held until its last one, put into the input's order, and written as one part. After the
+    last part, the parts become `predictions.<extension>`: the whole file, or none.
     """
 
+    #: the ending of the files' names; it is the format's
     extension: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if isinstance(cls.format, Format):
+            cls.extension = cls.format.extension
+
+    @property
+    @abstractmethod
+    def format(self) -> Format:
+        """How parts are written and joined. A subclass sets it as a class attribute."""
 
     def __init__(self, *, prefix: str = "", columns: Sequence[str] | None = None) -> None:
         if not isinstance(prefix, str):
@@ -61,30 +72,25 @@ class PredictionWriter(BasePredictionWriter, ABC):
         self.columns = columns
         self._open: dict[int, list[Held]] = {}
 
-    @abstractmethod
     def write(self, table: pa.Table, file: BinaryIO) -> None:
-        """Write one part: a file of the format by itself, that begins with `header`."""
+        """Write one part, which is a file of the format by itself."""
+        self.format.write(table, file)
 
     def header(self, schema: pa.Schema) -> bytes:
-        """What comes before the rows."""
-        return b""
+        """Returns what comes before the rows."""
+        return self.format.header(schema)
 
     def check(self, schema: pa.Schema) -> None:
-        """UserError where the format cannot hold a column: said before the work, not after it."""
-        return
+        """Raise UserError where the format cannot hold a column: before the work, not after it."""
+        self.format.check(schema)
 
     def verify(self, part: Path, rows: int) -> None:
-        """OSError where a part of so many rows, closed and not committed yet, cannot be read back."""
-        return
+        """Raise OSError where a part of so many rows, closed and not committed yet, cannot be read back."""
+        self.format.verify(part, rows)
 
     def join(self, parts: Iterator[Path], schema: pa.Schema, file: BinaryIO) -> None:
-        """One file of all parts, in order, at constant memory. Enough for formats whose rows can be concatenated."""
-        header = self.header(schema)
-        file.write(header)
-        for part in parts:
-            with open(part, "rb") as rows:
-                rows.seek(len(header))
-                shutil.copyfileobj(rows, file, 1 << 20)
+        """Write one file of all parts, in order, at constant memory."""
+        self.format.join(parts, schema, file)
 
     def start(self, job: Job, *, overwrite: bool = False) -> Begun | Finished:
         """Begin a run, or join the one that is under way in its folder; `job.plan` is then that one's.
