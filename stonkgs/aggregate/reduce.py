@@ -51,13 +51,22 @@ class Runs:
         starts = _starts(self.keys)
         if len(starts) == len(self):
             return self
+        least: list[pa.Array] = []
+        for value in self._values():
+            rows = pa.array(_smallest(value, starts))
+            least += [column.take(rows) for column in value]
         return type(self)(
             tuple(key.take(pa.array(starts)) for key in self.keys),
             np.add.reduceat(self.added, starts, axis=1),
             np.maximum.reduceat(self.largest, starts, axis=1),
-            tuple(_smallest(self.smallest, starts, pair=self.pair)),
+            tuple(least),
             self.pair,
         )
+
+    def _values(self) -> list[tuple[pa.Array, ...]]:
+        """The columns of `smallest`, those that are one value together."""
+        pairs = [self.smallest[:2]] if self.pair else []
+        return [*pairs, *((column,) for column in self.smallest[2 * self.pair :])]
 
 
 def one_each(stream: Iterable[Runs]) -> Iterator[Runs]:
@@ -81,42 +90,14 @@ def _starts(keys: Sequence[pa.Array]) -> Numbers:
     return np.flatnonzero(np.concatenate([[True], differs]))
 
 
-def _smallest(columns: Sequence[pa.Array], starts: Numbers, *, pair: bool) -> Iterator[pa.Array]:
-    """Yields the smallest of each run of each column; of the first two, the smallest pair."""
-    if pair:
-        yield from _smallest_pair(columns[:2], starts)
-    for column in columns[2 * pair :]:
-        if _constant((column,), starts):
-            yield column.take(pa.array(starts))
-        else:
-            ranks, values = _ranks(column)
-            yield _values(np.minimum.reduceat(ranks, starts), values)
-
-
-def _smallest_pair(columns: Sequence[pa.Array], starts: Numbers) -> Iterator[pa.Array]:
-    if _constant(columns, starts):
-        yield from (column.take(pa.array(starts)) for column in columns)
-    else:
-        (first, values), (second, others) = map(_ranks, columns)
-        width = len(others) + 1
-        least = np.minimum.reduceat(first * width + second, starts)
-        yield from (_values(least // width, values), _values(least % width, others))
-
-
-def _constant(columns: Sequence[pa.Array], starts: Numbers) -> bool:
-    """Whether columns change at `starts` alone, which is the usual case and is told fast."""
-    return bool(np.isin(_starts(columns), starts, assume_unique=True).all())
-
-
-def _ranks(column: pa.Array) -> tuple[Numbers, pa.Array]:
-    """Returns each value's rank among the distinct values, and these in order. Null has the rank behind all of them."""
-    encoded = column.dictionary_encode()
-    order = pc.sort_indices(encoded.dictionary)
-    ranks = np.empty(len(order) + 1, np.int64)
-    ranks[order.to_numpy()] = np.arange(len(order))
-    ranks[-1] = len(order)
-    return ranks[encoded.indices.fill_null(len(order)).to_numpy()], encoded.dictionary.take(order)
-
-
-def _values(ranks: Numbers, values: pa.Array) -> pa.Array:
-    return values.take(pa.array(ranks, mask=ranks == len(values)))
+def _smallest(columns: Sequence[pa.Array], starts: Numbers) -> Numbers:
+    """Returns the number of each run's smallest row: `columns` are compared as one value, nulls last."""
+    if np.isin(_starts(columns), starts, assume_unique=True).all():  # constant within runs, which is the usual case
+        return starts
+    count = len(columns[0])
+    order = np.zeros(count, np.int64)
+    for column in columns:
+        encoded = column.dictionary_encode()
+        ranks = np.append(pc.rank(encoded.dictionary).to_numpy().astype(np.int64), len(encoded.dictionary) + 1)
+        order = order * (len(ranks) + 1) + ranks[encoded.indices.fill_null(len(ranks) - 1).to_numpy()]
+    return np.minimum.reduceat(order * count + np.arange(count), starts) % count

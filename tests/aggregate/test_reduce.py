@@ -38,10 +38,10 @@ def plain(rows: list[tuple[Any, ...]], *, pair: bool) -> list[tuple[Any, ...]]:
         groups.setdefault((*row[:2], number if row[1] is None else None), []).append(row)
     found = []
     for key, group in groups.items():
-        numbers, passed = [row[2] for row in group], list(zip(*(row[3:] for row in group), strict=True))
-        least = [min(column, key=last) for column in passed]
+        numbers = [row[2] for row in group]
+        least = [min((row[column] for row in group), key=last) for column in (3, 4, 5)]
         if pair:
-            least[:2] = min(((row[3], row[4]) for row in group), key=lambda both: (last(both[0]), last(both[1])))
+            least[:2] = min(([row[3], row[4]] for row in group), key=lambda both: [last(value) for value in both])
         found.append((*key[:2], len(group), sum(numbers), max(numbers), *least))
     return found
 

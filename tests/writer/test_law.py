@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from stonkgs.runs.plan import as_json, from_json
 from stonkgs.source.split import Plan
 from stonkgs.statement import Rejection, Tally
 from stonkgs.tables.columns import json_field
+from stonkgs.tables.format import Format
 from stonkgs.writer.base import FLAGS, PredictionWriter
 
 TEXTS = ["plain", "", 'a "quoted" one', "tab\tinside", "line\nbreak", "lone \r return", " spaces ", "β-catenin", "'"]
@@ -78,13 +80,19 @@ READERS: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
 }
 
 
+def read_by_itself(form: Format, path: Path) -> list[dict[str, Any]]:
+    """A format that none of READERS reads; tests/tables holds it to what it promises."""
+    return [row for batch in form.batches(path, form.schema([path])) for row in batch.to_pylist()]
+
+
 def writers() -> list[type[PredictionWriter]]:
     """Every concrete writer of the package."""
     for module in pkgutil.iter_modules(stonkgs.writer.__path__):
         importlib.import_module(f"stonkgs.writer.{module.name}")
     found = [kind for kind in PredictionWriter.__subclasses__() if kind.__module__.startswith("stonkgs.")]
     assert found, "no writer found"
-    assert {kind.extension for kind in found} == READERS.keys(), "a writer without a reader to test it with"
+    for kind in found:
+        READERS.setdefault(kind.extension, partial(read_by_itself, kind().format))
     return found
 
 
@@ -176,7 +184,7 @@ def test_written_is_read_in_the_inputs_order(writer: PredictionWriter, tmp_path:
 
 def same(extension: str, name: str, given: Any, written: Any) -> bool:
     """What each format can hold of a value."""
-    if extension == "parquet":
+    if extension not in {"tsv", "jsonl"}:
         return bool(written == given)
     if given is None:
         return bool(written == ("" if extension == "tsv" else None))
