@@ -53,9 +53,10 @@ class Sorter:
         schema = pa.schema(zip(names, schema.types, strict=True))
         rows = pa.RecordBatchReader.from_batches(schema, _watched(batches, names, failed))
         try:
-            found = self.database.register("given", rows).sql(f"SELECT * FROM given ORDER BY {', '.join(names[:keys])}")
+            self.database.register("given", rows)
+            found = self.database.sql(f"SELECT * FROM given ORDER BY {', '.join(names[:keys])}")
             yield from even(found.to_arrow_reader(ROWS), ROWS)
-        except (duckdb.Error, pa.ArrowException, OSError) as error:
+        except (duckdb.Error, pa.ArrowException, OSError) as error:  # Arrow raises DuckDB's errors as OSError
             if failed:
                 raise failed[0] from error
             raise UserError(self._remedy(str(error))) from error

@@ -35,7 +35,7 @@ def test_order(tmp_path: Path) -> None:
     names = ['a"; drop', "A", "a"]
     rows = [("b", 2, 1), ("b", None, 2), (None, 1, 3), ("β", 1, 4), ("B", 1, 5), ("b", 1, 6)]
     batch = pa.RecordBatch.from_arrays([pa.array(column) for column in zip(*rows, strict=True)], names)
-    with sorter(tmp_path / "s", "100MB") as made:
+    with sorter(tmp_path / "s", "500MB") as made:
         (found,) = made.sorted([batch.slice(0, 4), batch.slice(4)], batch.schema, 2)
     assert found.column(2).to_pylist() == [5, 6, 1, 2, 4, 3]
     assert not list(tmp_path.iterdir())
@@ -49,7 +49,7 @@ def test_what_ends_the_reading_is_told(tmp_path: Path) -> None:
         yield batch
         raise KeyError("of the reader")
 
-    with sorter(tmp_path / "s", "100MB") as made, pytest.raises(KeyError, match="of the reader"):
+    with sorter(tmp_path / "s", "500MB") as made, pytest.raises(KeyError, match="of the reader"):
         list(made.sorted(batches(), batch.schema, 1))
 
 
@@ -71,7 +71,7 @@ def many(count: int) -> pa.Table:
 
 def enough(place: Path, output: Path) -> str:
     """The least --memory that does, by the command's own advice."""
-    memory = "1MB"
+    memory = "1KB"
     for _ in range(8):
         told = advice(place, memory, output)
         if not told:
