@@ -1,14 +1,23 @@
 """From a config's `_target_` to an object: the one place where a config names code."""
 
 import inspect
-from collections.abc import Iterator
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, Final
 
 from stonkgs.errors import UserError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+#: Keys whose value may come from an environment variable; records name the variable.
+PATHS: Final = {
+    *("source.path", "kge.path", "model.path", "model.tokenizer", "model.vocabulary"),
+    *("output_dir", "logger.save_dir"),
+}
+#: What hydra reads beside `_target_` where it builds something.
+_SPECIAL: Final = frozenset({"_target_", "_partial_", "_convert_", "_recursive_", "_args_"})
 
 
 class Stage:
@@ -32,36 +41,113 @@ def _admitted() -> tuple[type, ...]:
     return (Stage, *parts, torch.optim.Optimizer, schedulers)
 
 
-def build(config: "DictConfig", *, trust: tuple[str, ...] = ()) -> Any:
+def build(config: "DictConfig", *, trust: Collection[str] = ()) -> Any:
     """The object that a config describes. `trust` names further targets that the user admits on purpose.
 
     Raises UserError where a target, at any depth, does not exist or is none of what may be built.
     """
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
     from omegaconf import OmegaConf
 
-    for target in _targets(OmegaConf.to_container(config, resolve=True)):
+    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    for target in targets(plain):
         if target not in trust:
             _check(target)
+    return _made(plain)
+
+
+def _made(node: Any) -> Any:
+    """A config's lists and dictionaries, with an object for each that has a `_target_`. What it is called with was
+    resolved once, before the targets were checked: nothing is looked up between the check and the call.
+    """
+    if isinstance(node, list):
+        return [_made(value) for value in node]
+    if not isinstance(node, dict):
+        return node
+    values = {key: _made(value) for key, value in node.items() if key not in _SPECIAL}
+    return _called(node, values) if "_target_" in node else values
+
+
+def _called(node: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
+    from hydra.utils import get_object
+
+    target = str(node["_target_"])
+    function = get_object(target)
+    _check_special(target, function, node)
+    if node.get("_partial_"):
+        return partial(function, **values)
     try:
-        return instantiate(config, _convert_="all")
-    except InstantiationException as error:
-        cause = error.__cause__ or error
-        if isinstance(cause, UserError):
-            raise cause from None
-        raise UserError(f"{config._target_}: {cause}") from error
+        return function(**values)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{target}: {error}") from error
 
 
-def _targets(node: Any) -> Iterator[str]:
+def _check_special(target: str, function: Any, node: Mapping[str, Any]) -> None:
+    """Of hydra's further keys, UserError for those that would change what is built, and how."""
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
+
+    for key in _SPECIAL & node.keys() - {"_target_"}:
+        kind = isinstance(function, type) and issubclass(function, Optimizer | LRScheduler)
+        if not (key == "_partial_" and (kind or node[key] is False)) and (key, node[key]) != ("_convert_", "all"):
+            raise UserError(f"{key}={node[key]}: not for {target}; leave it out")
+
+
+def named(cfg: "DictConfig") -> dict[str, Any]:
+    """The configuration as records keep it: resolved, but an environment variable by its name, not by its value."""
+    from omegaconf import OmegaConf
+
+    with variables_named():
+        plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    return plain
+
+
+@contextmanager
+def variables_named() -> Iterator[None]:
+    """Within it, `${oc.env:NAME}` in a configuration gives this text, and not the variable's value."""
+    from omegaconf import OmegaConf
+    from omegaconf.resolvers import oc
+
+    def name(key: str, *default: Any) -> str:
+        return f"${{oc.env:{','.join(map(str, [key, *default]))}}}"
+
+    OmegaConf.register_new_resolver("oc.env", name, replace=True)
+    try:
+        yield
+    finally:
+        OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)
+
+
+def check_variables(cfg: "DictConfig") -> None:
+    """UserError where an environment variable is used for anything but a path: its value would reach the results."""
+    from omegaconf import OmegaConf
+
+    given, told = dict(_flat(OmegaConf.to_container(cfg, resolve=True))), dict(_flat(named(cfg)))
+    for key in [*given, *(key for key in told if key not in given)]:
+        if given.get(key) != told.get(key) and key not in PATHS:
+            raise UserError(f"{key}: an environment variable (oc.env) can give a path, and nothing else")
+
+
+def _flat(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Each value by its dotted key; a list is one value."""
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def targets(node: Any) -> Iterator[str]:
+    """What a configuration would build, at any depth."""
     if isinstance(node, dict):
         if "_target_" in node:
             yield str(node["_target_"])
         for value in node.values():
-            yield from _targets(value)
+            yield from targets(value)
     elif isinstance(node, list):
         for value in node:
-            yield from _targets(value)
+            yield from targets(value)
 
 
 def _check(target: str) -> None:
@@ -75,7 +161,12 @@ def _check(target: str) -> None:
     # A class method written in Python, such as from_pretrained; not what every class has built in.
     owner = found.__self__ if inspect.ismethod(found) else found
     if not (isinstance(owner, type) and issubclass(owner, _admitted())):
-        raise UserError(
-            f"_target_ {target}: a config may build sources, models, writers and Lightning's parts; "
-            f"if you trust this one, say so with trust=[{target}]"
-        )
+        raise refused(target)
+
+
+def refused(target: str) -> UserError:
+    """What is said of a target that may not be built."""
+    return UserError(
+        f"_target_ {target}: a config may build sources, models, writers and Lightning's parts; "
+        f"if you trust this one, say so with trust=[{target}]"
+    )

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from stonkgs.config import named
 from stonkgs.model.digest import model_digest
 from stonkgs.model.predictor import Predictor
 from stonkgs.source.file import fingerprint
@@ -29,7 +30,7 @@ def run_record(
     settings["threads"] = cfg.threads if device == "cpu" else None  # a GPU's results do not move with them
     record = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "config": OmegaConf.to_container(cfg, resolve=True),
+        "config": named(cfg),
         "settings": settings,
         "input": [fingerprint(file) for file in files],
         "model": {"labels": list(predictor.labels), "digest": model_digest(predictor.model)},

@@ -10,8 +10,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from stonkgs.config import named
 from stonkgs.model.digest import model_digest
 from stonkgs.model.fresh import Fresh
 from stonkgs.model.network import Network
@@ -34,8 +35,7 @@ _TRAINER: Final = ("precision", "gradient_clip_val", "accumulate_grad_batches")
 
 def training_record(cfg: DictConfig, stages: "Stages") -> dict[str, Any]:
     """Configuration, versions, fingerprints of all that is read; `deciding` is what moves a figure."""
-    config = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(config, dict)
+    config = named(cfg)
     versions = {package: version(package) for package in (*PACKAGES, "torchmetrics", "scikit-learn")}
     record = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),

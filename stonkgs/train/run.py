@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
+from stonkgs.config import named
 from stonkgs.disk import shared_memory
 from stonkgs.engine import settings
 from stonkgs.engine.processes import reap
@@ -42,7 +43,8 @@ def train(cfg: DictConfig) -> Trained | None:
     check_settings(cfg)
     needs("sklearn")
     needs("matplotlib")
-    cfg.output_dir = str(cfg.output_dir or Path("training" if cfg.mode == "train" else "tested") / cfg.task.name)
+    if not cfg.output_dir:
+        cfg.output_dir = str(Path("training" if cfg.mode == "train" else "tested") / cfg.task.name)
     stages = Stages.build(cfg)
     check_stages(cfg, stages)
     overwrite = cfg.overwrite and not stages.stands.child
@@ -114,7 +116,8 @@ def _finish(
     cfg: DictConfig, folder: TrainFolder, record: Mapping[str, Any], counted: Census, result: Mapping[str, Any]
 ) -> Trained:
     """Write the model card, and run.json."""
-    base = cfg.model.get("path") or cfg.model.get("name") or f"random weights ({cfg.model._target_.rpartition('.')[2]})"
+    model = named(cfg)["model"]
+    base = model.get("path") or model.get("name") or f"random weights ({model['_target_'].rpartition('.')[2]})"
     told = {"finished": datetime.now(UTC).isoformat(timespec="seconds"), "census": counted.told(), "base": base}
     trained = Trained({**record, **told, **result}, folder.path)
     if folder.model.exists():
