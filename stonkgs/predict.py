@@ -3,7 +3,6 @@
 import sys
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_all_start_methods
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,6 +11,7 @@ from omegaconf import DictConfig
 
 from stonkgs.batch import Batches
 from stonkgs.config import build
+from stonkgs.config.values import read
 from stonkgs.disk import shared_memory
 from stonkgs.engine import settings
 from stonkgs.engine.lightning import StatementData, StatementModule
@@ -34,8 +34,6 @@ from stonkgs.writer.base import PredictionWriter
 #: Rows of a split where nothing else is asked for. Of so many the lengths can be sorted: with 256 a run takes 1.2 times
 #: as long on a CPU, for padding.
 SPLIT_ROWS = {"cpu": 2_048, "gpu": 16_384}
-#: Counts that are chosen by the device where they are null.
-NULLABLE = ("split.rows", "threads", "num_workers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +69,8 @@ def predict(cfg: DictConfig) -> Summary | Survey | None:
     None in a process that another one tells for. Raises UserError.
     """
     settings.quiet()
-    _check_settings(cfg)
+    read(cfg, settings.PredictSettings)
+    settings.check_paths(cfg)
     stages = Stages.build(cfg)
     writer, trainer = stages.writer, stages.trainer
     overwrite = cfg.overwrite and not stages.stands.child
@@ -160,15 +159,6 @@ def _useful(summary: Summary) -> Summary:
         rejected = summary.output_dir / "rejected.jsonl"
         raise UserError(f"all {summary.account.rejected:,} rows were rejected: see {rejected}")
     return summary
-
-
-def _check_settings(cfg: DictConfig) -> None:
-    """Before anything is loaded."""
-    counts = {"batch.size": 1, "batch.window": 1, "split.rows": 1, "threads": 1, "num_workers": 0}
-    settings.check_counts(cfg, counts, nullable=NULLABLE)
-    settings.check_truths(cfg, ("overwrite", "merge", "any_kge", "plan_only", "debug"))
-    settings.check_choices(cfg, {"on_error": ["reject", "raise"], "start_method": [None, *get_all_start_methods()]})
-    settings.check_paths(cfg)
 
 
 def _keep(rejection: Rejection) -> None:

@@ -29,7 +29,8 @@ from stonkgs.train.learn import learn
 from stonkgs.train.protocol import TEST, VALIDATION
 from stonkgs.train.record import training_record
 from stonkgs.train.selection import Selection
-from stonkgs.train.stages import Stages, check_settings, check_stages
+from stonkgs.train.settings import check_settings
+from stonkgs.train.stages import Stages, check_stages
 from stonkgs.train.summary import Trained
 from stonkgs.train.tfidf import TfIdf
 

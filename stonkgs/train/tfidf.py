@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from stonkgs.batch import Batch
 from stonkgs.config import Stage
+from stonkgs.config.values import Count, checked
 from stonkgs.errors import UserError
 from stonkgs.evaluate.needs import needs
 from stonkgs.source.base import ROLES
@@ -28,8 +29,9 @@ class TfIdf(Stage):
     so it is for tens of thousands of rows.
     """
 
+    @checked("model")
     def __init__(
-        self, *, nodes: bool = False, columns: Mapping[str, str] | None = None, c: float = 10.0, min_rows: int = 2
+        self, *, nodes: bool = False, columns: Mapping[str, str] | None = None, c: float = 10.0, min_rows: Count = 2
     ) -> None:
         #: whether the names of source and target are read, beside the evidence
         self.nodes = nodes

@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,11 +10,6 @@ from stonkgs.errors import UserError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-#: Keys whose value may come from an environment variable; records name the variable.
-PATHS: Final = {
-    *("source.path", "kge.path", "model.path", "model.tokenizer", "model.vocabulary"),
-    *("output_dir", "logger.save_dir"),
-}
 #: What hydra reads beside `_target_` where it builds something.
 _SPECIAL: Final = frozenset({"_target_", "_partial_", "_convert_", "_recursive_", "_args_"})
 
@@ -92,50 +86,6 @@ def _check_special(target: str, function: Any, node: Mapping[str, Any]) -> None:
         kind = isinstance(function, type) and issubclass(function, Optimizer | LRScheduler)
         if not (key == "_partial_" and (kind or node[key] is False)) and (key, node[key]) != ("_convert_", "all"):
             raise UserError(f"{key}={node[key]}: not for {target}; leave it out")
-
-
-def named(cfg: "DictConfig") -> dict[str, Any]:
-    """The configuration as records keep it: resolved, but an environment variable by its name, not by its value."""
-    from omegaconf import OmegaConf
-
-    with variables_named():
-        plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    return plain
-
-
-@contextmanager
-def variables_named() -> Iterator[None]:
-    """Within it, `${oc.env:NAME}` in a configuration gives this text, and not the variable's value."""
-    from omegaconf import OmegaConf
-    from omegaconf.resolvers import oc
-
-    def name(key: str, *default: Any) -> str:
-        return f"${{oc.env:{','.join(map(str, [key, *default]))}}}"
-
-    OmegaConf.register_new_resolver("oc.env", name, replace=True)
-    try:
-        yield
-    finally:
-        OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)
-
-
-def check_variables(cfg: "DictConfig") -> None:
-    """UserError where an environment variable is used for anything but a path: its value would reach the results."""
-    from omegaconf import OmegaConf
-
-    given, told = dict(_flat(OmegaConf.to_container(cfg, resolve=True))), dict(_flat(named(cfg)))
-    for key in [*given, *(key for key in told if key not in given)]:
-        if given.get(key) != told.get(key) and key not in PATHS:
-            raise UserError(f"{key}: an environment variable (oc.env) can give a path, and nothing else")
-
-
-def _flat(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Each value by its dotted key; a list is one value."""
-    for key, value in node.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def targets(node: Any) -> Iterator[str]:
