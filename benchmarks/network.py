@@ -54,8 +54,8 @@ def prepare(folder: Path, rows: int, share: int) -> tuple[Network, Inputs]:
     (folder / "rows.tsv").write_text("\n".join([header, *lines * share]))
     predictor = Predictor(STonKGs.from_pretrained(str(folder / "model")), KgeStore(path=str(folder / "kge.h5")))
     source = TsvSource(path=str(folder / "rows.tsv"))
-    source.plan(rows=rows * 2)
-    (batch,) = Batches(source=source, encoder=predictor.encoder(), size=rows, window=rows)
+    reader = source.reader(source.plan(rows=rows * 2))
+    (batch,) = Batches(source=reader, encoder=predictor.encoder(), size=rows, window=rows)
     return predictor.model, predictor.inputs(batch)
 
 

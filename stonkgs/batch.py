@@ -3,7 +3,7 @@
 import ctypes
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import islice
 from typing import Any
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 from torch.utils.data import IterableDataset
 
 from stonkgs.encode.encoder import Example
-from stonkgs.source.base import Reading, Source
+from stonkgs.source.base import Reader, Reading, Source
 from stonkgs.source.split import Split
 from stonkgs.statement import Rejection, Statement, Tally
 from stonkgs.tables.columns import as_columns
@@ -127,17 +127,22 @@ class Batches(IterableDataset[Batch]):
     """The chain that runs in the DataLoader's workers: read a split, encode it, batch it.
 
     Windows and batches are formed inside a split and nothing outlives one, so which worker or process has read it
-    does not show in the result.
+    does not show in the result. A source that comes without a plan is planned when it is read first.
     """
 
-    def __init__(self, *, source: Source, encoder: Encode, size: int, window: int) -> None:
+    def __init__(self, *, source: Source | Reader, encoder: Encode, size: int, window: int) -> None:
         self.source = source
         self.encoder = encoder
         self.size = size
         self.window = window
 
+    @cached_property
+    def reader(self) -> Reader:
+        """What the rows come from."""
+        return self.source if isinstance(self.source, Reader) else self.source.reader()
+
     def __iter__(self) -> Iterator[Batch]:
-        for split in self.source.splits():
+        for split in self.reader.splits():
             yield from self.split(split)
             give_back()
 
@@ -148,7 +153,7 @@ class Batches(IterableDataset[Batch]):
         for batch in self._batches(split, self._statements(split, end)):
             if last is not None:
                 yield last
-                if self.source.committed is not None and split.number in self.source.committed:
+                if self.reader.world.is_committed(split):
                     last, end.elsewhere = None, True
                     break
             last = batch
@@ -158,7 +163,7 @@ class Batches(IterableDataset[Batch]):
 
     def _statements(self, split: Split, end: SplitEnd) -> Generator[Statement, None, None]:
         """The usable rows; what is not, and the tally, goes into `end`."""
-        reading = Reading(self.source.read(split))
+        reading = Reading(self.reader.read(split))
         for record in reading:
             if isinstance(record, Rejection):
                 end.rejected.append(record)
@@ -175,8 +180,7 @@ class Batches(IterableDataset[Batch]):
             first += len(window)
 
     def _columns(self, statements: Sequence[Statement]) -> pa.RecordBatch:
-        assert self.source.planned is not None
-        return as_columns(statements, self.source.planned.schema, self.source.columns)
+        return as_columns(statements, self.reader.plan.schema, self.reader.source.columns)
 
 
 def give_back() -> None:

@@ -124,10 +124,9 @@ def _job(cfg: DictConfig, stages: Stages, record: dict[str, Any], folder: Path, 
 
 def _data(cfg: DictConfig, stages: Stages, plan: Plan) -> StatementData:
     """The planned source through encoder and batches, as this process reads it."""
-    stages.source.planned = plan
     batches = partial(Batches, encoder=stages.predictor.encoder(), size=cfg.batch.size, window=cfg.batch.window)
     return StatementData(
-        stages.source,
+        stages.source.reader(plan),
         batches,
         num_workers=stages.workers(cfg),
         start_method=cfg.start_method,
@@ -146,7 +145,7 @@ def _survey(cfg: DictConfig, stages: Stages, job: Job) -> Survey:
     precision.convert_module(predictor.model.to(stages.trainer.strategy.root_device))
     with precision.forward_context():
         encoder, workers = predictor.encoder(), stages.workers(cfg)
-        return survey(stages.source, encoder, predictor, size=cfg.batch.size, workers=workers)
+        return survey(stages.source.reader(job.plan), encoder, predictor, size=cfg.batch.size, workers=workers)
 
 
 def _finished(state: Finished, folder: RunFolder) -> Summary:

@@ -24,6 +24,7 @@ from stonkgs.model.predictor import Predictor
 from stonkgs.runs.differences import DECISIVE
 from stonkgs.runs.folder import Begun
 from stonkgs.runs.job import Job
+from stonkgs.source.base import World
 from stonkgs.statement import Statement
 from stonkgs.train.census import Census
 from stonkgs.train.folder import TrainFolder
@@ -65,16 +66,15 @@ class Rating:
 
         A rating that was interrupted goes on, if it is of the same weights: `digest` tells.
         """
-        source = Part(self.selection, part, self.census.rows[part])
+        source = Part.of(self.selection, part, self.census.rows[part])
         prefix = self._prefix(source)
         writer = ParquetWriter(prefix=prefix)
-        assert source.planned is not None
         classes = self.census.classes
         job = Job(
             output_dir=self.folder.path / f"rated-{part}-{digest[:16]}",
-            plan=source.planned,
+            plan=source.plan,
             labels=classes.labels,
-            first_line=source.first_line,
+            first_line=source.source.first_line,
             record=NOTHING,
             multi_label=classes.multi_label,
         )
@@ -87,7 +87,7 @@ class Rating:
         encoder = rater.encoder() if isinstance(rater, Predictor) else blank
         batches: Callable[..., Batches] = partial(Batches, encoder=encoder, size=self.size, window=self.window)
         if isinstance(rater, TfIdf):
-            for batch in batches(source=source.shard(rank=0, world=1, committed=writer.parts)):
+            for batch in batches(source=source.at(World(committed=writer.parts))):
                 writer.add(batch, rater(batch))
             return
         options: dict[str, Any] = {"num_workers": self.workers, "start_method": self.start_method}
@@ -102,8 +102,7 @@ class Rating:
             self.trainer.callbacks = callbacks  # type: ignore[attr-defined]
 
     def _prefix(self, source: Part) -> str:
-        assert source.planned is not None
-        taken, prefix = set(source.planned.schema.names), ""
+        taken, prefix = set(source.plan.schema.names), ""
         while taken & {f"{prefix}{name}" for name in (*self.census.classes.labels, PREDICTION, *FLAGS)}:
             prefix += PREFIX
         return prefix

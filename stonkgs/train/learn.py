@@ -67,11 +67,11 @@ def _module(cfg: DictConfig, stages: Stages, predictor: Predictor, counted: Cens
 def _count_words(cfg: DictConfig, start: TfIdf, selection: Selection, counted: Census) -> TfIdf:
     """The baseline without a network; it holds the training part in memory."""
     labels = counted.classes.labels
-    rows = [row for split in selection.source.all_splits() for row in selection.rows(split, TRAIN)]
+    rows = [row for split in selection.reader.plan for row in selection.rows(split, TRAIN)]
     targets: Any = [row.target for row in rows]
     if counted.classes.multi_label:
         targets = np.array([[number in target for number in range(len(labels))] for target in targets])
-    start.columns = selection.source.columns
+    start.columns = selection.reader.source.columns
     start.fit((row.statement for row in rows), targets, labels, class_weights=cfg.class_weights, seed=cfg.seed)
     return start
 
@@ -87,7 +87,7 @@ def _network(cfg: DictConfig, stages: Stages, selection: Selection, counted: Cen
 
 
 def _texts(selection: Selection) -> Iterator[str]:
-    for split in selection.source.all_splits():
+    for split in selection.reader.plan:
         for row in selection.rows(split, TRAIN):
             yield row.statement.evidence
 

@@ -57,7 +57,7 @@ def train(cfg: DictConfig) -> Trained | None:
     if isinstance(state, Begun):
         folder.settle()
     counted = state.census if isinstance(state, Begun) else _count(cfg, stages, folder, record, overwrite=overwrite)
-    selection = counted.selection(stages.source, stages.task, stages.protocol)
+    selection = counted.selection(stages.reader, stages.task, stages.protocol)
     with stages.ending_others(lambda: "the same command continues from the last checkpoint"):
         with shared_memory(stages.workers(cfg)):
             learner, measured = learn(cfg, stages, selection, counted, folder)
@@ -74,7 +74,7 @@ def _count(
     """Look at every row once, and begin."""
     labels = stages.start.config.labels if cfg.mode == "test" and isinstance(stages.start, Network) else None
     with folder.counting(overwrite=overwrite) as rejected:
-        counted = census(stages.source, stages.task, stages.protocol, rejected, labels=labels)
+        counted = census(stages.reader, stages.task, stages.protocol, rejected, labels=labels)
     folder.begin(record, counted)
     return counted
 

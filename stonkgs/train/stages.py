@@ -16,7 +16,7 @@ from stonkgs.kge.store import KgeStore
 from stonkgs.model.fresh import Fresh
 from stonkgs.model.network import Network
 from stonkgs.model.predictor import Predictor
-from stonkgs.source.base import Source
+from stonkgs.source.base import Reader, Source
 from stonkgs.train.protocol import TRAIN, Protocol
 from stonkgs.train.task import Task
 from stonkgs.train.tfidf import TfIdf
@@ -36,7 +36,7 @@ class Stages(Placed):
 
     task: Task
     protocol: Protocol
-    source: Source
+    reader: Reader
     kge: KgeStore
     #: what the training starts from
     start: Network | Fresh | TfIdf
@@ -51,8 +51,12 @@ class Stages(Placed):
         source.files()  # a path that is misspelt is told before a published model is fetched
         start, kge = make(cfg.model), make(cfg.kge)
         trainer = make(trainer_config(cfg.trainer, None, stands))
-        source.plan(cfg.split.rows)
-        return cls(stands, trainer, task, protocol, source, kge, start)
+        return cls(stands, trainer, task, protocol, source.reader(source.plan(cfg.split.rows)), kge, start)
+
+    @property
+    def source(self) -> Source:
+        """Where the labelled statements come from."""
+        return self.reader.source
 
 
 def check_settings(cfg: DictConfig) -> None:
