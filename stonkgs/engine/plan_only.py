@@ -8,7 +8,8 @@ from itertools import chain, islice
 import numpy as np
 
 from stonkgs.batch import Batch, window_batches
-from stonkgs.encode.encoder import Encoder, Found
+from stonkgs.encode.encoder import Encoder
+from stonkgs.encode.nodes import Found
 from stonkgs.errors import duration
 from stonkgs.model.predictor import Predictor
 from stonkgs.source.base import Reader

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from stonkgs.batch import Batch
-from stonkgs.encode.encoder import Encoder, Found
+from stonkgs.encode.encoder import Encoder
+from stonkgs.encode.nodes import Found
 from stonkgs.errors import UserError
 from stonkgs.kge.store import KgeStore
 from stonkgs.model.decision import chosen, names
@@ -65,6 +65,8 @@ class Predictor:
         if not any_kge:
             _check_same(model, self.kge)
         self.model = model.to(device) if device else model
+        # What the model asks for; and which nodes are known, which every output tells.
+        self._asked = {**model.inputs(self.kge), "nodes": model.nodes(self.kge)}
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -73,13 +75,7 @@ class Predictor:
 
     def encoder(self) -> Encoder:
         """What turns statements into this model's examples."""
-        config = self.model.config
-        return Encoder(
-            text=self.model.text,
-            kge=self.kge,
-            match=self.kge.match or config.kge_match,
-            legacy_node_shift=config.legacy_node_shift,
-        )
+        return Encoder(self._asked)
 
     def predict_iter(
         self,
@@ -183,15 +179,9 @@ class Predictor:
         return torch.sigmoid(logits) if config.multi_label else torch.softmax(logits, dim=-1)
 
     def inputs(self, batch: Batch) -> Inputs:
-        """The batch on the model's device; its distinct vectors are gathered from the store's map just in time."""
+        """What the model reads of a batch, on its device."""
         weight = next(self.model.parameters())
-        return Inputs(
-            **{
-                name: torch.from_numpy(getattr(batch, name).astype(np.int64)).to(weight.device)
-                for name in ("tokens", "lengths", "text", "graph")
-            },
-            vectors=torch.from_numpy(self.kge.gather(batch.nodes)).to(weight),
-        )
+        return {name: self._asked[name].tensors(arrays, weight) for name, arrays in batch.inputs.items()}
 
 
 @contextmanager

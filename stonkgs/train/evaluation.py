@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytorch_lightning as pl
 
 from stonkgs.batch import Batches
 from stonkgs.disk import publish
-from stonkgs.encode.encoder import Example
+from stonkgs.encode.encoder import Encoder
 from stonkgs.engine.lightning import StatementData, StatementModule
 from stonkgs.engine.progress import RowProgress
 from stonkgs.evaluate.metrics import metrics
@@ -25,7 +24,6 @@ from stonkgs.runs.differences import DECISIVE
 from stonkgs.runs.folder import Begun
 from stonkgs.runs.job import Job
 from stonkgs.source.base import World
-from stonkgs.statement import Statement
 from stonkgs.train.census import Census
 from stonkgs.train.folder import TrainFolder
 from stonkgs.train.protocol import TRAIN
@@ -84,7 +82,7 @@ class Rating:
         return writer.folder.predictions, prefix
 
     def _predict(self, source: Part, rater: Predictor | TfIdf, writer: ParquetWriter) -> None:
-        encoder = rater.encoder() if isinstance(rater, Predictor) else blank
+        encoder = rater.encoder() if isinstance(rater, Predictor) else Encoder({})
         batches: Callable[..., Batches] = partial(Batches, encoder=encoder, size=self.size, window=self.window)
         if isinstance(rater, TfIdf):
             for batch in batches(source=source.at(World(committed=writer.parts))):
@@ -167,9 +165,3 @@ def figures(
         counts = [census.parts[TRAIN][label] for label in census.classes.labels]
         values["majority"] = metrics(majority(test, counts, census.rows[TRAIN]))
     return values
-
-
-def blank(statements: Sequence[Statement]) -> list[Example]:
-    """Encodes nothing, for who reads the columns."""
-    tokens: npt.NDArray[np.int32] = np.zeros(0, np.int32)
-    return [Example(statement, tokens, tokens, (0, 0), False, None) for statement in statements]  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from stonkgs.batch import Batch, SplitEnd, give_back
 from stonkgs.disk import publish
-from stonkgs.encode.encoder import Found
+from stonkgs.encode.nodes import Found
 from stonkgs.errors import UserError
 from stonkgs.model.decision import chosen, names
 from stonkgs.runs.account import Account

@@ -2,7 +2,7 @@
 
 import pickle
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -17,8 +17,8 @@ from labelled import KINDS, LABELS, direction, planned, rows, selected, two_file
 from torch.utils.data import DataLoader
 
 from stonkgs.encode.encoder import Encoder, Example
-from stonkgs.encode.text import TextEncoder
-from stonkgs.kge.store import KgeStore
+from stonkgs.encode.inputs import Input
+from stonkgs.model.predictor import Predictor
 from stonkgs.source.base import Reader
 from stonkgs.statement import Statement
 from stonkgs.train.protocol import TRAIN, Grouped
@@ -31,8 +31,8 @@ from stonkgs.train.task import Task
 class Tallying(Encoder):
     """An encoder that keeps what it was given."""
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def __init__(self, inputs: Mapping[str, Input]) -> None:
+        super().__init__(inputs)
         self.given: list[Statement] = []
 
     def __call__(self, statements: Sequence[Statement]) -> list[Example]:
@@ -72,8 +72,7 @@ class Corpus:
 
 @pytest.fixture
 def encoder(kge_path: Path, model_path: Path) -> Tallying:
-    text = TextEncoder(path=str(model_path / "tokenizer.json"), length=24)
-    return Tallying(text=text, kge=KgeStore(path=str(kge_path)), legacy_node_shift=False)
+    return Tallying(Predictor(str(model_path), str(kge_path)).encoder().inputs)
 
 
 def corpus_of(reader: Reader, encoder: Tallying, task: Task, protocol: Grouped) -> Corpus:

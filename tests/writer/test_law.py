@@ -113,18 +113,13 @@ def task(folder: Path, splits: int, **options: Any) -> Job:
 
 
 def batch(split: int, positions: list[int], given: list[dict[str, Any]], end: SplitEnd | None) -> Batch:
-    empty = np.zeros(0, np.int32)
+    found = np.array([[not row["tags"], 2 * bool(row["tags"])] for row in given], np.int8).reshape(-1, 2)
+    truncated = np.array([bool(row["tags"]) for row in given], np.bool_)
     return Batch(
         split=split,
         positions=np.array(positions, np.int64),
-        tokens=empty,
-        lengths=empty,
-        text=empty,
-        nodes=empty,
-        graph=empty,
+        inputs={"nodes": {"found": found}, "text": {"truncated": truncated}},
         columns=pa.RecordBatch.from_pylist(given, schema=SCHEMA),
-        found=np.array([[not row["tags"], 2 * bool(row["tags"])] for row in given], np.int8).reshape(-1, 2),
-        truncated=np.array([bool(row["tags"]) for row in given], np.bool_),
         end=end,
     )
 
@@ -569,7 +564,7 @@ def test_memory_held_of_a_batch_is_its_columns(writer: PredictionWriter, tmp_pat
     """The numbers that the network reads are a hundred times the text."""
     writer.start(task(tmp_path, 1))
     wide = batch(0, [0], rows(1), None)
-    wide.graph = np.zeros((1, 10_000), np.int32)
+    wide.inputs = {**wide.inputs, "walks": {"graph": np.zeros((1, 10_000), np.int32)}}
     kept = weakref.ref(wide.graph)
     writer.add(wide, np.ones((1, 2), np.float32))
     del wide
