@@ -21,9 +21,9 @@ from stonkgs.engine.progress import RowProgress
 from stonkgs.evaluate.metrics import metrics
 from stonkgs.evaluate.outcomes import Outcomes, majority
 from stonkgs.model.predictor import Predictor
-from stonkgs.runs.differences import DECISIVE
 from stonkgs.runs.folder import Begun
 from stonkgs.runs.job import Job
+from stonkgs.runs.record import Record
 from stonkgs.statement import Statement
 from stonkgs.train.census import Census
 from stonkgs.train.folder import TrainFolder
@@ -35,21 +35,16 @@ from stonkgs.writer.parquet import ParquetWriter
 
 #: Before the class names in test_predictions.parquet where the input has columns of these names, as often as it takes.
 PREFIX = "predicted_"
-#: What a rating may be continued with is said by its folder's name alone, which has the digest of the weights.
-NOTHING: Final[dict[str, Any]] = {
-    "config": {"merge": True, "kge": {}, "source": {}, "batch": {}, "writer": {}},
-    "settings": {},
-    "input": [],
-    "model": {"labels": [], "digest": ""},
-    "kge": {"digest": ""},
-    "versions": dict.fromkeys(DECISIVE, ""),
-}
+#: What the identity of a rating calls the weights that it rates with.
+RATER: Final = "the digest of what rates"
 
 
 @dataclass(frozen=True, eq=False)
 class Rating:
     """How parts are rated: all that `rate` needs beside the part and the model."""
 
+    #: of the training that rates
+    record: Record
     selection: Selection
     census: Census
     trainer: pl.Trainer
@@ -75,13 +70,23 @@ class Rating:
             plan=source.planned,
             labels=classes.labels,
             first_line=source.first_line,
-            record=NOTHING,
+            record=self._record(part, digest),
             multi_label=classes.multi_label,
         )
         if isinstance(writer.start(job), Begun):
             self._predict(source, rater, writer)
             writer.finish()
         return writer.folder.predictions, prefix
+
+    def _record(self, part: str, digest: str) -> Record:
+        """Of the training, and beside it which rows are rated, and with which weights."""
+        identity = self.record.identity
+        return replace(
+            self.record,
+            identity=replace(identity, values={**identity.values, "part": part, RATER: digest}),
+            labels=self.census.classes.labels,
+            multi_label=self.census.classes.multi_label,
+        )
 
     def _predict(self, source: Part, rater: Predictor | TfIdf, writer: ParquetWriter) -> None:
         encoder = rater.encoder() if isinstance(rater, Predictor) else blank

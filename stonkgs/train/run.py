@@ -1,9 +1,7 @@
 """train(cfg): labelled statements in, a model folder and its figures out, on one screen."""
 
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from stonkgs.evaluate.plots import draw_all
 from stonkgs.model.digest import model_digest
 from stonkgs.model.network import Network
 from stonkgs.model.predictor import Predictor
-from stonkgs.runs.folder import Finished
+from stonkgs.runs.record import Record, now
 from stonkgs.train.census import Census, census
 from stonkgs.train.evaluation import Rating, figures, uncalibrated
 from stonkgs.train.fit import write_history
@@ -51,9 +49,9 @@ def train(cfg: DictConfig) -> Trained | None:
         torch.set_num_threads(threads)
     record, folder = training_record(cfg, stages), TrainFolder(Path(cfg.output_dir))
     state = folder.state(record, overwrite=overwrite)
-    if isinstance(state, Finished):
+    if isinstance(state, Trained):
         folder.tidy()
-        return Trained(state.record, folder.path, before=True)
+        return state
     if isinstance(state, Begun):
         folder.settle()
     counted = state.census if isinstance(state, Begun) else _count(cfg, stages, folder, record, overwrite=overwrite)
@@ -61,16 +59,17 @@ def train(cfg: DictConfig) -> Trained | None:
     with stages.ending_others(lambda: "the same command continues from the last checkpoint"):
         with shared_memory(stages.workers(cfg)):
             learner, measured = learn(cfg, stages, selection, counted, folder)
-            result = _evaluate(cfg, stages, _rating(cfg, stages, selection, counted, folder), learner, measured)
+            result = _evaluate(cfg, stages, _rating(cfg, stages, selection, counted, folder, record), learner, measured)
         failed = reap(stages.trainer.strategy.launcher)
     if failed:
         print(f"{failed} of {stages.trainer.world_size} processes failed after the training", file=sys.stderr)
-    return None if result is None else _finish(cfg, folder, record, counted, result)
+    if result is None:
+        return None
+    told = {"protocol": stages.protocol.name, "census": counted.told(), "base": _base(cfg), **result}
+    return _finish(folder, Trained(record=record, output_dir=folder.path, finished=now(), **told))
 
 
-def _count(
-    cfg: DictConfig, stages: Stages, folder: TrainFolder, record: Mapping[str, Any], *, overwrite: bool
-) -> Census:
+def _count(cfg: DictConfig, stages: Stages, folder: TrainFolder, record: Record, *, overwrite: bool) -> Census:
     """Look at every row once, and begin."""
     labels = stages.start.config.labels if cfg.mode == "test" and isinstance(stages.start, Network) else None
     with folder.counting(overwrite=overwrite) as rejected:
@@ -110,21 +109,25 @@ def _evaluate(
     return {"metrics": values, "temperature": scale}
 
 
-def _finish(
-    cfg: DictConfig, folder: TrainFolder, record: Mapping[str, Any], counted: Census, result: Mapping[str, Any]
-) -> Trained:
+def _base(cfg: DictConfig) -> str:
+    """What the training started from, in words."""
+    kind = cfg.model._target_.rpartition(".")[2]
+    return str(cfg.model.get("path") or cfg.model.get("name") or f"random weights ({kind})")
+
+
+def _finish(folder: TrainFolder, trained: Trained) -> Trained:
     """Write the model card, and run.json."""
-    base = cfg.model.get("path") or cfg.model.get("name") or f"random weights ({cfg.model._target_.rpartition('.')[2]})"
-    told = {"finished": datetime.now(UTC).isoformat(timespec="seconds"), "census": counted.told(), "base": base}
-    trained = Trained({**record, **told, **result}, folder.path)
     if folder.model.exists():
         trained.write_card(folder.model / "README.md")
-    folder.finish(trained.record)
+    folder.finish(trained)
     return trained
 
 
-def _rating(cfg: DictConfig, stages: Stages, selection: Selection, counted: Census, folder: TrainFolder) -> Rating:
+def _rating(
+    cfg: DictConfig, stages: Stages, selection: Selection, counted: Census, folder: TrainFolder, record: Record
+) -> Rating:
     return Rating(
+        record=record,
         selection=selection,
         census=counted,
         trainer=stages.trainer,
