@@ -80,7 +80,9 @@ def predict(cfg: DictConfig) -> Summary | Survey | None:
 
     files = stages.source.files()
     folder = RunFolder(Path(cfg.output_dir or Path("predictions") / settings.stem(files[0])), writer.extension)
-    record = prediction_record(cfg, files, stages.predictor, device=stages.device, precision=trainer.precision)
+    record = prediction_record(
+        cfg, files, stages.predictor, stages.predictor.kge, device=stages.device, precision=trainer.precision
+    )
     state = None if overwrite or cfg.plan_only else folder.state(record, files)
     if isinstance(state, Finished):
         return _finished(state, folder)
@@ -119,7 +121,7 @@ def _job(cfg: DictConfig, stages: Stages, record: Record, folder: Path, plan: Pl
         decided=decided,
         on_rejected=_raise if cfg.on_error == "raise" else _keep,
         merge=cfg.merge,
-        multi_label=stages.predictor.model.config.multi_label,
+        multi_label=stages.predictor.multi_label,
     )
 
 

@@ -1,7 +1,7 @@
 """Statement -> Example: tokens, walks, and vectors behind a memory map."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np
@@ -22,23 +22,30 @@ class Found(IntEnum):
     IDENTIFIER = 2
 
 
+def _nothing() -> npt.NDArray[np.int32]:
+    return np.zeros(0, np.int32)
+
+
 @dataclass(slots=True)
 class Example:
-    """One statement as numbers. T <= text length; G = 2 x walk length + 2."""
+    """One statement as numbers, none where nothing is read. T <= text length; G = 2 x walk length + 2."""
 
     statement: Statement
     #: int32 [T], [CLS] pieces [SEP]
-    tokens: npt.NDArray[np.int32]
+    tokens: npt.NDArray[np.int32] = field(default_factory=_nothing)
     #: int32 [G], rows of the store's vectors, or UNKNOWN, SEPARATOR, MASK
-    rows: npt.NDArray[np.int32]
+    rows: npt.NDArray[np.int32] = field(default_factory=_nothing)
     #: how the source and the target were found in the store
-    found: tuple[Found, Found]
-    text_truncated: bool
-    kge: KgeStore
+    found: tuple[Found, Found] = (Found.UNKNOWN, Found.UNKNOWN)
+    text_truncated: bool = False
+    #: None where no graph is read
+    kge: KgeStore | None = None
 
     @property
     def vectors(self) -> npt.NDArray[np.float32]:
         """float32 [G, D], gathered from the memory map when asked for; zeros where no node of the store stands."""
+        if self.kge is None:
+            return np.zeros((0, 0), np.float32)
         vectors = np.zeros((len(self.rows), self.kge.dimension), np.float32)
         vectors[self.rows >= 0] = self.kge.gather(self.rows[self.rows >= 0])
         return vectors
@@ -82,3 +89,10 @@ class Encoder:
         if self.match == "identifier" and (number := self.kge.identified(name)) >= 0:
             return number, Found.IDENTIFIER
         return -1, Found.UNKNOWN
+
+
+class NoEncoder:
+    """Encodes nothing: for what reads the input's columns alone."""
+
+    def __call__(self, statements: Sequence[Statement]) -> list[Example]:
+        return [Example(statement) for statement in statements]

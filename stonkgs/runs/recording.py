@@ -11,8 +11,8 @@ from typing import Any, Final
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from stonkgs.model.digest import model_digest
-from stonkgs.model.predictor import Predictor
+from stonkgs.kge.store import KgeStore
+from stonkgs.model.rater import Rater
 from stonkgs.runs.identity import DECISIVE, FREE, LABELS, MODEL, PREDICTING, STORE, Identity, flat
 from stonkgs.runs.record import Record, now
 from stonkgs.source.fingerprint import Fingerprint
@@ -52,21 +52,21 @@ def record_of(
 
 
 def prediction_record(
-    cfg: DictConfig, files: Sequence[str], predictor: Predictor, *, device: str, precision: str
+    cfg: DictConfig, files: Sequence[str], rater: Rater, kge: KgeStore, *, device: str, precision: str
 ) -> Record:
     """The record of a run that predicts. `split.rows` and `threads` are null where a run that is continued has them."""
     threads = cfg.threads if device == "cpu" else None  # a GPU's results do not move with them
     decided = {"device": device, "precision": precision, "threads": threads}
-    digests = {LABELS: predictor.labels, MODEL: model_digest(predictor.model), STORE: predictor.kge.digest}
+    digests = {LABELS: rater.labels, MODEL: rater.digest, STORE: kge.digest}
     return record_of(
         cfg,
         files,
         {**decided, **digests},
         command="predict",
         free=PREDICTING,
-        nodes=predictor.kge.nodes,
-        labels=predictor.labels,
-        multi_label=predictor.model.config.multi_label,
+        nodes=kge.nodes,
+        labels=rater.labels,
+        multi_label=rater.multi_label,
     )
 
 

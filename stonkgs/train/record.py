@@ -5,13 +5,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from omegaconf import DictConfig
 
-from stonkgs.model.digest import model_digest
-from stonkgs.model.fresh import Fresh
-from stonkgs.model.network import Network
-from stonkgs.runs.identity import MODEL, STORE
+from stonkgs.runs.identity import STORE
 from stonkgs.runs.record import Record
 from stonkgs.runs.recording import PACKAGES, record_of
-from stonkgs.source.fingerprint import Fingerprint
 
 if TYPE_CHECKING:
     from stonkgs.train.stages import Stages
@@ -31,8 +27,5 @@ def _decided(cfg: DictConfig, stages: "Stages") -> Iterator[tuple[str, Any]]:
     yield from ((f"trainer.{key}", cfg.trainer.get(key)) for key in _TRAINER)
     yield "processes", stages.trainer.world_size
     yield "device", stages.device
-    if isinstance(stages.start, Network):
-        yield MODEL, model_digest(stages.start)
-    if isinstance(stages.start, Fresh) and stages.start.vocabulary:
-        yield "the vocabulary", Fingerprint.of(stages.start.vocabulary).ends
+    yield from stages.start.decides().items()
     yield STORE, stages.kge.digest
