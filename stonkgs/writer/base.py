@@ -22,8 +22,8 @@ from stonkgs.runs.finished import Finished
 from stonkgs.runs.folder import Begun, RunFolder
 from stonkgs.runs.job import Job
 from stonkgs.runs.presence import Presence
-from stonkgs.tables.format import Format
 from stonkgs.runs.record import now
+from stonkgs.tables.format import Format
 
 PREDICTION = "prediction"
 #: bool columns: whether the nodes have an embedding, and whether the sentence was longer than the model reads
