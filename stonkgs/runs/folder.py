@@ -1,18 +1,15 @@
 """The folder of a run: one plan at a time, what is under way, what is finished, and what is not ours to touch."""
 
-import errno
-import fcntl
 import json
-import os
 import re
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from stonkgs.disk import make_folder, publish, sync_folder
+from stonkgs.disk import link, locked, make_folder, publish, sync_folder
 from stonkgs.errors import UserError
 from stonkgs.runs.finished import FORMAT, Finished, read_finished, read_ours
 from stonkgs.runs.parts import Parts
@@ -25,10 +22,6 @@ SUCCESS: Final = "_SUCCESS"
 #: How plan.json says that a run of ours wrote what lies beside it, and how earlier versions said so.
 PLAN_FORMAT: Final = "stonkgs-plan-2"
 OLDER: Final = ("stonkgs-plan-1",)
-#: Where a file system has no hard links.
-_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
-#: Where it has no locks: then two processes may join the parts at once, and both write the same.
-_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +158,7 @@ class RunFolder:
             parts.path.mkdir()
             with publish(parts.plan) as file:
                 file.write(text)
-            self._link(parts.plan, text)
+            link(parts.plan, self.plan)
             sync_folder(self.path)
         except FileExistsError:  # another process was faster
             return
@@ -175,15 +168,6 @@ class RunFolder:
             if not self.is_current(plan_id):  # by its content: over NFS a link may be made, and be said to have failed
                 parts.discard()
 
-    def _link(self, written: Path, text: bytes) -> None:
-        try:
-            os.link(written, self.plan)
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            with open(self.plan, "xb") as file:  # exclusive as well, but not there at once with all of its content
-                file.write(text)
-
     def is_current(self, plan_id: str) -> bool:
         """Whether the run of this plan is still under way: else it was finished by another process, or replaced."""
         try:
@@ -191,24 +175,9 @@ class RunFolder:
         except FileNotFoundError:
             return False
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """A lock on plan.json, which the system takes back from a dead process. One process at a time joins the parts.
-
-        Nothing but double work comes of it where there are no locks, or where they hold on one machine alone.
-        """
-        try:
-            file = open(self.plan, "r+b")  # noqa: SIM115  # a lock over NFS wants it writable
-        except FileNotFoundError:  # finished meanwhile
-            yield
-            return
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX)
-            except OSError as error:
-                if error.errno not in _NO_LOCKS:
-                    raise
-            yield
+    def locked(self) -> AbstractContextManager[None]:
+        """A lock on plan.json: one process at a time joins the parts."""
+        return locked(self.plan)
 
     def is_joined(self, plan_id: str) -> bool:
         """Whether the result of this plan's run is there; then but the last steps are left."""

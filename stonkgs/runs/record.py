@@ -68,7 +68,7 @@ class Record:
                 labels=tuple(_of(str, label) for label in _of(list, model["labels"])),
                 multi_label=None if model.get("multi_label") is None else _of(bool, model["multi_label"]),
             )
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise ValueError("is no record of this version") from error
 
 
