@@ -1,24 +1,26 @@
 """`stonkgs aggregate` over more rows than it may hold: rows/s, memory, and what it puts on the disk.
 
-python benchmarks/aggregate.py --rows 5000000 --memory 200MB
+python benchmarks/aggregate.py --rows 5000000 --memory 200MB --against ../before
 
 The predictions are synthetic, with the columns of INDRA statements' rows, in a Parquet file as `stonkgs predict` writes
 it. Most statements have an evidence or two and a few have thousands, one behind the other. Each run is the real command
-in a process of its own, with the default memory and with `--memory` in turns. All must write the same bytes.
+in a process of its own, with the default memory and with `--memory` in turns. All must write the same bytes. With
+`--against`, another checkout's command runs in turns with this one's.
 """
 
 import argparse
 import filecmp
+import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,8 +39,17 @@ LABELS = ("incorrect", "correct")
 PART = 1 << 15
 MB = 1_000_000
 Numbers = npt.NDArray[np.int64]
-#: Of one run: seconds, and the most bytes in memory and on the disk.
-Run = tuple[float, int, int]
+
+
+class Run(NamedTuple):
+    """What one run of the command took."""
+
+    seconds: float
+    cpu: float
+    #: the most bytes in memory and on the disk
+    resident: int
+    spilled: int
+
 
 NODES = [node_name(number) for number in range(20_000)]
 SENTENCES = [f"Sentence {number}: {'we found that it acts on a cell, ' * 4}" for number in range(1_000)]
@@ -55,22 +66,41 @@ def main() -> None:
     parser.add_argument("--statements", type=int, help="three for ten rows by default")
     parser.add_argument("--memory", default="200MB", help="of the runs that are to use the disk")
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--against", type=Path, metavar="FOLDER", help="another checkout, run in turns with this one")
     arguments = parser.parse_args()
     rows, statements = arguments.rows, arguments.statements or arguments.rows * 3 // 10
+    states = [state for state in (arguments.against, Path.cwd()) if state]
+    runs: dict[tuple[Path, str], list[Run]] = {
+        (state, memory): [] for memory in ("default", arguments.memory) for state in states
+    }
     with tempfile.TemporaryDirectory() as name:
         path = write_predictions(Path(name) / "predictions.parquet", rows, statements)
         print(f"{rows:,} rows of {statements:,} statements, {path.stat().st_size / MB:,.0f} MB\n")
-        runs: dict[str, list[Run]] = {"default": [], arguments.memory: []}
         for _ in range(arguments.repeat):
-            for memory, found in runs.items():
-                found.append(measured(path, memory))
-                check(path, statements)
-    print("| memory | s | rows/s | of default | MB in memory at most | MB on the disk at most |\n" + 6 * "|---" + "|")
-    for memory, found in runs.items():
-        seconds, *sizes = zip(*found, strict=True)
-        of_default = median(mine / other[0] for mine, other in zip(seconds, runs["default"], strict=True))
-        rate, most = rows / median(seconds), [f"{max(size) / MB:,.0f}" for size in sizes]
-        print(f"| {memory} | {median(seconds):.1f} | {rate:,.0f} | {of_default:.2f} | {' | '.join(most)} |")
+            for (state, memory), found in runs.items():
+                found.append(measured(path, state, memory))
+                check(path, statements, state.name)
+    print_table(rows, runs, states[0])
+
+
+def print_table(rows: int, runs: Mapping[tuple[Path, str], Sequence[Run]], first: Path) -> None:
+    """A line a state and memory. Ratios are of the CPU seconds of the first state with as much memory."""
+    titles = [
+        "state",
+        "memory",
+        "s",
+        "rows/s",
+        "CPU s",
+        "of the first",
+        "MB in memory at most",
+        "MB on the disk at most",
+    ]
+    print(f"| {' | '.join(titles)} |\n" + len(titles) * "|---" + "|")
+    for (state, memory), found in runs.items():
+        seconds, cpu, *sizes = zip(*found, strict=True)
+        ratio = median(mine / other.cpu for mine, other in zip(cpu, runs[first, memory], strict=True))
+        figures = [f"{median(seconds):.1f}", f"{rows / median(seconds):,.0f}", f"{median(cpu):.2f}", f"{ratio:.2f}"]
+        print("|", " | ".join([state.name, memory, *figures, *(f"{max(size) / MB:,.0f}" for size in sizes)]), "|")
 
 
 def write_predictions(path: Path, rows: int, statements: int) -> Path:
@@ -120,12 +150,12 @@ def _taken(pool: Sequence[str | None], numbers: npt.NDArray[Any]) -> pa.Array:
     return pa.array(pool).take(pa.array(numbers % len(pool)))
 
 
-def measured(path: Path, memory: str) -> Run:
-    """One run of the command beside its file of predictions, looked at while it runs."""
+def measured(path: Path, state: Path, memory: str) -> Run:
+    """One run of a checkout's command beside its file of predictions, looked at while it runs."""
     command = [sys.executable, "-m", "stonkgs", "aggregate", str(path), "--classes", ",".join(LABELS)]
     command += [] if memory == "default" else ["--memory", memory]
-    started, resident, spilled = time.perf_counter(), 0, 0
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as running:
+    started, before, resident, spilled = time.perf_counter(), cpu_of_children(), 0, 0
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=state) as running:
         process = psutil.Process(running.pid)
         while running.poll() is None:
             with suppress(psutil.NoSuchProcess, FileNotFoundError):  # what ends, or is removed, between two looks
@@ -134,12 +164,18 @@ def measured(path: Path, memory: str) -> Run:
                 spilled = max(spilled, sum(one.stat().st_size for one in path.parent.glob("*.tmp-*/*")))
             time.sleep(0.02)
     assert running.returncode == 0
-    return time.perf_counter() - started, resident, spilled
+    return Run(time.perf_counter() - started, cpu_of_children() - before, resident, spilled)
 
 
-def check(path: Path, statements: int) -> None:
-    """That a run has written the statements, and the same bytes as the one before it."""
-    output, before = path.with_name("statements.parquet"), path.with_name("before")
+def cpu_of_children() -> float:
+    """CPU seconds of all processes that were started from here and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def check(path: Path, statements: int, state: str) -> None:
+    """That a run has written the statements, and the same bytes as the state's run before it."""
+    output, before = path.with_name("statements.parquet"), path.with_name(f"before-{state}")
     assert pq.read_metadata(output).num_rows == statements
     assert not before.exists() or filecmp.cmp(output, before, shallow=False)
     output.replace(before)

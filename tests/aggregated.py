@@ -10,9 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import LABELS, file_size_limit
+from conftest import LABELS
 
-from stonkgs.aggregate import Summary, aggregate
 from stonkgs.cli import one_line
 from stonkgs.cli.aggregate import main
 from stonkgs.errors import UserError
@@ -102,34 +101,6 @@ def message(*arguments: str | Path) -> str:
         main(list(map(str, arguments)))
     assert [sorted(folder.iterdir()) for folder in folders if folder.exists()] == before
     return one_line(caught.value)
-
-
-def with_least_memory(place: Path, output: Path) -> Summary:
-    """Aggregate with the least memory that does: the limits rise until DuckDB gets by with one.
-
-    Each release of DuckDB needs another least. With it the rows must go to the disk: without the disk it fails.
-    """
-    for megabytes in (16, 24, 32, 48, 64, 96, 128, 192, 256):
-        memory = f"{megabytes}MB"
-        try:
-            summary = aggregate(place, classes=LABELS, memory=memory, output=output, overwrite=True)
-        except UserError as error:
-            told = str(error)
-        else:
-            check_needs_the_disk(place, memory)
-            return summary
-    pytest.fail(f"no limit was enough: {told}")
-
-
-def check_needs_the_disk(place: Path, memory: str) -> None:
-    """Where no file can grow, so much memory is too little, and nothing is left behind."""
-    before = sorted(place.parent.iterdir())
-    with (
-        file_size_limit(1 << 20),
-        pytest.raises(UserError, match=r"p\.parquet: cannot be grouped .*--memory, or the disk"),
-    ):
-        aggregate(place, classes=LABELS, memory=memory, output=place.with_name("fails.tsv"))
-    assert sorted(place.parent.iterdir()) == before
 
 
 def check_same(found: Sequence[Row], wanted: Sequence[Row]) -> None:

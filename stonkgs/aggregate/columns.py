@@ -10,7 +10,8 @@ from pyarrow import types
 
 from stonkgs.aggregate.predictions import Predictions
 from stonkgs.errors import UserError
-from stonkgs.tables.columns import is_json, json_field
+from stonkgs.tables.columns import HOLDS, is_json, json_field
+from stonkgs.tables.damage import MisfitError
 from stonkgs.tables.types import is_text, stored
 
 #: What a statement is passed through with: of several values among its rows, the smallest; of NODES the smallest pair.
@@ -22,14 +23,8 @@ EVIDENCE: Final = "source_hash"
 TYPES: Final = {"stmt_hash": pa.int64(), "belief": pa.float64()}
 #: What evidences come to, a column a class each.
 MEASURES: Final = ("noisy_or", "mean", "max")
-#: Of a field of JSON lines, in its metadata: the kinds of values, in words, where they are of no one type.
-HOLDS: Final = b"holds"
 #: So many of a file's columns are named in a message.
 SHOWN = 30
-
-
-class MisfitError(ValueError):
-    """A value that is none of its column's type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +81,7 @@ def _whole(type_: pa.DataType) -> pa.DataType:
 class Layout:
     """The columns of statements: `keys`, by which rows are of one, what is said of their evidences, and `passed`."""
 
-    #: what is read of the predictions: keys, probabilities, passed, evidence
+    #: what is read of the predictions: see `columns`
     wanted: pa.Schema
     keys: tuple[Column, ...]
     #: those of the classes, `labels`
@@ -112,7 +107,7 @@ class Layout:
         evidence = found.pop(EVIDENCE, None)
         if evidence and not (is_text(evidence.field.type) or types.is_integer(evidence.field.type)):
             evidence = None  # somebody's own
-        names = [*by, *classes, *found, *([EVIDENCE] if evidence else [])]
+        names = [*by, *([EVIDENCE] if evidence else []), *classes, *found]
         made = cls(
             wanted=pa.schema([schema.field(name) for name in names]),
             keys=tuple(_key(place, schema.field(name)) for name in by),
@@ -124,6 +119,18 @@ class Layout:
         if twice := _twice(made.schema.names):
             raise UserError(f"{place}: statements would have several columns {twice[0]!r}; choose others with --by")
         return made
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """All columns: those that rows are sorted by are first, keys, evidence and probabilities."""
+        evidence = (self.evidence,) if self.evidence else ()
+        return (*self.keys, *evidence, *self.probabilities, *self.passed)
+
+    @property
+    def probable(self) -> slice:
+        """Where in `columns` the probabilities are."""
+        first = len(self.keys) + (self.evidence is not None)
+        return slice(first, first + len(self.probabilities))
 
     @property
     def key(self) -> str:
@@ -170,7 +177,7 @@ def _probability(place: object, field: pa.Field) -> Column:
     column = Column.of(field)
     if column is None or types.is_temporal(column.field.type):
         raise UserError(f"{place}: column {field.name!r} holds {_held(field)}, not probabilities")
-    return Column(pa.field(field.name, pa.float64()))
+    return Column(field if types.is_float32(field.type) else pa.field(field.name, pa.float64()))
 
 
 def _held(field: pa.Field) -> str:

@@ -1,27 +1,29 @@
-"""One row a statement: `aggregate` wires predictions, DuckDB and the output."""
+"""One row a statement: `aggregate` wires predictions, the sort and the output."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-import duckdb
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from stonkgs.aggregate.columns import Layout
-from stonkgs.aggregate.evidences import UNIT, Evidences
-from stonkgs.aggregate.grouping import connection, grouped, interruptible
+from stonkgs.aggregate.evidences import Evidences, probabilities
 from stonkgs.aggregate.predictions import find
-from stonkgs.aggregate.read import FORMATS, reading
+from stonkgs.aggregate.reduce import Doubles, Runs, one_each
+from stonkgs.aggregate.sort import Sorter, even, sorter
 from stonkgs.aggregate.write import check_output, opened
 from stonkgs.errors import printable
 from stonkgs.model.decision import chosen, names
+from stonkgs.tables.damage import reading
 
-Counts = npt.NDArray[np.int64]
+#: Stands for the logarithm of 0: 1 - exp(-40) is 1 in doubles.
+LEAST_LOG: Final = -40.0
+#: Statements that are written at a time: a row group of a Parquet file.
+GROUP: Final = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,52 +85,76 @@ def aggregate(
     output = Path(output) if output is not None else predictions.path.parent / "statements.parquet"
     check_output(output, predictions, overwrite=overwrite)
     with reading(predictions.files[0], "its columns"):
-        schema = FORMATS[predictions.kind].schema(predictions.files)
+        schema = predictions.format.schema(predictions.files)
     evidences = Evidences(predictions, Layout.of(predictions, schema, by))
-    with connection(output, memory) as made:
-        counts = interruptible(made, partial(_write, made, evidences, output, overwrite=overwrite))
+    with sorter(output, memory) as made:
+        counts = made.interruptible(partial(_write, made, evidences, output, overwrite=overwrite))
     seconds = time.perf_counter() - started
     return Summary(output, evidences.rows, evidences.without_key, evidences.layout.key, *counts, seconds)
 
 
-def _write(
-    made: duckdb.DuckDBPyConnection, evidences: Evidences, output: Path, *, overwrite: bool
-) -> tuple[int, int, int]:
+def _write(made: Sorter, evidences: Evidences, output: Path, *, overwrite: bool) -> tuple[int, int, int]:
     """The number of statements, of their evidences, and of those of the one that has the most."""
     statements = total = most = 0
     with opened(output, evidences.layout.schema, overwrite=overwrite) as write:
-        for batch in grouped(made, evidences):
-            write(_finished(batch, evidences))
-            counts = batch.column(len(evidences.layout.keys)).to_numpy()
+        for batch in even(_statements(made, evidences), GROUP):
+            write(pa.Table.from_batches([batch]))
+            counts = batch["evidences"].to_numpy()
             statements, total = statements + len(counts), total + int(counts.sum())
             most = max(most, int(counts.max(initial=0)))
     return statements, total, most
 
 
-def _finished(batch: pa.RecordBatch, evidences: Evidences) -> pa.Table:
-    """What `grouped` gives as it is written: sums as noisy-or and mean, and what these say."""
+def _statements(made: Sorter, evidences: Evidences) -> Iterator[pa.Table]:
+    """The flow: rows are sorted, rows of one evidence come to its mean, evidences of one statement to its measures."""
+    layout, keys = evidences.layout, len(evidences.layout.keys)
+    # By the probabilities too: they are added up in the same order, whatever the order of the rows was.
+    batches = made.sorted(evidences, evidences.schema, layout.probable.stop)
+    rows = (_rows(batch, layout) for batch in batches)
+    of_evidence = one_each(rows) if layout.evidence else rows
+    of_statement = one_each(_means(runs, keys) for runs in of_evidence)
+    return (_table(runs, evidences) for runs in of_statement)
+
+
+def _rows(batch: pa.RecordBatch, layout: Layout) -> Runs:
+    """Added up are the number of rows, and the probabilities."""
+    columns, probable = batch.columns, layout.probable
+    found = probabilities(columns[probable])
+    added = np.vstack([np.ones(len(batch)), found])
+    return Runs(tuple(columns[: probable.start]), added, found, tuple(columns[probable.stop :]), layout.pair)
+
+
+def _means(runs: Runs, keys: int) -> Runs:
+    """Evidences: added up are the numbers of rows and of evidences, the probabilities p and the logarithms of 1 - p."""
+    rows, means = runs.added[0], runs.added[1:] / runs.added[0]
+    with np.errstate(divide="ignore"):
+        logs = np.maximum(np.log1p(-means), LEAST_LOG)
+    added = np.vstack([rows, np.ones(len(runs)), means, logs])
+    return Runs(runs.keys[:keys], added, runs.largest, runs.smallest, runs.pair)
+
+
+def _table(runs: Runs, evidences: Evidences) -> pa.Table:
+    """Statements as they are written."""
     layout = evidences.layout
-    columns, width = iter(batch.columns), len(layout.labels)
-    keys = [column.leave(next(columns)) for column in layout.keys]
-    count, rows = next(columns), next(columns)
-    sums = np.stack([next(columns).to_numpy() for _ in range(3 * width)], axis=1).reshape(len(batch), width, 3)
-    measured = measures(count.to_numpy(), rows.to_numpy(), sums)
-    said = chosen(measured[:, :, 1], multi_label=evidences.multi_label)
-    passed = [column.leave(next(columns)) for column in layout.passed]
-    flat = [pa.array(values) for values in measured.reshape(len(batch), 3 * width).T]
-    prediction = pa.array(names(said, layout.labels), pa.string())
-    return pa.Table.from_arrays([*keys, count, *flat, prediction, *passed], schema=layout.schema)
+    measured = measures(runs)
+    said = chosen(measured[:, 1].T, multi_label=evidences.multi_label)
+    keys, passed = (
+        [column.leave(values) for column, values in zip(columns, found, strict=True)]
+        for columns, found in ((layout.keys, runs.keys), (layout.passed, runs.smallest))
+    )
+    flat = map(pa.array, measured.reshape(-1, len(runs)))
+    counted = [pa.array(runs.added[1].astype(np.int64)), *flat, pa.array(names(said, layout.labels), pa.string())]
+    return pa.Table.from_arrays([*keys, *counted, *passed], schema=layout.schema)
 
 
-def measures(evidences: Counts, rows: Counts, sums: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
-    """Noisy-or, mean and max, float64 [N, K, 3], of sums of ln(1 - p) and of p in UNITs, and the largest p.
-
-    The sums are over the `evidences`, [N], of statements of so many `rows`, [N]; p of several rows is their mean.
+def measures(runs: Runs) -> Doubles:
+    """Noisy-or, mean and max of statements: [K, 3, N].
 
     Noisy-or, 1 - prod(1 - p), is the probability that at least one of independent evidences is right: the noisy-or gate
-    of Pearl (1988), Probabilistic Reasoning in Intelligent Systems, chapter 4. A sum of logarithms does not underflow,
-    and is the same in any order, see `stonkgs.aggregate.evidences`. One row is told by its own p, to the digit.
+    of Pearl (1988), Probabilistic Reasoning in Intelligent Systems, chapter 4. A sum of logarithms does not underflow.
+    A statement of one row has the row's own p, to the digit.
     """
-    logs, units, largest = np.moveaxis(sums, 2, 0)
-    found = np.stack([np.abs(np.expm1(logs / UNIT)), units / UNIT / evidences[:, None], largest], axis=2)
-    return np.where((rows == 1)[:, None, None], largest[:, :, None], found)
+    rows, count, *sums = runs.added
+    means, logs = np.split(np.array(sums), 2)
+    found = np.stack([np.abs(np.expm1(logs)), means / count, runs.largest], axis=1)
+    return np.where(rows == 1, runs.largest[:, None], found)

@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output",
         metavar="FILE",
-        help=".parquet, .tsv or .jsonl; by default statements.parquet beside the predictions",
+        help="ends in .parquet, .tsv or another format; by default statements.parquet beside the predictions",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the output where it exists")
     parser.add_argument(

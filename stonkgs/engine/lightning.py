@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from stonkgs.batch import Batch, Batches
 from stonkgs.engine import interrupt
-from stonkgs.model.predictor import Predictor
+from stonkgs.model.rater import Rater
 from stonkgs.source.base import Reader, World
 from stonkgs.source.split import Committed
 
@@ -23,13 +23,13 @@ T = TypeVar("T")
 class StatementModule(pl.LightningModule):
     """A thin module: a batch in, probabilities [B, classes] out."""
 
-    def __init__(self, predictor: Predictor, *, threads: int | None = None, together: bool = False) -> None:
+    def __init__(self, rater: Rater, *, threads: int | None = None, together: bool = False) -> None:
         super().__init__()
-        self.predictor = predictor
+        self.rater = rater
         #: whether the processes have more to do with each other, so that none goes on where another one dies
         self.together = together
-        # Registered, so that Lightning moves it to the device; the predictor calls this very object.
-        self.network = predictor.model
+        # Registered, so that Lightning moves it to the device; the rater calls this very object.
+        self.network = rater.module
         self.threads = threads
 
     def on_predict_start(self) -> None:
@@ -48,7 +48,7 @@ class StatementModule(pl.LightningModule):
         interrupt.wait_no_more()
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        return self.predictor(batch)
+        return self.rater(batch)
 
 
 class OwnBatches(pl.LightningDataModule):

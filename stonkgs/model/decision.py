@@ -11,7 +11,7 @@ SEPARATOR = "|"
 LEAST = 0.5
 
 
-def chosen(probabilities: npt.NDArray[np.float32], *, multi_label: bool) -> npt.NDArray[np.bool_]:
+def chosen(probabilities: npt.NDArray[np.floating], *, multi_label: bool) -> npt.NDArray[np.bool_]:
     """The most probable class of each row [N, K], or of a multi-label model all of LEAST and more: bool [N, K]."""
     if multi_label:
         return probabilities >= LEAST

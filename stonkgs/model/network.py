@@ -35,6 +35,8 @@ class Network(nn.Module, Stage, ABC):
 
     #: one of `stonkgs.model.config.ARCHITECTURES`
     architecture: ClassVar[str]
+    #: whether fine-tuning leaves the text backbone as it was pre-trained where nobody says: as published
+    freezes_backbone: ClassVar[bool] = False
     #: architecture -> its class
     known: ClassVar[dict[str, "type[Network]"]] = {}
 
@@ -166,6 +168,7 @@ class STonKGs(Network):
     """The cross-modal transformer: a text backbone, and a joint BERT over text and walks."""
 
     architecture = "stonkgs"
+    freezes_backbone = True
     #: float32 [3, H]: what stands for an unknown node, a separator, a masked node
     specials: Tensor | None
 

@@ -16,7 +16,9 @@ from stonkgs.encode.nodes import Found
 from stonkgs.errors import UserError
 from stonkgs.kge.store import KgeStore
 from stonkgs.model.decision import chosen, names
+from stonkgs.model.digest import model_digest
 from stonkgs.model.network import Inputs, Network
+from stonkgs.model.rater import Rater
 from stonkgs.rows.rows import Row, frame_rows, is_frame, roles, windows
 from stonkgs.rows.windows import encoded
 from stonkgs.statement import OnRejected, Rejection, Statement
@@ -41,7 +43,7 @@ class Prediction:
     text_truncated: bool
 
 
-class Predictor:
+class Predictor(Rater):
     """A model with its store, loaded once. The Lightning module and any outside engine call it with batches.
 
     Both may be given as paths. A model that is loaded here goes to `device`, by default to a GPU where there is one; a
@@ -72,6 +74,21 @@ class Predictor:
     def labels(self) -> tuple[str, ...]:
         """Class names in the order of the probabilities; none for a model that was only pre-trained."""
         return self.model.config.labels
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a row may be of several classes."""
+        return self.model.config.multi_label
+
+    @property
+    def digest(self) -> str:
+        """A hash of the model's configuration, tokenizer and weights as they are now; the store has its own."""
+        return model_digest(self.model)
+
+    @property
+    def module(self) -> Network:
+        """The model."""
+        return self.model
 
     def encoder(self) -> Encoder:
         """What turns statements into this model's examples."""
@@ -151,7 +168,7 @@ class Predictor:
     def _predictions(self, batch: Batch, statements: list[Statement]) -> Iterator[tuple[int, Prediction]]:
         """(position, Prediction) of each row of a batch."""
         probabilities = self(batch).cpu().numpy()
-        said = names(chosen(probabilities, multi_label=self.model.config.multi_label), self.labels)
+        said = names(chosen(probabilities, multi_label=self.multi_label), self.labels)
         known = batch.found != Found.UNKNOWN
         for row, position in enumerate(batch.positions.tolist()):
             values = dict(zip(self.labels, probabilities[row].tolist(), strict=True))

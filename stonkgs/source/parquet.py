@@ -15,13 +15,12 @@ from stonkgs.source.base import ROLES, Source, alike
 from stonkgs.source.file import Kept, Paths
 from stonkgs.source.split import SPLIT_BYTES, Split, ranges
 from stonkgs.statement import RAW_LIMIT, Rejection, Statement, Tally
+from stonkgs.tables.parquet import opened as streamed
 from stonkgs.tables.types import Undecodable, as_read, cells, is_sound, is_text, obstacle, stored, values
 
 #: Rows are decoded this many at a time, or fewer where they are large: a batch is of BATCH_BYTES at most.
 BATCH_ROWS = 1024
 BATCH_BYTES = 16 << 20
-#: Column chunks are read by this many bytes, however large their row group is.
-BUFFER = 1 << 20
 
 
 class Rows:
@@ -160,7 +159,7 @@ def _fault(record: Mapping[str, Any], roles: Sequence[str], suspects: Sequence[s
 def opened(file: str) -> pq.ParquetFile:
     """Open a file for reading at constant memory; UserError where it is not Parquet."""
     with naming_damage(file):
-        return pq.ParquetFile(file, buffer_size=BUFFER, pre_buffer=False)
+        return streamed(file)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import pyarrow as pa
 
@@ -9,6 +10,8 @@ from stonkgs.statement import Statement
 
 #: Marks a string column that holds JSON text: values of an input that has no other one type for them.
 _JSON = {b"stonkgs": b"json"}
+#: Key of a column's metadata: the kinds of its values, in words, where they are of no one type.
+HOLDS: Final = b"holds"
 
 #: What a column of JSON text holds of a value; ValueError for NaN and infinities, which are no JSON.
 json_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode

@@ -1,11 +1,9 @@
 """What every writer is: a callback that makes a part of each split, and joins the parts at the end."""
 
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, ClassVar, NamedTuple
+from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +18,12 @@ from stonkgs.encode.nodes import Found
 from stonkgs.errors import UserError
 from stonkgs.model.decision import chosen, names
 from stonkgs.runs.account import Account
-from stonkgs.runs.folder import Begun, Finished, RunFolder, read_record
+from stonkgs.runs.finished import Finished
+from stonkgs.runs.folder import Begun, RunFolder
 from stonkgs.runs.job import Job
 from stonkgs.runs.presence import Presence
+from stonkgs.runs.record import now
+from stonkgs.tables.format import Format
 
 PREDICTION = "prediction"
 #: bool columns: whether the nodes have an embedding, and whether the sentence was longer than the model reads
@@ -42,13 +43,24 @@ class Held(NamedTuple):
 
 
 class PredictionWriter(BasePredictionWriter, ABC):
-    """Streams predictions to disk. A format writes `extension`, `write`, and `header` or `join` where it needs one.
+    """Streams predictions to disk. A subclass names its `format`; the formats are in `stonkgs.tables`.
 
-    A split's batches are held until its last one, put into the input's order, and written as one part. When the last
-    part is in, the parts become `predictions.<extension>`, complete or not at all.
+    The batches of a split are held until its last one, put into the input's order, and written as one part. After the
+    last part, the parts become `predictions.<extension>`: the whole file, or none.
     """
 
+    #: the ending of the files' names; it is the format's
     extension: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if isinstance(cls.format, Format):
+            cls.extension = cls.format.extension
+
+    @property
+    @abstractmethod
+    def format(self) -> Format:
+        """How parts are written and joined. A subclass sets it as a class attribute."""
 
     def __init__(self, *, prefix: str = "", columns: Sequence[str] | None = None) -> None:
         if not isinstance(prefix, str):
@@ -61,30 +73,25 @@ class PredictionWriter(BasePredictionWriter, ABC):
         self.columns = columns
         self._open: dict[int, list[Held]] = {}
 
-    @abstractmethod
     def write(self, table: pa.Table, file: BinaryIO) -> None:
-        """Write one part: a file of the format by itself, that begins with `header`."""
+        """Write one part, which is a file of the format by itself."""
+        self.format.write(table, file)
 
     def header(self, schema: pa.Schema) -> bytes:
-        """What comes before the rows."""
-        return b""
+        """Returns what comes before the rows."""
+        return self.format.header(schema)
 
     def check(self, schema: pa.Schema) -> None:
-        """UserError where the format cannot hold a column: said before the work, not after it."""
-        return
+        """Raise UserError where the format cannot hold a column: before the work, not after it."""
+        self.format.check(schema)
 
     def verify(self, part: Path, rows: int) -> None:
-        """OSError where a part of so many rows, closed and not committed yet, cannot be read back."""
-        return
+        """Raise OSError where a part of so many rows, closed and not committed yet, cannot be read back."""
+        self.format.verify(part, rows)
 
     def join(self, parts: Iterator[Path], schema: pa.Schema, file: BinaryIO) -> None:
-        """One file of all parts, in order, at constant memory. Enough for formats whose rows can be concatenated."""
-        header = self.header(schema)
-        file.write(header)
-        for part in parts:
-            with open(part, "rb") as rows:
-                rows.seek(len(header))
-                shutil.copyfileobj(rows, file, 1 << 20)
+        """Write one file of all parts, in order, at constant memory."""
+        self.format.join(parts, schema, file)
 
     def start(self, job: Job, *, overwrite: bool = False) -> Begun | Finished:
         """Begin a run, or join the one that is under way in its folder; `job.plan` is then that one's.
@@ -160,11 +167,11 @@ class PredictionWriter(BasePredictionWriter, ABC):
                 if not folder.is_joined(plan_id):
                     self._join()
                 folder.seal(plan_id)
-        record = read_record(folder.record)
-        if record.get("plan") != plan_id:
+        finished = folder.finished()
+        if finished is None or finished.plan != plan_id:
             raise UserError(f"{folder.path}: another run was started here meanwhile (overwrite=true)")
-        self.published: str | None = record["predictions"]
-        return Account.of(record["result"])
+        self.published = finished.predictions
+        return finished.account
 
     def _join(self) -> None:
         """All that takes time is done in the folder of parts; then it gets its place by renames."""
@@ -187,9 +194,9 @@ class PredictionWriter(BasePredictionWriter, ABC):
             (parts.path / rejected.name).replace(rejected)
             if merged:
                 (parts.path / predictions.name).replace(predictions)
-            ended = {"plan": self.run.id, "finished": datetime.now(UTC).isoformat(timespec="seconds")}
-            result = {"splits": len(plan), "result": total.as_result(), "predictions": name}
-            folder.write_record(self.run.record | ended | result, parts)
+            told: dict[str, Any] = {"plan": self.run.id, "finished": now(), "splits": len(plan)}
+            finished = Finished(record=self.run.record, account=total, predictions=name, **told)
+            folder.write_record(finished, parts)
         except (FileNotFoundError, UserError):
             if not folder.is_joined(self.run.id):  # else another process has joined them: where there are no locks
                 raise

@@ -10,7 +10,7 @@ import pytest
 from aggregated import Row, message, read
 
 from stonkgs.aggregate import aggregate
-from stonkgs.aggregate.read import FORMATS
+from stonkgs.tables.jsonl import Jsonl
 
 #: More rows than anybody looks at first.
 MANY = 1500
@@ -76,7 +76,7 @@ def test_texts_that_look_like_something_else(tmp_path: Path) -> None:
     """Dates stay texts, and texts that are probabilities count as what they say."""
     dates = ["2020-02-29", "2020-02-29 01:02:03"]
     place = write(tmp_path / "p.jsonl", [{"key": date, "p": "0.25", "q": "0.75"} for date in dates * 2])
-    assert FORMATS["jsonl"].schema([place]).types == [pa.string()] * 3
+    assert Jsonl().schema([place]).types == [pa.string()] * 3
     aggregate(place, by=["key"], classes=["p", "q"])
     found = read(tmp_path / "statements.parquet")
     assert [(row["key"], row["p_mean"], row["q_max"]) for row in found] == [(date, 0.25, 0.75) for date in dates]

@@ -60,7 +60,7 @@ def test_what_is_no_predictions(tmp_path: Path) -> None:
     assert "xx.tsv: cannot be read: File name too long" in message(tmp_path / f"{'x' * 300}.tsv")
     assert "no run.json beside it says which columns are probabilities; name them, as --classes" in message(place)
     (tmp_path / "p.csv").write_text("a,b\n")
-    assert "p.csv: is no file of predictions, which end in .parquet, .tsv, .jsonl" in message(tmp_path / "p.csv")
+    assert "p.csv: is no file of predictions, which end in .jsonl, .parquet, .tsv" in message(tmp_path / "p.csv")
     assert "holds no parts of predictions" in message(tmp_path, "--classes", "a")
     (tmp_path / "run.json").write_text("{}")
     assert "run.json: no run of `stonkgs predict` wrote it" in message(tmp_path)
@@ -169,7 +169,7 @@ def test_damage_that_is_told_with_its_place(tmp_path: Path) -> None:
 
 def test_a_row_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is found before it fills the memory."""
-    monkeypatch.setattr("stonkgs.aggregate.read.LONGEST", 1 << 20)
+    monkeypatch.setattr("stonkgs.tables.text.LONGEST", 1 << 20)
     place = tmp_path / "p.tsv"
     with open(place, "wb") as file:
         file.write(b'stmt_hash\tp\n1\t"0.5\n')

@@ -1,4 +1,4 @@
-"""Columns of odd types, from a Parquet file through source and writer: nothing is lost, no text is a guess."""
+"""Columns of odd types, from a Parquet file through the source to each format: nothing is lost, no text is a guess."""
 
 import csv
 import io
@@ -20,10 +20,10 @@ from stonkgs.source.base import ROLES
 from stonkgs.source.parquet import ParquetSource
 from stonkgs.statement import Statement
 from stonkgs.tables.columns import as_columns
+from stonkgs.tables.jsonl import Jsonl
+from stonkgs.tables.parquet import Parquet
+from stonkgs.tables.tsv import Tsv
 from stonkgs.tables.values import check_writable, plain
-from stonkgs.writer.jsonl import JsonlWriter
-from stonkgs.writer.parquet import ParquetWriter
-from stonkgs.writer.tsv import TsvWriter
 
 NS = 1_234_567_890_123_456_789
 INSTANT = "2009-02-13 23:31:30.123456789"
@@ -118,7 +118,7 @@ odd = pytest.mark.parametrize("name", ODD)
 
 
 def passed(folder: Path, column: pa.Array) -> pa.Table:
-    """A column as it comes to a writer, after its way through a Parquet file and the source."""
+    """A column as a writer gets it, after its way through a Parquet file and the source."""
     rows = pa.table({**{role: ["a"] * len(column) for role in ROLES}, "x": column})
     write_parquet(folder / "in.parquet", rows)
     source = ParquetSource(path=str(folder / "in.parquet"))
@@ -137,7 +137,7 @@ def as_json(values: list[Any]) -> list[Any]:
 def test_jsonl(tmp_path: Path, name: str) -> None:
     column, expected = ODD[name]
     file = io.BytesIO()
-    JsonlWriter().write(passed(tmp_path, column), file)
+    Jsonl().write(passed(tmp_path, column), file)
     assert [json.loads(line)["x"] for line in file.getvalue().splitlines()] == as_json(expected)
 
 
@@ -145,7 +145,7 @@ def test_jsonl(tmp_path: Path, name: str) -> None:
 def test_tsv(tmp_path: Path, name: str) -> None:
     column, expected = ODD[name]
     file = io.BytesIO()
-    TsvWriter().write(passed(tmp_path, column), file)
+    Tsv().write(passed(tmp_path, column), file)
     cells = [row[3] for row in csv.reader(io.StringIO(file.getvalue().decode(), newline=""), delimiter="\t")][1:]
     texts = ["" if value is None else value if isinstance(value, str) else json.dumps(value) for value in expected]
     assert cells == texts
@@ -157,9 +157,9 @@ def test_parquet(tmp_path: Path, name: str) -> None:
     given = pq.ParquetFile(tmp_path / "in.parquet").read()
     for part in (tmp_path / "0.parquet", tmp_path / "1.parquet"):
         with open(part, "wb") as file:
-            ParquetWriter().write(table, file)
+            Parquet().write(table, file)
     with open(tmp_path / "out.parquet", "wb") as file:
-        ParquetWriter().join(iter([tmp_path / "0.parquet", tmp_path / "1.parquet"]), table.schema, file)
+        Parquet().join(iter([tmp_path / "0.parquet", tmp_path / "1.parquet"]), table.schema, file)
     written = pq.ParquetFile(tmp_path / "out.parquet").read()
     expected = pa.concat_tables([given, given]).cast(table.schema)
     assert written.schema.equals(expected.schema)
@@ -169,7 +169,7 @@ def test_parquet(tmp_path: Path, name: str) -> None:
 def test_parts_in_folders_with_an_equals_sign_are_joined_to_row_groups_of_some_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stonkgs.writer.parquet.ROW_GROUP_ROWS", 10)
+    monkeypatch.setattr("stonkgs.tables.parquet.ROW_GROUP_ROWS", 10)
     folder = tmp_path / "seed=1"
     folder.mkdir()
     sizes = [4, 4, 4, 0, 25, 3]
@@ -177,7 +177,7 @@ def test_parts_in_folders_with_an_equals_sign_are_joined_to_row_groups_of_some_s
         pq.write_table(pa.table({"x": [number] * rows}, pa.schema([("x", pa.int64())])), folder / f"{number}.parquet")
     parts = (folder / f"{number}.parquet" for number in range(len(sizes)))
     with open(folder / "out.parquet", "wb") as file:
-        ParquetWriter().join(parts, pa.schema([("x", pa.int64())]), file)
+        Parquet().join(parts, pa.schema([("x", pa.int64())]), file)
     with pq.ParquetFile(folder / "out.parquet") as joined:
         groups = [joined.metadata.row_group(number).num_rows for number in range(joined.num_row_groups)]
         assert groups == [10, 2, 10, 10, 5, 3]
