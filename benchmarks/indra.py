@@ -100,7 +100,7 @@ def _stream(path: str) -> dict[str, Any]:
     plan = source.plan(2048)
     rows, memory = 0, []
     for split in plan:
-        rows += sum(isinstance(record, Statement) for record in source.read(split))
+        rows += sum(isinstance(record, Statement) for record in source.read(split, plan.schema))
         memory.append(_resident() - before)
     seconds = time.perf_counter() - started
     quarters = [max(memory[len(memory) * part // 4 : len(memory) * (part + 1) // 4]) for part in range(4)]

@@ -25,6 +25,7 @@ from synthetic import write_model, write_statements, write_store
 
 from stonkgs.batch import Batch
 from stonkgs.engine.lightning import StatementModule
+from stonkgs.model.predictor import Predictor
 from stonkgs.train.module import FineTuning
 from stonkgs.train.stream import Step
 
@@ -57,9 +58,10 @@ class ReadMemory(pl.Callback):
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Warm the store."""
         assert isinstance(pl_module, StatementModule | FineTuning)
-        kge = pl_module.predictor.kge
-        kge.vectors.sum()
-        kge.walks.sum()
+        rater = pl_module.rater if isinstance(pl_module, StatementModule) else pl_module.predictor
+        assert isinstance(rater, Predictor)
+        rater.kge.vectors.sum()
+        rater.kge.walks.sum()
 
     def on_predict_batch_end(
         self,

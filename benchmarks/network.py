@@ -9,7 +9,6 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from unittest.mock import patch
@@ -33,17 +32,16 @@ def every_position(modules: object, hidden: Tensor, mask: Tensor | None, keep: i
 
 def with_padding(inputs: Inputs, length: int) -> Inputs:
     """Every text padded to the full length, as the first implementation has them."""
-    return replace(inputs, tokens=functional.pad(inputs.tokens, (0, length - inputs.tokens.shape[1])))
+    tokens = inputs["text"]["tokens"]
+    padded = functional.pad(tokens, (0, length - tokens.shape[1]))
+    return {**inputs, "text": {**inputs["text"], "tokens": padded}}
 
 
 def without_sharing(inputs: Inputs) -> Inputs:
     """Every row with a text of its own."""
-    return replace(
-        inputs,
-        tokens=inputs.tokens[inputs.text],
-        lengths=inputs.lengths[inputs.text],
-        text=torch.arange(len(inputs.text)),
-    )
+    text = inputs["text"]
+    each = {name: text[name][text["index"]] for name in ("tokens", "lengths")}
+    return {**inputs, "text": {**each, "index": torch.arange(len(text["index"]))}}
 
 
 def prepare(folder: Path, rows: int, share: int) -> tuple[Network, Inputs]:
@@ -54,8 +52,8 @@ def prepare(folder: Path, rows: int, share: int) -> tuple[Network, Inputs]:
     (folder / "rows.tsv").write_text("\n".join([header, *lines * share]))
     predictor = Predictor(STonKGs.from_pretrained(str(folder / "model")), KgeStore(path=str(folder / "kge.h5")))
     source = TsvSource(path=str(folder / "rows.tsv"))
-    source.plan(rows=rows * 2)
-    (batch,) = Batches(source=source, encoder=predictor.encoder(), size=rows, window=rows)
+    reader = source.reader(source.plan(rows=rows * 2))
+    (batch,) = Batches(source=reader, encoder=predictor.encoder(), size=rows, window=rows)
     return predictor.model, predictor.inputs(batch)
 
 
@@ -82,7 +80,8 @@ def main() -> None:
             "and equal texts once": lambda: model(inputs).softmax(-1),
         }
         measure(variants, arguments.rows, arguments.rounds)
-        print(f"texts of {inputs.lengths.float().mean():.0f} tokens on average, {inputs.tokens.shape[1]} at most")
+        text = inputs["text"]
+        print(f"texts of {text['lengths'].float().mean():.0f} tokens on average, {text['tokens'].shape[1]} at most")
 
 
 def measure(variants: dict[str, Callable[[], Tensor]], rows: int, rounds: int) -> None:

@@ -1,9 +1,9 @@
 """3. Example -> Batch: length-sorted windows inside a split, what is equal in a batch sent once."""
 
 import ctypes
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import islice
 from typing import Any
 
@@ -12,8 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from torch.utils.data import IterableDataset
 
-from stonkgs.encode.encoder import Example
-from stonkgs.source.base import Reading, Source
+from stonkgs.encode.encoder import Encoder, Example
+from stonkgs.encode.inputs import Arrays
+from stonkgs.source.base import Reader, Reading, Source
 from stonkgs.source.split import Split
 from stonkgs.statement import Rejection, Statement, Tally
 from stonkgs.tables.columns import as_columns
@@ -24,12 +25,6 @@ Int32 = npt.NDArray[np.int32]
 Columns = Callable[[Sequence[Statement]], pa.RecordBatch]
 
 NO_COLUMNS = pa.RecordBatch.from_arrays([], names=[])
-
-#: What makes examples of statements: an Encoder, mostly.
-Encode = Callable[[Sequence[Statement]], list[Example]]
-
-#: `Batch.graph` counts the special vectors first (unknown, separator, mask), then `Batch.nodes`.
-SPECIALS = 3
 
 
 @dataclass(slots=True)
@@ -46,27 +41,15 @@ class SplitEnd:
 class Batch:
     """B statements of one split, as numpy arrays: they pass through a worker's pipe without shared memory.
 
-    Equal texts stand in it once, and equal nodes once: U <= B texts of at most T tokens, M distinct vector rows.
+    The properties are for the inputs of STonKGs; see `Texts`, `Walks` and `Nodes` for their shapes.
     """
 
     #: number of the split
     split: int
     #: int64 [B], each row's place among the statements of its split
     positions: npt.NDArray[np.int64]
-    #: int32 [U, T], padded with 0
-    tokens: Int32
-    #: int32 [U], tokens of each text
-    lengths: Int32
-    #: int32 [B], each row's text in `tokens`
-    text: Int32
-    #: int32 [M], distinct rows of the store's vectors
-    nodes: Int32
-    #: int32 [B, G], 0 unknown, 1 separator, 2 mask, SPECIALS + k for `nodes[k]`
-    graph: Int32
-    #: int8 [B, 2], how source and target were found: `stonkgs.encode.encoder.Found`
-    found: npt.NDArray[np.int8]
-    #: bool [B], whether the text was cut to fit
-    truncated: npt.NDArray[np.bool_]
+    #: name of an input -> its arrays; none where nothing was asked for, or where there are no rows
+    inputs: Mapping[str, Arrays]
     #: the input's columns, B rows; none where the rows never were in a file
     columns: pa.RecordBatch
     #: set on the last batch of a split
@@ -75,29 +58,60 @@ class Batch:
     def __len__(self) -> int:
         return len(self.positions)
 
+    @property
+    def tokens(self) -> Int32:
+        """int32 [U, T], distinct texts, padded with 0"""
+        return self.inputs["text"]["tokens"]
+
+    @property
+    def lengths(self) -> Int32:
+        """int32 [U], tokens of each text"""
+        return self.inputs["text"]["lengths"]
+
+    @property
+    def text(self) -> Int32:
+        """int32 [B], each row's text in `tokens`"""
+        return self.inputs["text"]["index"]
+
+    @property
+    def nodes(self) -> Int32:
+        """int32 [M], distinct rows of the store's vectors"""
+        return self.inputs["walks"]["nodes"]
+
+    @property
+    def graph(self) -> Int32:
+        """int32 [B, G], 0 unknown, 1 separator, 2 mask, SPECIALS + k for `nodes[k]`"""
+        return self.inputs["walks"]["graph"]
+
+    @property
+    def found(self) -> npt.NDArray[np.int8]:
+        """int8 [B, 2], how source and target were found: `Found`; UNKNOWN where nobody has looked."""
+        if "nodes" in self.inputs:
+            return self.inputs["nodes"]["found"]
+        return np.zeros((len(self), 2), np.int8)
+
+    @property
+    def truncated(self) -> npt.NDArray[np.bool_]:
+        """Whether each row's text was cut to fit, bool [B]; False where no text is read."""
+        return self.inputs["text"]["truncated"] if "text" in self.inputs else np.zeros(len(self), np.bool_)
+
 
 def collate(examples: Sequence[tuple[int, Example]], *, split: int = 0, columns: Columns | None = None) -> Batch:
     """Put encoded statements with their positions together. An empty sequence gives a batch of no rows."""
-    tokens, lengths, text = _distinct_texts([example.tokens for _, example in examples])
-    rows = np.stack([example.rows for _, example in examples]) if examples else np.zeros((0, 0), np.int32)
-    nodes = np.unique(rows[rows >= 0])
+    inputs = examples[0][1].inputs if examples else {}
     return Batch(
         split=split,
         positions=np.array([position for position, _ in examples], np.int64),
-        tokens=tokens,
-        lengths=lengths,
-        text=text,
-        nodes=nodes,
-        graph=np.where(rows < 0, -1 - rows, np.searchsorted(nodes, rows) + SPECIALS).astype(np.int32),
-        found=np.array([example.found for _, example in examples], np.int8).reshape(-1, 2),
-        truncated=np.array([example.text_truncated for _, example in examples], np.bool_),
+        inputs={
+            name: source.collate([example.values[name] for _, example in examples]) for name, source in inputs.items()
+        },
         columns=columns([example.statement for _, example in examples]) if columns else NO_COLUMNS,
     )
 
 
 def window_batches(
     window: Sequence[Statement],
-    encoder: Encode,
+    encoder: Encoder,
     *,
     size: int,
     first: int = 0,
@@ -106,38 +120,31 @@ def window_batches(
 ) -> Iterator[Batch]:
     """A window of statements, numbered from `first`, encoded and sorted into batches of `size` rows."""
     examples = list(enumerate(encoder(window), first))
-    # Equal lengths waste no padding; equal texts side by side are read once.
-    examples.sort(key=lambda item: (len(item[1].tokens), item[1].tokens.tobytes(), item[0]))
+    encoder.sort(examples)
     for start in range(0, len(examples), size):
         yield collate(examples[start : start + size], split=split, columns=columns)
-
-
-def _distinct_texts(tokens: Sequence[Int32]) -> tuple[Int32, Int32, Int32]:
-    """Padded distinct texts [U, T], their lengths [U], and each row's text [B]."""
-    numbers: dict[bytes, int] = {}
-    text = np.array([numbers.setdefault(ids.tobytes(), len(numbers)) for ids in tokens], np.int32)
-    lengths = np.array([len(key) // 4 for key in numbers], np.int32)
-    padded = np.zeros((len(numbers), lengths.max(initial=0)), np.int32)
-    for row, key in zip(padded, numbers, strict=True):
-        row[: len(key) // 4] = np.frombuffer(key, np.int32)
-    return padded, lengths, text
 
 
 class Batches(IterableDataset[Batch]):
     """The chain that runs in the DataLoader's workers: read a split, encode it, batch it.
 
     Windows and batches are formed inside a split and nothing outlives one, so which worker or process has read it
-    does not show in the result.
+    does not show in the result. A source that comes without a plan is planned when it is read first.
     """
 
-    def __init__(self, *, source: Source, encoder: Encode, size: int, window: int) -> None:
+    def __init__(self, *, source: Source | Reader, encoder: Encoder, size: int, window: int) -> None:
         self.source = source
         self.encoder = encoder
         self.size = size
         self.window = window
 
+    @cached_property
+    def reader(self) -> Reader:
+        """What the rows come from."""
+        return self.source if isinstance(self.source, Reader) else self.source.reader()
+
     def __iter__(self) -> Iterator[Batch]:
-        for split in self.source.splits():
+        for split in self.reader.splits():
             yield from self.split(split)
             give_back()
 
@@ -148,7 +155,7 @@ class Batches(IterableDataset[Batch]):
         for batch in self._batches(split, self._statements(split, end)):
             if last is not None:
                 yield last
-                if self.source.committed is not None and split.number in self.source.committed:
+                if self.reader.world.is_committed(split):
                     last, end.elsewhere = None, True
                     break
             last = batch
@@ -158,7 +165,7 @@ class Batches(IterableDataset[Batch]):
 
     def _statements(self, split: Split, end: SplitEnd) -> Generator[Statement, None, None]:
         """The usable rows; what is not, and the tally, goes into `end`."""
-        reading = Reading(self.source.read(split))
+        reading = Reading(self.reader.read(split))
         for record in reading:
             if isinstance(record, Rejection):
                 end.rejected.append(record)
@@ -175,8 +182,7 @@ class Batches(IterableDataset[Batch]):
             first += len(window)
 
     def _columns(self, statements: Sequence[Statement]) -> pa.RecordBatch:
-        assert self.source.planned is not None
-        return as_columns(statements, self.source.planned.schema, self.source.columns)
+        return as_columns(statements, self.reader.plan.schema, self.reader.source.columns)
 
 
 def give_back() -> None:

@@ -1,6 +1,7 @@
 """Files that are there whole or not at all."""
 
 import errno
+import fcntl
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -10,6 +11,10 @@ from typing import BinaryIO
 
 from stonkgs.errors import UserError
 
+#: Where a file system has no hard links.
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
+#: Where it has no locks.
+_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
 #: Tells the processes of all machines that share a folder from each other, with their number (a fork copies this).
 _RUN = uuid.uuid4().hex[:8]
 
@@ -67,6 +72,37 @@ def _claim(beside: Path, path: Path) -> None:
         except BaseException:
             path.unlink(missing_ok=True)
             raise
+
+
+def link(written: Path, path: Path) -> None:
+    """Give a written file another name, too; FileExistsError where it is taken: one of several processes gets it."""
+    try:
+        os.link(written, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        with open(path, "xb") as file:  # exclusive as well, but not there at once with all of its content
+            file.write(written.read_bytes())
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock on a file, which the system takes back from a dead process; none where the file is gone.
+
+    Some file systems have no locks, or locks that hold on one machine alone: then nothing is held back.
+    """
+    try:
+        file = open(path, "r+b")  # noqa: SIM115  # a lock over NFS wants it writable
+    except FileNotFoundError:
+        yield
+        return
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        yield
 
 
 def sync_folder(folder: Path) -> None:

@@ -4,7 +4,7 @@ import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import torch
 from omegaconf import DictConfig
@@ -20,10 +20,11 @@ from stonkgs.engine.processes import Placed, reap, standing, trainer_config
 from stonkgs.engine.progress import RowProgress
 from stonkgs.errors import UserError
 from stonkgs.model.predictor import Predictor
-from stonkgs.runs.account import Account
-from stonkgs.runs.folder import Finished, RunFolder
+from stonkgs.runs.finished import Finished
+from stonkgs.runs.folder import RunFolder
 from stonkgs.runs.job import Job
-from stonkgs.runs.record import run_record
+from stonkgs.runs.record import Record
+from stonkgs.runs.recording import prediction_record
 from stonkgs.runs.summary import Summary
 from stonkgs.source.base import Source
 from stonkgs.source.file import line_at
@@ -78,7 +79,9 @@ def predict(cfg: DictConfig) -> Summary | Survey | None:
 
     files = stages.source.files()
     folder = RunFolder(Path(cfg.output_dir or Path("predictions") / settings.stem(files[0])), writer.extension)
-    record = run_record(cfg, files, stages.predictor, device=stages.device, precision=trainer.precision)
+    record = prediction_record(
+        cfg, files, stages.predictor, stages.predictor.kge, device=stages.device, precision=trainer.precision
+    )
     state = None if overwrite or cfg.plan_only else folder.state(record, files)
     if isinstance(state, Finished):
         return _finished(state, folder)
@@ -89,7 +92,7 @@ def predict(cfg: DictConfig) -> Summary | Survey | None:
     if isinstance(state, Finished):  # by other processes, while this one was planning
         return _finished(state, folder)
 
-    module = StatementModule(stages.predictor, threads=state.record["settings"]["threads"] or cfg.threads)
+    module = StatementModule(stages.predictor, threads=state.record.identity.values["threads"] or cfg.threads)
     trainer.callbacks += [writer, RowProgress.over(writer, stages.processes)]  # type: ignore[attr-defined]
     with stages.ending_others(writer.advice):
         with shared_memory(stages.workers(cfg)):
@@ -104,7 +107,7 @@ def predict(cfg: DictConfig) -> Summary | Survey | None:
     return _useful(Summary(account, folder.path, writer.published, here.seconds, here.rows))
 
 
-def _job(cfg: DictConfig, stages: Stages, record: dict[str, Any], folder: Path, plan: Plan | None) -> Job:
+def _job(cfg: DictConfig, stages: Stages, record: Record, folder: Path, plan: Plan | None) -> Job:
     """What is to be done, by the plan of the run that is under way, or by one that is made now."""
     rows = cfg.split.rows or SPLIT_ROWS[stages.device]
     decided = {"split.rows": rows, "threads": stages.threads(cfg)}
@@ -117,16 +120,15 @@ def _job(cfg: DictConfig, stages: Stages, record: dict[str, Any], folder: Path, 
         decided=decided,
         on_rejected=_raise if cfg.on_error == "raise" else _keep,
         merge=cfg.merge,
-        multi_label=stages.predictor.model.config.multi_label,
+        multi_label=stages.predictor.multi_label,
     )
 
 
 def _data(cfg: DictConfig, stages: Stages, plan: Plan) -> StatementData:
     """The planned source through encoder and batches, as this process reads it."""
-    stages.source.planned = plan
     batches = partial(Batches, encoder=stages.predictor.encoder(), size=cfg.batch.size, window=cfg.batch.window)
     return StatementData(
-        stages.source,
+        stages.source.reader(plan),
         batches,
         num_workers=stages.workers(cfg),
         start_method=cfg.start_method,
@@ -145,13 +147,13 @@ def _survey(cfg: DictConfig, stages: Stages, job: Job) -> Survey:
     precision.convert_module(predictor.model.to(stages.trainer.strategy.root_device))
     with precision.forward_context():
         encoder, workers = predictor.encoder(), stages.workers(cfg)
-        return survey(stages.source, encoder, predictor, size=cfg.batch.size, workers=workers)
+        return survey(stages.source.reader(job.plan), encoder, predictor, size=cfg.batch.size, workers=workers)
 
 
 def _finished(state: Finished, folder: RunFolder) -> Summary:
     """Say so, and do nothing but remove what a process that was killed at the very end has left."""
     folder.tidy()
-    return _useful(Summary(Account.of(state.record["result"]), folder.path, state.record["predictions"]))
+    return _useful(Summary(state.account, folder.path, state.predictions))
 
 
 def _useful(summary: Summary) -> Summary:

@@ -128,8 +128,9 @@ def tallied(source: Source, rows: int) -> tuple[list[Statement | Rejection], Cou
     """All records, with a rejection's index in its file, and how many edges gave no row."""
     records: list[Statement | Rejection] = []
     without, before = Counter[str](), 0
-    for split in source.plan(rows):
-        reading = Reading(source.read(split))
+    reader = source.reader(source.plan(rows))
+    for split in reader.plan:
+        reading = Reading(reader.read(split))
         for record in reading:
             if isinstance(record, Rejection) and record.index is not None:
                 record.index += before

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from conftest import NODES
 
-from stonkgs.source.base import Source
+from stonkgs.source.base import Reader
 from stonkgs.source.parquet import ParquetSource
 from stonkgs.source.tsv import TsvSource
 from stonkgs.statement import Statement
@@ -68,32 +68,33 @@ def write(path: Path, content: Iterable[Row | None]) -> Path:
     return path
 
 
-def planned(paths: Sequence[Path], split: int = 6) -> Source:
-    """A source over files of one kind, in splits of about so many rows."""
+def planned(paths: Sequence[Path], split: int = 6) -> Reader:
+    """What reads files of one kind, in splits of about so many rows."""
     kind = ParquetSource if paths[0].suffix == ".parquet" else TsvSource
     source = kind(path=[str(path) for path in paths])
-    assert len(source.plan(split)) > 3 * len(paths)
-    return source
+    plan = source.plan(split)
+    assert len(plan) > 3 * len(paths)
+    return source.reader(plan)
 
 
-def two_files(folder: Path, kind: str, labels: Sequence[str], split: int = 6) -> Source:
+def two_files(folder: Path, kind: str, labels: Sequence[str], split: int = 6) -> Reader:
     """The labels' rows in two files."""
     half = len(labels) // 2
     parts = (rows(labels[:half]), rows(labels[half:], half))
     return planned([write(folder / f"{number}.{kind}", part) for number, part in enumerate(parts)], split)
 
 
-def statements(source: Source) -> list[list[Statement]]:
+def statements(reader: Reader) -> list[list[Statement]]:
     """What can be read, by split."""
-    return [[row for row in source.read(split) if isinstance(row, Statement)] for split in source.all_splits()]
+    return [[row for row in reader.read(split) if isinstance(row, Statement)] for split in reader.plan]
 
 
-def selected(source: Source, task: Task, protocol: Protocol) -> Selection:
+def selected(reader: Reader, task: Task, protocol: Protocol) -> Selection:
     """A selection as a census makes it, but without its checks."""
-    values = [[task.values(statement) for statement in split] for split in statements(source)]
+    values = [[task.values(statement) for statement in split] for split in statements(reader)]
     classes = task.decide(Counter(found for split in values for found in split if not isinstance(found, Unused)))
     counts = [
         sum(not isinstance(found, Unused) and classes.target(found) is not None for found in split) for split in values
     ]
     protocol.rows = sum(counts)
-    return Selection(source, task, protocol, classes, np.array([0, *accumulate(counts)][:-1], np.int64))
+    return Selection(reader, task, protocol, classes, np.array([0, *accumulate(counts)][:-1], np.int64))

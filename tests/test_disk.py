@@ -1,11 +1,12 @@
 """A file's content is on the disk before it has its name, and the name where it is to last."""
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from stonkgs.disk import publish
+from stonkgs.disk import link, publish
 
 
 @pytest.fixture
@@ -35,3 +36,23 @@ def test_content_then_name_then_folder(tmp_path: Path, events: list[tuple[str, i
     inode = (tmp_path / "a.txt").stat().st_ino
     assert events == [("synced", inode), ("renamed", inode), *([("synced", tmp_path.stat().st_ino)] if lasting else [])]
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_name_is_given_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    """Of several processes the first gets it, also where the file system has no hard links; both files stay."""
+    if not links:
+        monkeypatch.setattr(os, "link", _no_link)
+    for content in ("first", "second"):
+        (tmp_path / content).write_text(content)
+    link(tmp_path / "first", tmp_path / "plan.json")
+    with pytest.raises(FileExistsError):
+        link(tmp_path / "second", tmp_path / "plan.json")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        **{"first": "first", "second": "second"},
+        "plan.json": "first",
+    }
+
+
+def _no_link(*_: Path) -> None:
+    raise PermissionError(errno.EPERM, "Operation not permitted")

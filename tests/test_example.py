@@ -72,9 +72,9 @@ def probabilities(
         writer.writeheader()
         writer.writerows(row | (blank or {}) for row in rows)
     source = TsvSource(path=str(folder / "rows.tsv"))
-    source.plan(rows=1 << 30)
+    reader = source.reader(source.plan(rows=1 << 30))
     given = np.full(len(rows), np.nan)
-    for batch in Batches(source=source, encoder=predictor.encoder(), size=size, window=1024):
+    for batch in Batches(source=reader, encoder=predictor.encoder(), size=size, window=1024):
         given[batch.positions] = predictor(batch)[:, 1].numpy()
     return given
 

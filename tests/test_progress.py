@@ -17,9 +17,7 @@ class Terminal(io.StringIO):
 
 
 def batch(rows: int, end: SplitEnd | None = None) -> Batch:
-    empty = np.zeros(0, np.int32)
-    found, cut = np.zeros((rows, 2), np.int8), np.zeros(rows, np.bool_)
-    return Batch(0, np.arange(rows), empty, empty, empty, empty, empty, found, cut, NO_COLUMNS, end)
+    return Batch(0, np.arange(rows), {}, NO_COLUMNS, end)
 
 
 def shown(screen: io.StringIO, rows: int | None, monkeypatch: pytest.MonkeyPatch) -> str:

@@ -269,7 +269,7 @@ def everything(folder: Path) -> dict[str, bytes]:
         (["kge.match=exact"], "kge.match was null, is exact"),
         (["source.limit=2"], "source.limit was null, is 2"),
         (["source.quoting=none"], "source.quoting was csv, is none"),
-        (["source.columns.evidence=target"], "source.columns was"),
+        (["source.columns.evidence=target"], "source.columns.evidence was evidence, is target"),
         (["writer.prefix=p_"], "writer.prefix was , is p_"),
         (["writer=jsonl"], "writer._target_ was stonkgs.writer.tsv.TsvWriter, is stonkgs.writer.jsonl.JsonlWriter"),
         (["model.labels=[a,b]"], "the model's labels was"),

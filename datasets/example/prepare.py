@@ -155,8 +155,8 @@ def shuffled(rows: Sequence[Row], draw: random.Random) -> Iterator[Row]:
 def batches(path: Path, predictor: Predictor, window: int) -> Batches:
     """The file's batches, in one split."""
     source = TsvSource(path=str(path))
-    source.plan(rows=1 << 30)
-    return Batches(source=source, encoder=predictor.encoder(), size=SIZE, window=window)
+    reader = source.reader(source.plan(rows=1 << 30))
+    return Batches(source=reader, encoder=predictor.encoder(), size=SIZE, window=window)
 
 
 def train(rows: Sequence[Row], symbols: set[str], store: KgeStore, folder: Path) -> None:

@@ -4,10 +4,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from stonkgs.errors import UserError
-from stonkgs.runs.folder import RunFolder, read_record
+from stonkgs.runs.finished import Finished, read_finished
+from stonkgs.runs.folder import RunFolder
 from stonkgs.runs.parts import Parts
 from stonkgs.tables.format import Format
 from stonkgs.tables.formats import formats
@@ -52,23 +52,22 @@ def _find(path: Path, classes: Sequence[str] | None) -> Predictions:
     if not path.exists():
         raise UserError(f"{path}: no such file or folder; name predictions, or the output_dir of their run")
     run = RunFolder(path if _is_run(path) else path.parent, "")
-    record = read_record(run.record)
-    if path != run.path and record.get("predictions") != path.name:
-        return _moved(path, classes)
-    _check_finished(run, record)
-    path = run.path / record["predictions"]
     try:
-        prefix, labels = record["config"]["writer"]["prefix"], record["model"]["labels"]
-        told = {label: prefix + label for label in labels}
-        rows, splits, multi_label = record["result"]["predicted"], record["splits"], record["model"].get("multi_label")
-        if not type(rows) is type(splits) is int:
-            raise TypeError("no whole numbers")
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{run.record}: is no record of this version; predict again") from error
+        finished = read_finished(run.record)
+    except ValueError as error:
+        raise UserError(f"{run.record}: {error}; predict again") from error
+    if path != run.path and (finished is None or finished.predictions != path.name):
+        return _moved(path, classes)
+    name, finished = _checked(run, finished)
+    path = run.path / name
+    prefix, labels = str(finished.record.identity.values.get("writer.prefix", "")), finished.record.labels
+    told = {label: prefix + label for label in labels}
     if not path.exists():
         raise UserError(f"{path}: is gone, and run.json beside it tells of it; fetch it again, or predict again")
     columns = told if classes is None else {name: name for name in classes}
-    return Predictions(path, _files(path, splits), columns, multi_label, rows)
+    return Predictions(
+        path, _files(path, finished.splits), columns, finished.record.multi_label, finished.account.predicted
+    )
 
 
 def _is_run(path: Path) -> bool:
@@ -89,15 +88,15 @@ def _moved(path: Path, classes: Sequence[str] | None) -> Predictions:
     return Predictions(path, files, {name: name for name in classes})
 
 
-def _check_finished(run: RunFolder, record: Mapping[str, Any]) -> None:
-    if not record and not run.plan.exists():
+def _checked(run: RunFolder, finished: Finished | None) -> tuple[str, Finished]:
+    """The name of a finished run's predictions, and what its run.json says; UserError where it has none."""
+    if not finished and not run.plan.exists():
         raise UserError(f"{run.record}: no run of `stonkgs predict` wrote it; name the file of predictions itself")
-    if record and record.get("predictions") is None and not run.plan.exists():
+    if finished and finished.predictions is None and not run.plan.exists():
         raise UserError(f"{run.path}: every row of its run was rejected; there is nothing to aggregate")
-    if not record or not run.success.exists():
+    if not finished or finished.predictions is None or not run.success.exists():
         raise UserError(f"{run.path}: its run is not finished; go on with it: give its command again")
-    if not re.fullmatch(r"parts|predictions\.\w+", str(record["predictions"])):
-        raise UserError(f"{run.record}: {record['predictions']!r} is no name of predictions; predict again")
+    return finished.predictions, finished
 
 
 def _files(path: Path, splits: int | None = None) -> tuple[Path, ...]:

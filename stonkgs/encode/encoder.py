@@ -1,84 +1,79 @@
-"""Statement -> Example: tokens, walks, and vectors behind a memory map."""
+"""Statement -> Example: each input of an architecture encodes the statement for itself."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from stonkgs.encode.text import TextEncoder
-from stonkgs.encode.walks import graph_half, vector_rows
-from stonkgs.kge.store import KgeStore
+from stonkgs.encode.inputs import Input
+from stonkgs.encode.nodes import Found
 from stonkgs.statement import Statement
-
-
-class Found(IntEnum):
-    """How a node was found in the store."""
-
-    UNKNOWN = 0
-    EXACT = 1
-    #: by its identifier, as p(HGNC:1748 ! CDH1) under a renamed symbol
-    IDENTIFIER = 2
 
 
 @dataclass(slots=True)
 class Example:
-    """One statement as numbers. T <= text length; G = 2 x walk length + 2."""
+    """One statement as numbers: a value for each input that the architecture asks for.
+
+    The properties are for the inputs of STonKGs, and raise KeyError where the architecture does not ask for them.
+    T <= text length; G = 2 x walk length + 2.
+    """
 
     statement: Statement
-    #: int32 [T], [CLS] pieces [SEP]
-    tokens: npt.NDArray[np.int32]
-    #: int32 [G], rows of the store's vectors, or UNKNOWN, SEPARATOR, MASK
-    rows: npt.NDArray[np.int32]
-    #: how the source and the target were found in the store
-    found: tuple[Found, Found]
-    text_truncated: bool
-    kge: KgeStore
+    #: name of an input -> what it made of the statement
+    values: Mapping[str, Any]
+    #: the inputs by name; they know how to put the values of a batch together
+    inputs: Mapping[str, Input]
+
+    @property
+    def tokens(self) -> npt.NDArray[np.int32]:
+        """int32 [T], [CLS] pieces [SEP]"""
+        tokens: npt.NDArray[np.int32] = self.values["text"][0]
+        return tokens
+
+    @property
+    def text_truncated(self) -> bool:
+        """Whether the text was cut to fit."""
+        return bool(self.values["text"][1])
+
+    @property
+    def rows(self) -> npt.NDArray[np.int32]:
+        """int32 [G], rows of the store's vectors, or UNKNOWN, SEPARATOR, MASK"""
+        rows: npt.NDArray[np.int32] = self.values["walks"]
+        return rows
 
     @property
     def vectors(self) -> npt.NDArray[np.float32]:
         """float32 [G, D], gathered from the memory map when asked for; zeros where no node of the store stands."""
-        vectors = np.zeros((len(self.rows), self.kge.dimension), np.float32)
-        vectors[self.rows >= 0] = self.kge.gather(self.rows[self.rows >= 0])
+        walks: Any = self.inputs["walks"]
+        vectors: npt.NDArray[np.float32] = walks.vectors(self.rows)
         return vectors
+
+    @property
+    def found(self) -> tuple[Found, Found]:
+        """How the source and the target were found in the store."""
+        found: tuple[Found, Found] = self.values["nodes"]
+        return found
 
 
 class Encoder:
-    """Encodes statements for one model and one store. Picklable; files open on first use.
+    """Encodes statements for one model and one store, by the model's inputs. Picklable; files open on first use."""
 
-    `match` says how nodes are found: by their "exact" name, or by that first and then by their "identifier".
-    """
+    def __init__(self, inputs: Mapping[str, Input]) -> None:
+        self.inputs = inputs
 
-    def __init__(
-        self, *, text: TextEncoder, kge: KgeStore, match: str = "exact", legacy_node_shift: bool = False
-    ) -> None:
-        self.text = text
-        self.kge = kge
-        self.match = match
-        self.legacy_node_shift = legacy_node_shift
+    def sort(self, examples: list[tuple[int, Example]]) -> None:
+        """Sort examples with their positions as their first input says, and where that is equal, by position."""
+        if self.inputs:
+            name, first = next(iter(self.inputs.items()))
+            examples.sort(key=lambda item: (first.order(item[1].values[name]), item[0]))
 
     def __call__(self, statements: Sequence[Statement]) -> list[Example]:
-        """Encode a window of statements; the tokenizer takes them all at once."""
-        texts = self.text([statement.evidence for statement in statements])
-        return [self._example(*pair) for pair in zip(statements, texts, strict=True)]
-
-    def _example(self, statement: Statement, text: tuple[npt.NDArray[np.int32], bool]) -> Example:
-        source, source_found = self._node(statement.source)
-        target, target_found = self._node(statement.target)
-        return Example(
-            statement=statement,
-            tokens=text[0],
-            rows=vector_rows(graph_half(self.kge, source, target), legacy_node_shift=self.legacy_node_shift),
-            found=(source_found, target_found),
-            text_truncated=text[1],
-            kge=self.kge,
-        )
-
-    def _node(self, name: str) -> tuple[int, Found]:
-        """The number of the node of this name, -1 where there is none, and how it was found."""
-        if (number := self.kge.number(name)) >= 0:
-            return number, Found.EXACT
-        if self.match == "identifier" and (number := self.kge.identified(name)) >= 0:
-            return number, Found.IDENTIFIER
-        return -1, Found.UNKNOWN
+        """Encode a window of statements; each input takes them all at once."""
+        columns = [source.encode(statements) for source in self.inputs.values()]
+        rows = zip(*columns, strict=True) if columns else (() for _ in statements)
+        return [
+            Example(statement, dict(zip(self.inputs, row, strict=True)), self.inputs)
+            for statement, row in zip(statements, rows, strict=True)
+        ]

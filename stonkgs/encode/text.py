@@ -1,17 +1,24 @@
-"""The text half: a sentence to WordPiece numbers."""
+"""The input `text`: a sentence to WordPiece numbers."""
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from torch import Tensor
 
+from stonkgs.encode.inputs import Arrays, Input, Tensors, integers
 from stonkgs.errors import UserError
+from stonkgs.statement import Statement
+
+#: A text's `[CLS] pieces [SEP]`, int32, and whether it had to be cut to fit.
+Tokens = tuple[npt.NDArray[np.int32], bool]
 
 #: Longer words are [UNK], as in BERT.
 LONGEST_WORD = 100
@@ -68,11 +75,11 @@ class TextEncoder:
                 "fetch the model's own tokenizer"
             )
 
-    def __call__(self, texts: Sequence[str]) -> list[tuple[npt.NDArray[np.int32], bool]]:
+    def __call__(self, texts: Sequence[str]) -> list[Tokens]:
         """Each text's `[CLS] pieces [SEP]` (int32, at most `length`), and whether it had to be cut to fit."""
         return [self._cut(encoding.ids) for encoding in self.tokenizer.encode_batch_fast(list(texts))]
 
-    def _cut(self, ids: list[int]) -> tuple[npt.NDArray[np.int32], bool]:
+    def _cut(self, ids: list[int]) -> Tokens:
         if len(ids) <= self.length:
             return np.array(ids, np.int32), False
         return np.array([*ids[: self.length - 1], ids[-1]], np.int32), True
@@ -88,6 +95,41 @@ class TextEncoder:
         }
         self.tokenizer.save(str(Path(folder) / "tokenizer.json"))
         (Path(folder) / "tokenizer_config.json").write_text(json.dumps(settings, indent=2), "utf-8")
+
+
+class Texts(Input):
+    """A text of each statement, its evidence unless `of` says another one.
+
+    Arrays of B rows with U <= B distinct texts of at most T tokens: `tokens`, int32 [U, T], padded with 0; `lengths`,
+    int32 [U]; `index`, int32 [B], each row's text; `truncated`, bool [B], whether it was cut to fit. Tensors: the first
+    three, int64.
+    """
+
+    def __init__(self, tokenizer: TextEncoder, *, of: Callable[[Statement], str] = attrgetter("evidence")) -> None:
+        self.tokenizer = tokenizer
+        self.of = of
+
+    def encode(self, statements: Sequence[Statement]) -> list[Tokens]:
+        """The tokenizer takes all texts at once."""
+        return self.tokenizer([self.of(statement) for statement in statements])
+
+    def order(self, value: Tokens) -> tuple[int, bytes]:
+        """Equal lengths waste no padding; equal texts side by side are read once."""
+        return len(value[0]), value[0].tobytes()
+
+    def collate(self, values: Sequence[Tokens]) -> Arrays:
+        """Each distinct text once."""
+        numbers: dict[bytes, int] = {}
+        index = np.array([numbers.setdefault(ids.tobytes(), len(numbers)) for ids, _ in values], np.int32)
+        lengths = np.array([len(key) // 4 for key in numbers], np.int32)
+        padded = np.zeros((len(numbers), lengths.max(initial=0)), np.int32)
+        for row, key in zip(padded, numbers, strict=True):
+            row[: len(key) // 4] = np.frombuffer(key, np.int32)
+        truncated = np.array([truncated for _, truncated in values], np.bool_)
+        return {"tokens": padded, "lengths": lengths, "index": index, "truncated": truncated}
+
+    def tensors(self, arrays: Arrays, weight: Tensor) -> Tensors:
+        return integers(arrays, ("tokens", "lengths", "index"), weight)
 
 
 def uncased() -> tuple[normalizers.Normalizer, pre_tokenizers.PreTokenizer]:

@@ -1,15 +1,65 @@
-"""The graph half: two node names to the node numbers of their walks, and those to rows of vectors."""
+"""The input `walks`: two node names to the node numbers of their walks, and those to rows of vectors."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
+from stonkgs.encode.inputs import Arrays, Input, Tensors, integers
+from stonkgs.encode.nodes import Nodes
 from stonkgs.kge.store import KgeStore
+from stonkgs.statement import Statement
 
 #: What stands in a graph half where no node of the store does; a node's own number is 0 or more.
 UNKNOWN, SEPARATOR, MASK = -1, -2, -3
 
+#: A batch counts the special vectors first (unknown, separator, mask), then its distinct nodes.
+SPECIALS = 3
+
 #: The published numbers of those, which are the token numbers of BERT's [UNK], [SEP] and [MASK].
 PUBLISHED = {UNKNOWN: 100, SEPARATOR: 102, MASK: 103}
+
+
+class Walks(Input):
+    """The random walks of source and target, as rows of the store's vectors.
+
+    Arrays of B rows, G = 2 x walk length + 2: `nodes`, int32 [M], distinct rows of the vectors; `graph`, int32 [B, G],
+    0 unknown, 1 separator, 2 mask, SPECIALS + k for `nodes[k]`. Tensors: `vectors`, float [M, D], those of `nodes`;
+    `graph`, int64.
+    """
+
+    def __init__(self, nodes: Nodes, *, legacy_node_shift: bool = False) -> None:
+        self.nodes = nodes
+        self.kge = nodes.kge
+        self.legacy_node_shift = legacy_node_shift
+
+    def encode(self, statements: Sequence[Statement]) -> list[npt.NDArray[np.int32]]:
+        """int32 [G] each: rows of the store's vectors, or UNKNOWN, SEPARATOR, MASK."""
+        return [self._rows(statement) for statement in statements]
+
+    def _rows(self, statement: Statement) -> npt.NDArray[np.int32]:
+        source, target = self.nodes.find(statement.source)[0], self.nodes.find(statement.target)[0]
+        return vector_rows(graph_half(self.kge, source, target), legacy_node_shift=self.legacy_node_shift)
+
+    def vectors(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+        """float32 [G, D], gathered from the memory map; zeros where no node of the store stands."""
+        vectors = np.zeros((len(rows), self.kge.dimension), np.float32)
+        vectors[rows >= 0] = self.kge.gather(rows[rows >= 0])
+        return vectors
+
+    def collate(self, values: Sequence[npt.NDArray[np.int32]]) -> Arrays:
+        """Each distinct node once: numbers go through a worker's pipe, not vectors."""
+        rows = np.stack(values)
+        nodes = np.unique(rows[rows >= 0])
+        graph = np.where(rows < 0, -1 - rows, np.searchsorted(nodes, rows) + SPECIALS).astype(np.int32)
+        return {"nodes": nodes, "graph": graph}
+
+    def tensors(self, arrays: Arrays, weight: Tensor) -> Tensors:
+        """The vectors are gathered from the store's map just in time."""
+        vectors = torch.from_numpy(self.kge.gather(arrays["nodes"])).to(weight)
+        return {"vectors": vectors, **integers(arrays, ("graph",), weight)}
 
 
 def graph_half(kge: KgeStore, source: int, target: int) -> npt.NDArray[np.int32]:

@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from stonkgs.batch import Batch, Batches
 from stonkgs.engine import interrupt
-from stonkgs.model.predictor import Predictor
-from stonkgs.source.base import Source
+from stonkgs.model.rater import Rater
+from stonkgs.source.base import Reader, World
 from stonkgs.source.split import Committed
 
 T = TypeVar("T")
@@ -23,13 +23,13 @@ T = TypeVar("T")
 class StatementModule(pl.LightningModule):
     """A thin module: a batch in, probabilities [B, classes] out."""
 
-    def __init__(self, predictor: Predictor, *, threads: int | None = None, together: bool = False) -> None:
+    def __init__(self, rater: Rater, *, threads: int | None = None, together: bool = False) -> None:
         super().__init__()
-        self.predictor = predictor
+        self.rater = rater
         #: whether the processes have more to do with each other, so that none goes on where another one dies
         self.together = together
-        # Registered, so that Lightning moves it to the device; the predictor calls this very object.
-        self.network = predictor.model
+        # Registered, so that Lightning moves it to the device; the rater calls this very object.
+        self.network = rater.module
         self.threads = threads
 
     def on_predict_start(self) -> None:
@@ -48,7 +48,7 @@ class StatementModule(pl.LightningModule):
         interrupt.wait_no_more()
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        return self.predictor(batch)
+        return self.rater(batch)
 
 
 class OwnBatches(pl.LightningDataModule):
@@ -64,7 +64,7 @@ class OwnBatches(pl.LightningDataModule):
 
 
 class StatementData(OwnBatches):
-    """The DataLoader over a source's batches.
+    """The DataLoader over a planned source's batches.
 
     Rank and world are taken in `predict_dataloader`, when Lightning has made the process group: Lightning does not
     shard an IterableDataset. `index` and `of` number this command among several that share a folder: each of them may
@@ -73,7 +73,7 @@ class StatementData(OwnBatches):
 
     def __init__(
         self,
-        source: Source,
+        reader: Reader,
         batches: Callable[..., Batches],
         *,
         num_workers: int,
@@ -83,7 +83,7 @@ class StatementData(OwnBatches):
         committed: Committed | None = None,
     ) -> None:
         super().__init__()
-        self.source = source
+        self.reader = reader
         self.batches = batches
         self.num_workers = num_workers
         self.start_method = start_method
@@ -95,8 +95,8 @@ class StatementData(OwnBatches):
         assert self.trainer is not None
         processes = self.trainer.world_size
         rank, world = self.index * processes + self.trainer.global_rank, self.of * processes
-        source = self.source.shard(rank=rank, world=world, committed=self.committed)
-        return loader(self.batches(source=source), self.num_workers, self.start_method)
+        reader = self.reader.at(World(rank, world, self.committed))
+        return loader(self.batches(source=reader), self.num_workers, self.start_method)
 
 
 def loader(dataset: IterableDataset[T], workers: int, start_method: str | None) -> DataLoader[T]:

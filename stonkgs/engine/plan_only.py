@@ -8,10 +8,11 @@ from itertools import chain, islice
 import numpy as np
 
 from stonkgs.batch import Batch, window_batches
-from stonkgs.encode.encoder import Encoder, Found
+from stonkgs.encode.encoder import Encoder
+from stonkgs.encode.nodes import Found
 from stonkgs.errors import duration
 from stonkgs.model.predictor import Predictor
-from stonkgs.source.base import Source
+from stonkgs.source.base import Reader
 from stonkgs.source.split import Plan
 from stonkgs.statement import Statement
 
@@ -77,12 +78,11 @@ class Survey:
         return {"sources": self.sources_known, "targets": self.targets_known}
 
 
-def survey(source: Source, encoder: Encoder, predictor: Predictor, *, size: int, workers: int) -> Survey:
+def survey(reader: Reader, encoder: Encoder, predictor: Predictor, *, size: int, workers: int) -> Survey:
     """Look into some splits of a planned source, and time the model on batches of `size` of their rows."""
-    assert source.planned is not None
-    found = Survey(source.planned, workers=workers)
-    for number in spread(len(source.planned), SPLITS):
-        _encode(_read(source, number, found), encoder, size, found)
+    found = Survey(reader.plan, workers=workers)
+    for number in spread(len(reader.plan), SPLITS):
+        _encode(_read(reader, number, found), encoder, size, found)
     _predict(predictor, found)
     return found
 
@@ -92,12 +92,11 @@ def spread(count: int, most: int) -> list[int]:
     return sorted(set(np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()))
 
 
-def _read(source: Source, number: int, found: Survey) -> list[Statement]:
+def _read(reader: Reader, number: int, found: Survey) -> list[Statement]:
     """The first ROWS usable records of a split, all of which is read and counted."""
-    assert source.planned is not None
-    split = source.planned[number]
+    split = reader.plan[number]
     statements: list[Statement] = []
-    records = source.read(split)
+    records = reader.read(split)
     first = list(islice(records, 1))
     # What is packed is unpacked up to here; a run passes through it once, and reads it as it goes.
     started = time.perf_counter()

@@ -1,7 +1,8 @@
 """The networks: the cross-modal transformer, and what all of its kind share: a text backbone, and a model folder."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -10,10 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stonkgs.batch import SPECIALS
 from stonkgs.config import Stage
 from stonkgs.config.values import check
-from stonkgs.encode.text import TextEncoder
+from stonkgs.encode.inputs import Input, Tensors
+from stonkgs.encode.nodes import Nodes
+from stonkgs.encode.text import TextEncoder, Texts
+from stonkgs.encode.walks import SPECIALS, Walks
 from stonkgs.errors import UserError
 from stonkgs.kge.store import KgeStore
 from stonkgs.model import checkpoint
@@ -21,31 +24,20 @@ from stonkgs.model.bert import bert_modules, embed, encode, positions
 from stonkgs.model.config import ModelConfig
 from stonkgs.model.weights import Weights
 
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """A Batch on the model's device, its vectors gathered."""
-
-    #: int64 [U, T], distinct texts, padded with 0
-    tokens: Tensor
-    #: int64 [U]
-    lengths: Tensor
-    #: int64 [B], each row's text
-    text: Tensor
-    #: float32 [M, H], distinct vectors of the store
-    vectors: Tensor
-    #: int64 [B, G]: 0 unknown, 1 separator, 2 mask, 3 + k for vectors[k]
-    graph: Tensor
+#: A Batch on the model's device: name of an input -> its tensors, see `stonkgs.encode`.
+Inputs = Mapping[str, Tensors]
 
 
 class Network(nn.Module, Stage, ABC):
-    """Statement in, one logit a class out. An architecture writes `layers` and `pooled`.
+    """Statement in, one logit a class out. An architecture writes `inputs`, `layers` and `pooled`.
 
     `text` is the model's tokenizer: a model is one folder.
     """
 
     #: one of `stonkgs.model.config.ARCHITECTURES`
     architecture: ClassVar[str]
+    #: whether fine-tuning leaves the text backbone as it was pre-trained where nobody says: as published
+    freezes_backbone: ClassVar[bool] = False
     #: architecture -> its class
     known: ClassVar[dict[str, "type[Network]"]] = {}
 
@@ -64,12 +56,24 @@ class Network(nn.Module, Stage, ABC):
             self.classifier = nn.Linear(config.dimension, len(config.labels))
 
     @abstractmethod
+    def inputs(self, kge: KgeStore) -> Mapping[str, Input]:
+        """What this model asks of a statement, by name; rows are sorted by the first. `pooled` gets their tensors."""
+
+    def nodes(self, kge: KgeStore) -> Nodes:
+        """How this model finds its nodes in a store."""
+        return Nodes(kge, match=kge.match or self.config.kge_match)
+
+    def walks(self, kge: KgeStore) -> Walks:
+        """The walks as this model's weights expect them."""
+        return Walks(self.nodes(kge), legacy_node_shift=self.config.legacy_node_shift)
+
+    @abstractmethod
     def layers(self, config: ModelConfig) -> None:
         """Make the modules below the classifier."""
 
     @abstractmethod
     def pooled(self, inputs: Inputs) -> Tensor:
-        """What the classifier reads, [B, H]."""
+        """What the classifier reads, [B, H], from the tensors of what `inputs` asks for."""
 
     def refresh(self) -> None:
         """Forget what was computed once from weights that have changed since."""
@@ -166,8 +170,12 @@ class STonKGs(Network):
     """The cross-modal transformer: a text backbone, and a joint BERT over text and walks."""
 
     architecture = "stonkgs"
+    freezes_backbone = True
     #: float32 [3, H]: what stands for an unknown node, a separator, a masked node
     specials: Tensor | None
+
+    def inputs(self, kge: KgeStore) -> Mapping[str, Input]:
+        return {"text": Texts(self.text), "walks": self.walks(kge)}
 
     def layers(self, config: ModelConfig) -> None:
         self.lm_backbone = bert_modules(config.lm_backbone, words=True, pooler=False)
@@ -181,12 +189,13 @@ class STonKGs(Network):
 
     def pooled(self, inputs: Inputs) -> Tensor:
         """The joint BERT's pooled output, [B, H]."""
-        text = read_text(self.lm_backbone, inputs.tokens, inputs.lengths, padded_to=self.padded_to)
-        vectors = torch.cat([self.special_vectors(), inputs.vectors])
-        both = torch.cat([text[inputs.text], functional.embedding(inputs.graph, vectors)], dim=1)
+        texts, walks = inputs["text"], inputs["walks"]
+        text = read_text(self.lm_backbone, texts["tokens"], texts["lengths"], padded_to=self.padded_to)
+        vectors = torch.cat([self.special_vectors(), walks["vectors"]])
+        both = torch.cat([text[texts["index"]], functional.embedding(walks["graph"], vectors)], dim=1)
         hidden = embed(self.bert.embeddings, both, *self._places(text.shape[1], both.device))
         # Padding columns of the whole batch are not there; what is shorter than the batch's longest text is masked.
-        real = positions(0, both.shape[1], both.device) < inputs.lengths[inputs.text][:, None]
+        real = positions(0, both.shape[1], both.device) < texts["lengths"][texts["index"]][:, None]
         real[:, text.shape[1] :] = True
         cls = encode(self.bert, hidden, real, keep=1)
         pooled: Tensor = self.bert.pooler(cls)
@@ -217,13 +226,17 @@ class TextOnly(Network):
 
     architecture = "text_only"
 
+    def inputs(self, kge: KgeStore) -> Mapping[str, Input]:
+        return {"text": Texts(self.text)}
+
     def layers(self, config: ModelConfig) -> None:
         self.lm_backbone = bert_modules(config.lm_backbone, words=True, pooler=False)
 
     def pooled(self, inputs: Inputs) -> Tensor:
         """The backbone's last hidden state of [CLS], [B, H]."""
-        cls = read_text(self.lm_backbone, inputs.tokens, inputs.lengths, padded_to=self.padded_to, keep=1)
-        return cls[inputs.text, 0]
+        text = inputs["text"]
+        cls = read_text(self.lm_backbone, text["tokens"], text["lengths"], padded_to=self.padded_to, keep=1)
+        return cls[text["index"], 0]
 
 
 class GraphOnly(Network):
@@ -231,13 +244,17 @@ class GraphOnly(Network):
 
     architecture = "graph_only"
 
+    def inputs(self, kge: KgeStore) -> Mapping[str, Input]:
+        return {"walks": self.walks(kge)}
+
     def layers(self, config: ModelConfig) -> None:
         self.dropout = nn.Dropout(0.1)  # as published, whatever the transformer's is
 
     def pooled(self, inputs: Inputs) -> Tensor:
         """The largest value of each dimension over both walks, [B, H]; zeros where neither node is known."""
-        nowhere = torch.full_like(inputs.vectors[:1], -torch.inf).expand(SPECIALS, -1)
-        highest = functional.embedding(inputs.graph, torch.cat([nowhere, inputs.vectors])).amax(dim=1)
+        vectors = inputs["walks"]["vectors"]
+        nowhere = torch.full_like(vectors[:1], -torch.inf).expand(SPECIALS, -1)
+        highest = functional.embedding(inputs["walks"]["graph"], torch.cat([nowhere, vectors])).amax(dim=1)
         return highest.masked_fill(highest.isinf(), 0.0)
 
 

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from stonkgs.batch import Batch
-from stonkgs.encode.encoder import Encoder, Found
+from stonkgs.encode.encoder import Encoder
+from stonkgs.encode.nodes import Found
 from stonkgs.errors import UserError
 from stonkgs.kge.store import KgeStore
 from stonkgs.model.decision import chosen, names
+from stonkgs.model.digest import model_digest
 from stonkgs.model.network import Inputs, Network
+from stonkgs.model.rater import Rater
 from stonkgs.rows.rows import Row, frame_rows, is_frame, roles, windows
 from stonkgs.rows.windows import encoded
 from stonkgs.statement import OnRejected, Rejection, Statement
@@ -41,7 +43,7 @@ class Prediction:
     text_truncated: bool
 
 
-class Predictor:
+class Predictor(Rater):
     """A model with its store, loaded once. The Lightning module and any outside engine call it with batches.
 
     Both may be given as paths. A model that is loaded here goes to `device`, by default to a GPU where there is one; a
@@ -65,21 +67,32 @@ class Predictor:
         if not any_kge:
             _check_same(model, self.kge)
         self.model = model.to(device) if device else model
+        # What the model asks for; and which nodes are known, which every output tells.
+        self._asked = {**model.inputs(self.kge), "nodes": model.nodes(self.kge)}
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Class names in the order of the probabilities; none for a model that was only pre-trained."""
         return self.model.config.labels
 
+    @property
+    def multi_label(self) -> bool:
+        """Whether a row may be of several classes."""
+        return self.model.config.multi_label
+
+    @property
+    def digest(self) -> str:
+        """A hash of the model's configuration, tokenizer and weights as they are now; the store has its own."""
+        return model_digest(self.model)
+
+    @property
+    def module(self) -> Network:
+        """The model."""
+        return self.model
+
     def encoder(self) -> Encoder:
         """What turns statements into this model's examples."""
-        config = self.model.config
-        return Encoder(
-            text=self.model.text,
-            kge=self.kge,
-            match=self.kge.match or config.kge_match,
-            legacy_node_shift=config.legacy_node_shift,
-        )
+        return Encoder(self._asked)
 
     def predict_iter(
         self,
@@ -155,7 +168,7 @@ class Predictor:
     def _predictions(self, batch: Batch, statements: list[Statement]) -> Iterator[tuple[int, Prediction]]:
         """(position, Prediction) of each row of a batch."""
         probabilities = self(batch).cpu().numpy()
-        said = names(chosen(probabilities, multi_label=self.model.config.multi_label), self.labels)
+        said = names(chosen(probabilities, multi_label=self.multi_label), self.labels)
         known = batch.found != Found.UNKNOWN
         for row, position in enumerate(batch.positions.tolist()):
             values = dict(zip(self.labels, probabilities[row].tolist(), strict=True))
@@ -183,15 +196,9 @@ class Predictor:
         return torch.sigmoid(logits) if config.multi_label else torch.softmax(logits, dim=-1)
 
     def inputs(self, batch: Batch) -> Inputs:
-        """The batch on the model's device; its distinct vectors are gathered from the store's map just in time."""
+        """What the model reads of a batch, on its device."""
         weight = next(self.model.parameters())
-        return Inputs(
-            **{
-                name: torch.from_numpy(getattr(batch, name).astype(np.int64)).to(weight.device)
-                for name in ("tokens", "lengths", "text", "graph")
-            },
-            vectors=torch.from_numpy(self.kge.gather(batch.nodes)).to(weight),
-        )
+        return {name: self._asked[name].tensors(arrays, weight) for name, arrays in batch.inputs.items()}
 
 
 @contextmanager

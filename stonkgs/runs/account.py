@@ -60,8 +60,13 @@ class Account:
 
     @classmethod
     def of(cls, result: Mapping[str, Any]) -> Self:
-        """An account that `as_result` has told."""
-        return cls(**{key.name: result[key.name] for key in fields(cls) if key.name in result})
+        """An account that `as_result` has told; TypeError where it is something else."""
+        if not isinstance(result, Mapping):
+            raise TypeError("no counts")
+        known = {key.name: result[key.name] for key in fields(cls) if key.name in result}
+        if wrong := [name for name, value in known.items() if not _is_count(name, value)]:
+            raise TypeError(f"{wrong[0]} is no count")
+        return cls(**known)
 
     def as_result(self) -> dict[str, Any]:
         """What run.json says of it."""
@@ -76,6 +81,13 @@ class Account:
                     mine[name] = mine.get(name, 0) + count
             elif key.name != "lines" and value is not None:
                 setattr(self, key.name, (mine or 0) + value)
+
+
+def _is_count(name: str, value: Any) -> bool:
+    """Whether a value is what `Account.as_result` tells under this name."""
+    if name in ("classes", "without_row"):
+        return type(value) is dict and all(type(count) is int for count in value.values())
+    return type(value) is int or (value is None and name == "records")
 
 
 @dataclass(slots=True)

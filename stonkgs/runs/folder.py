@@ -1,33 +1,27 @@
 """The folder of a run: one plan at a time, what is under way, what is finished, and what is not ours to touch."""
 
-import errno
-import fcntl
 import json
-import os
 import re
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from stonkgs.disk import make_folder, publish, sync_folder
+from stonkgs.disk import link, locked, make_folder, publish, sync_folder
 from stonkgs.errors import UserError
-from stonkgs.runs.differences import differences
+from stonkgs.runs.finished import FORMAT, Finished, read_finished, read_ours
 from stonkgs.runs.parts import Parts
 from stonkgs.runs.plan import as_json, from_json
+from stonkgs.runs.record import Record
 from stonkgs.source.split import Plan
 
 #: The last file of a run: it is there when everything else is.
 SUCCESS: Final = "_SUCCESS"
-#: How run.json and plan.json say that a run of ours wrote what lies beside them.
-FORMAT: Final = "stonkgs-run-2"
-PLAN_FORMAT: Final = "stonkgs-plan-1"
-#: Where a file system has no hard links.
-_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
-#: Where it has no locks: then two processes may join the parts at once, and both write the same.
-_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
+#: How plan.json says that a run of ours wrote what lies beside it, and how earlier versions said so.
+PLAN_FORMAT: Final = "stonkgs-plan-2"
+OLDER: Final = ("stonkgs-plan-1",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +30,7 @@ class Begun:
 
     id: str
     plan: Plan
-    record: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A run that is over, with what its run.json says."""
-
-    record: dict[str, Any]
+    record: Record
 
 
 class RunFolder:
@@ -70,33 +57,48 @@ class RunFolder:
         """The parts of the run of this plan."""
         return Parts(self.path / f"parts-{plan_id}", self.extension)
 
-    def state(self, record: dict[str, Any], files: tuple[str, ...]) -> Begun | Finished | None:
+    def state(self, record: Record, files: tuple[str, ...]) -> Begun | Finished | None:
         """The run that is under way or finished here, over `files`; None where there is none.
 
         Raises UserError that says what differs, where it is not the run that `record` describes.
         """
         self._refuse_foreign()
-        if begun := self.begun():
-            if found := differences(begun.record, record):
-                raise UserError(
-                    f"{self.path}: holds a run that is not finished, and of other settings: {found}. Go on with the "
-                    "same, choose another output_dir=, or start anew: overwrite=true"
-                )
-            self._check_parts(begun.id)
-            # The same content, where another machine calls the files differently.
-            return replace(begun, plan=replace(begun.plan, files=files[: len(begun.plan.files)]))
-        finished = read_record(self.record)
-        found = differences(finished, record)
+        begun = self.begun()
+        return self._to_continue(begun, record, files) if begun else self._to_keep(record)
+
+    def _to_continue(self, begun: Begun, record: Record, files: tuple[str, ...]) -> Begun:
+        """The run that is under way; UserError where it is another one than `record` describes."""
+        if found := begun.record.identity.differences(record.identity):
+            raise UserError(
+                f"{self.path}: holds a run that is not finished, and of other settings: {found}. Go on with the "
+                "same, choose another output_dir=, or start anew: overwrite=true"
+            )
+        self._check_parts(begun.id)
+        # The same content, where another machine calls the files differently.
+        return replace(begun, plan=replace(begun.plan, files=files[: len(begun.plan.files)]))
+
+    def _to_keep(self, record: Record) -> Finished | None:
+        """The run that is finished, if any; UserError where it is another one than `record` describes."""
+        finished, found = self.finished(), "its record is of another version"
+        if finished:
+            found = finished.record.identity.differences(record.identity)
         if not self.success.exists():  # a run in which every row was rejected leaves none
-            return Finished(finished) if finished and not found and finished["predictions"] is None else None
-        if found:
+            return finished if finished and not found and finished.predictions is None else None
+        if found or finished is None:
             raise UserError(
                 f"{self.path}: holds a finished run of other settings: {found}. Choose another output_dir=, "
                 "or replace it: overwrite=true"
             )
-        if not (self.path / str(finished["predictions"])).exists():
-            raise UserError(f"{self.path}: its run is finished, but {finished['predictions']} is gone: overwrite=true")
-        return Finished(finished)
+        if not (self.path / str(finished.predictions)).exists():
+            raise UserError(f"{self.path}: its run is finished, but {finished.predictions} is gone: overwrite=true")
+        return finished
+
+    def finished(self) -> Finished | None:
+        """What the last run left that was finished here; None where there is none, or its record cannot be read."""
+        try:
+            return read_finished(self.record)
+        except ValueError:
+            return None
 
     def _check_parts(self, plan_id: str) -> None:
         """UserError where the run of this plan is under way, and what it has committed is gone."""
@@ -110,9 +112,14 @@ class RunFolder:
         """The run that is under way, as its plan.json says."""
         try:
             values = json.loads(self.plan.read_text("utf-8"))
+            if values["format"] in OLDER:
+                raise UserError(
+                    f"{self.plan}: its run was begun by another version and is not continued; choose another "
+                    "output_dir=, or start anew: overwrite=true"
+                )
             if values["format"] != PLAN_FORMAT or not re.fullmatch("[0-9a-f]{8}", values["id"]):
                 raise ValueError("of another version")
-            return Begun(values["id"], from_json(values), dict(values["run"]))
+            return Begun(values["id"], from_json(values), Record.from_json(values["run"]))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -120,18 +127,16 @@ class RunFolder:
                 f"{self.plan}: is no plan of this version ({error}); remove it, or choose another output_dir="
             ) from error
 
-    def begin(
-        self, plan: Plan, record: dict[str, Any], *, decided: dict[str, Any], overwrite: bool
-    ) -> Begun | Finished:
+    def begin(self, plan: Plan, record: Record, *, decided: Mapping[str, Any], overwrite: bool) -> Begun | Finished:
         """Have a run under way here: this one, or that of a process that was faster.
 
-        `decided` are settings that are null in the record, and that whoever begins the run decides for all. UserError,
-        and nothing touched, where this would destroy something. With `overwrite` what is here is replaced.
+        `decided` are values that the record's identity leaves open, and that whoever begins the run decides for all.
+        Raises UserError, and touches nothing, where this would destroy something. With `overwrite` it replaces what is
+        here.
         """
         self._refuse_foreign()
         self._refuse_inputs(plan)
-        settings = decided | {key: value for key, value in record.get("settings", {}).items() if value is not None}
-        whole = record | {"settings": settings}
+        whole = record.settled(decided)
         if overwrite:
             make_folder(self.path)
             with self.locked():  # not while somebody joins the parts
@@ -143,17 +148,17 @@ class RunFolder:
             self._publish_plan(plan, whole)
         return state
 
-    def _publish_plan(self, plan: Plan, record: dict[str, Any]) -> None:
+    def _publish_plan(self, plan: Plan, record: Record) -> None:
         """Make this the folder's plan, unless there is one: a link is made or not, by one process alone."""
         plan_id = uuid.uuid4().hex[:8]
         parts = self.parts(plan_id)
-        values = {"format": PLAN_FORMAT, "id": plan_id, "run": record} | as_json(plan)
-        text = json.dumps(values, indent=1, default=str).encode() + b"\n"
+        values = {"format": PLAN_FORMAT, "id": plan_id, "run": record.to_json()} | as_json(plan)
+        text = json.dumps(values, indent=1).encode() + b"\n"
         try:
             parts.path.mkdir()
             with publish(parts.plan) as file:
                 file.write(text)
-            self._link(parts.plan, text)
+            link(parts.plan, self.plan)
             sync_folder(self.path)
         except FileExistsError:  # another process was faster
             return
@@ -163,15 +168,6 @@ class RunFolder:
             if not self.is_current(plan_id):  # by its content: over NFS a link may be made, and be said to have failed
                 parts.discard()
 
-    def _link(self, written: Path, text: bytes) -> None:
-        try:
-            os.link(written, self.plan)
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            with open(self.plan, "xb") as file:  # exclusive as well, but not there at once with all of its content
-                file.write(text)
-
     def is_current(self, plan_id: str) -> bool:
         """Whether the run of this plan is still under way: else it was finished by another process, or replaced."""
         try:
@@ -179,52 +175,40 @@ class RunFolder:
         except FileNotFoundError:
             return False
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """A lock on plan.json, which the system takes back from a dead process. One process at a time joins the parts.
-
-        Nothing but double work comes of it where there are no locks, or where they hold on one machine alone.
-        """
-        try:
-            file = open(self.plan, "r+b")  # noqa: SIM115  # a lock over NFS wants it writable
-        except FileNotFoundError:  # finished meanwhile
-            yield
-            return
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX)
-            except OSError as error:
-                if error.errno not in _NO_LOCKS:
-                    raise
-            yield
+    def locked(self) -> AbstractContextManager[None]:
+        """A lock on plan.json: one process at a time joins the parts."""
+        return locked(self.plan)
 
     def is_joined(self, plan_id: str) -> bool:
         """Whether the result of this plan's run is there; then but the last steps are left."""
-        return bool(read_record(self.record).get("plan") == plan_id)
+        finished = self.finished()
+        return finished is not None and finished.plan == plan_id
 
     def retract(self, plan_id: str, name: str | None) -> None:
         """Take back an earlier run's result, as this one's is complete, and about to be there as `name`."""
         if self.is_joined(plan_id):
             return
         self.success.unlink(missing_ok=True)
-        earlier = read_record(self.record).get("predictions")
-        if earlier == self.kept.name and self.parts(plan_id).path.exists():
-            Parts(self.kept, self.extension).discard()
-        elif isinstance(earlier, str) and earlier != name and re.fullmatch(r"predictions\.[\w.]+", earlier):
+        finished = self.finished()
+        earlier = finished.predictions if finished else None
+        if earlier == self.kept.name:
+            if self.parts(plan_id).path.exists():
+                Parts(self.kept, self.extension).discard()
+        elif earlier and earlier != name:
             (self.path / earlier).unlink(missing_ok=True)
 
-    def write_record(self, record: dict[str, Any], parts: Parts) -> None:
+    def write_record(self, finished: Finished, parts: Parts) -> None:
         """Write run.json, by way of the parts' folder as all of the result."""
         written = parts.path / self.record.name
         with publish(written, lasting=False) as file:
-            file.write(json.dumps({"format": FORMAT} | record, indent=2, default=str).encode() + b"\n")
+            file.write(json.dumps(finished.to_json(), indent=2).encode() + b"\n")
         written.replace(self.record)
         sync_folder(self.path)
 
     def seal(self, plan_id: str) -> None:
         """The last steps of a run whose run.json is there; they may be taken again, if a process died on the way."""
-        predictions = read_record(self.record).get("predictions")
-        parts = self.parts(plan_id)
+        finished, parts = self.finished(), self.parts(plan_id)
+        predictions = finished.predictions if finished else None
         if predictions == self.kept.name and parts.path.exists():
             self._keep(parts)
         if predictions:
@@ -248,7 +232,8 @@ class RunFolder:
         if self.plan.exists():
             return
         self._clear_work()
-        if read_record(self.record).get("predictions") == self.kept.name:
+        finished = self.finished()
+        if finished and finished.predictions == self.kept.name:
             Parts(self.kept, self.extension).clear(but=self.extension)
 
     def _clear_work(self) -> None:
@@ -264,7 +249,7 @@ class RunFolder:
         ours = (self.predictions, self.rejected, self.record, self.plan, self.kept)
         taken = [path.name for path in ours if path.exists() or path.is_symlink()]
         # Looked into after that, in this order: another process may begin a run just now, or finish one.
-        if taken and not (read_record(self.plan, PLAN_FORMAT) or read_record(self.record)):
+        if taken and not (read_ours(self.plan, (PLAN_FORMAT, *OLDER)) or read_ours(self.record, (FORMAT,))):
             raise UserError(f"{self.path}: holds {', '.join(taken)}, which no run wrote; choose another output_dir=")
 
     def _refuse_inputs(self, plan: Plan) -> None:
@@ -272,12 +257,3 @@ class RunFolder:
         for file in map(Path, plan.files):
             if file.resolve() in mine or self.kept.resolve() in file.resolve().parents:
                 raise UserError(f"{file}: the run would replace its own input; choose another output_dir=")
-
-
-def read_record(path: Path, form: str = FORMAT) -> dict[str, Any]:
-    """A run.json of ours; empty where there is none, or another's."""
-    try:
-        record = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return record if isinstance(record, dict) and record.get("format") == form else {}

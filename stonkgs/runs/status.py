@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from stonkgs.errors import UserError, duration, printable
 from stonkgs.runs.account import Account
-from stonkgs.runs.folder import Begun, RunFolder, read_record
+from stonkgs.runs.finished import read_finished
+from stonkgs.runs.folder import Begun, RunFolder
 from stonkgs.runs.parts import Parts
 from stonkgs.runs.summary import Summary
 
@@ -75,10 +76,13 @@ def status(path: Path) -> str:
             return _under_way(folder, begun)
         except FileNotFoundError:  # it is being finished
             time.sleep(1.0)
-    record = read_record(folder.record)
-    if not record:
+    try:
+        finished = read_finished(folder.record)
+    except ValueError as error:
+        raise UserError(f"{folder.record}: {error}") from error
+    if not finished:
         raise UserError(f"{path}: no run has written here")
-    return str(Summary(Account.of(record["result"]), path, record["predictions"]))
+    return str(Summary(finished.account, path, finished.predictions))
 
 
 def _under_way(folder: RunFolder, begun: Begun) -> str:
@@ -101,7 +105,7 @@ def _under_way(folder: RunFolder, begun: Begun) -> str:
         *([("no row", f"{about}{round(sum(total.without_row.values()) * share):,}")] if total.records else []),
         ("rate", f"{rate:,.1f} rows/s"),
         ("time left", left),
-        ("begun", f"{begun.record.get('started')} on {begun.record.get('host')}"),
+        ("begun", f"{begun.record.started} on {begun.record.host}"),
         *(("process", str(process)) for process in processes),
     ]
     return "\n".join(f"{name:10} {printable(fact)}" for name, fact in facts)

@@ -1,10 +1,10 @@
 """What every source is: an IterableDataset over the splits of its files."""
 
-import copy
 import reprlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Annotated, Self
 
@@ -17,7 +17,7 @@ from stonkgs.config import Stage
 from stonkgs.config.values import Range, checked
 from stonkgs.errors import UserError
 from stonkgs.source.file import Paths, expand
-from stonkgs.source.split import END, Committed, Plan, Split, turns
+from stonkgs.source.split import END, ROWS, Committed, Plan, Split, turns
 from stonkgs.statement import Rejection, Statement, Tally
 
 #: The three columns that a statement is made of.
@@ -33,8 +33,8 @@ Limit = Annotated[int, Range(1)]
 class Source(IterableDataset[Statement | Rejection], Stage, ABC):
     """Where statements come from. A format writes `schema`, `reach`, `cuts` and `read`.
 
-    Nothing is opened before `plan()`, and nothing stays open across pickling: a source is its paths, its settings and
-    its plan, which travels to the workers.
+    A source is its paths and its settings, and planning or reading does not change them. `plan` lists the splits, and
+    `reader` reads them. Nothing is opened before, and no open file is pickled.
     """
 
     @checked("source")
@@ -44,10 +44,6 @@ class Source(IterableDataset[Statement | Rejection], Stage, ABC):
         self.columns = {**{role: role for role in ROLES}, **(columns or {})}
         #: Only so many records are read, the first ones; None: all.
         self.limit = limit
-        self.planned: Plan | None = None
-        self.rank, self.world = 0, 1
-        #: which splits need not be read any more, where that is known
-        self.committed: Committed | None = None
 
     @abstractmethod
     def schema(self, files: Sequence[str]) -> pa.Schema:
@@ -62,11 +58,14 @@ class Source(IterableDataset[Statement | Rejection], Stage, ABC):
         """The [start, stop) of each split of a file up to `stop` or its end, of about `rows` records: [splits, 2]."""
 
     @abstractmethod
-    def read(self, split: Split) -> Generator[Statement | Rejection, None, Tally]:
-        """The rows of one split in order; returns what else there is to tell of it."""
+    def read(self, split: Split, schema: pa.Schema) -> Generator[Statement | Rejection, None, Tally]:
+        """Yield the rows of one split in order; return what else there is to tell of it.
 
-    def plan(self, rows: int) -> Plan:
-        """List the splits of about `rows` records each, and fix the columns. Kept, and returned."""
+        `schema` has the columns of the plan that the split is from.
+        """
+
+    def plan(self, rows: int = ROWS) -> Plan:
+        """List the splits of about `rows` records each, and fix the columns. Raises UserError."""
         self._check_roles()
         files = self.files()
         schema = self.schema(files)
@@ -77,8 +76,15 @@ class Source(IterableDataset[Statement | Rejection], Stage, ABC):
         file = np.repeat(np.arange(len(cuts)), [len(cut) for cut in cuts])
         start, stop = np.concatenate(cuts).T.copy()
         total = self.total(files) if self.limit is None else sum(count for count, _ in reached)
-        self.planned = Plan(files[: len(cuts)], schema, file, start, stop, rows=total)
-        return self.planned
+        return Plan(files[: len(cuts)], schema, file, start, stop, rows=total)
+
+    def reader(self, plan: Plan | None = None, world: "World | None" = None) -> "Reader":
+        """What reads this source by a plan, or by one that is made now, as one process of several or alone."""
+        return Reader(self, plan or self.plan(), world or World())
+
+    def __iter__(self) -> Iterator[Statement | Rejection]:
+        """All rows, planned anew; in a DataLoader's worker the rows of its share."""
+        yield from self.reader()
 
     def files(self) -> tuple[str, ...]:
         """The files behind `path`, in their order; UserError where there are none, or one cannot be read."""
@@ -129,30 +135,53 @@ class Source(IterableDataset[Statement | Rejection], Stage, ABC):
         """Whether a split in the midst of a file costs no more than one at its start."""
         return True
 
-    def shard(self, *, rank: int, world: int, committed: Committed | None = None) -> Self:
-        """This source as one process of several reads it, without what is committed."""
-        other = copy.copy(self)
-        other.rank, other.world, other.committed = rank, world, committed
-        return other
 
-    def splits(self) -> Iterator[Split]:
-        """The splits that this worker of this process reads, in its order.
+@dataclass(frozen=True, slots=True)
+class World:
+    """One process among several that read the same plan.
 
-        The rank was taken in the main process: in a worker started by spawn or forkserver torch.distributed is not
-        initialised, and asking there gives every process rank 0. Only the worker's number is asked for here.
-        """
-        if self.planned is None:
-            raise RuntimeError("a source is planned before it is read: call plan(rows)")
+    Create it in the main process: in a worker started by spawn or forkserver torch.distributed is not initialised, and
+    asking it there gives every process rank 0. The worker's number, in turn, is known in the worker alone, so `turns`
+    asks for it when it is called.
+    """
+
+    #: the process' number, from 0, and how many processes there are
+    rank: int = 0
+    size: int = 1
+    #: which splits need not be read any more, where that is known
+    committed: Committed | None = None
+
+    def turns(self, count: int) -> Iterator[int]:
+        """The numbers of the splits, of `count`, that this worker of this process reads, in its order."""
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
-        whose = {"rank": self.rank, "world": self.world, "worker": worker, "workers": workers}
-        for number in turns(len(self.planned), **whose, committed=self.committed):
-            yield self.planned[number]
+        whose = {"rank": self.rank, "world": self.size, "worker": worker, "workers": workers}
+        return turns(count, **whose, committed=self.committed)
 
-    def all_splits(self) -> Iterator[Split]:
-        """Every split of the plan in order, whoever asks."""
-        assert self.planned is not None
-        yield from (self.planned[number] for number in range(len(self.planned)))
+    def is_committed(self, split: Split) -> bool:
+        """Whether a split is known to be on the disk by now."""
+        return self.committed is not None and split.number in self.committed
+
+
+@dataclass(frozen=True, eq=False)
+class Reader(IterableDataset[Statement | Rejection]):
+    """A source, its plan, and the share of it that one process reads. Travels to the DataLoader's workers."""
+
+    source: Source
+    plan: Plan
+    world: World
+
+    def at(self, world: World) -> Self:
+        """The same rows as another process reads them."""
+        return replace(self, world=world)
+
+    def splits(self) -> Iterator[Split]:
+        """The splits that this worker of this process reads, in its order."""
+        return map(self.plan.__getitem__, self.world.turns(len(self.plan)))
+
+    def read(self, split: Split) -> Generator[Statement | Rejection, None, Tally]:
+        """Yield the rows of any split of the plan in order; return what else there is to tell of it."""
+        return self.source.read(split, self.plan.schema)
 
     def __iter__(self) -> Iterator[Statement | Rejection]:
         for split in self.splits():

@@ -1,7 +1,7 @@
 """What TSV and CSV share: a header, and records of as many fields, cut at a delimiter."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from typing import ClassVar, NamedTuple
 
@@ -115,11 +115,10 @@ class DelimitedSource(TextSource):
             how = "source=csv"
         return f"It has no {called(self.delimiter)} but a {called(found)}: {how}"
 
-    def parser(self) -> Callable[[str], Statement]:
+    def parser(self, schema: pa.Schema) -> Callable[[str], Statement]:
         """Fields by the header's names."""
-        assert self.planned is not None
-        names: Iterable[str] = self.planned.schema.names
-        width, fields = len(self.planned.schema.names), self.cutter()
+        names: Sequence[str] = schema.names
+        width, fields = len(names), self.cutter()
         source, target, evidence = (self.columns[role] for role in ("source", "target", "evidence"))
 
         def parse(text: str) -> Statement:

@@ -2,7 +2,6 @@
 
 import glob
 import gzip
-import hashlib
 import io
 import os
 import re
@@ -219,14 +218,3 @@ class Kept(Generic[T]):
 
     def __reduce__(self) -> "tuple[type[Kept[T]], tuple[()]]":
         return (Kept, ())
-
-
-def fingerprint(path: str) -> dict[str, str | int]:
-    """What tells a file from another in a moment: size, time, and a hash of its first and last MB."""
-    with naming(path), open(path, "rb") as file:
-        stat = Path(path).stat()
-        digest = hashlib.sha256(file.read(1 << 20))
-        file.seek(max(0, stat.st_size - (1 << 20)))
-        digest.update(file.read(1 << 20))
-    name = str(Path(path).resolve())
-    return {"path": name, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "ends": digest.hexdigest()}

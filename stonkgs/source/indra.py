@@ -82,15 +82,14 @@ class IndraSource(ObjectSource):
         What cannot be used goes to `on_rejected`, for example a list's append, and the rest goes on; without it, that
         is a UserError.
         """
-        for split in self.planned or self.plan(2048):
-            for record in self.read(split):
-                if isinstance(record, Statement):
-                    yield record
-                elif on_rejected:
-                    on_rejected(record)
-                else:
-                    at = f"{record.file}, byte {record.offset}"
-                    raise UserError(f"{at}: {record.reason}; mend it, or set such ones aside with on_rejected")
+        for record in self:
+            if isinstance(record, Statement):
+                yield record
+            elif on_rejected:
+                on_rejected(record)
+            else:
+                at = f"{record.file}, byte {record.offset}"
+                raise UserError(f"{at}: {record.reason}; mend it, or set such ones aside with on_rejected")
 
     def conversion(self, scanner: Lines) -> Convert:
         """By the rules of the first implementation."""

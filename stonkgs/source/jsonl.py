@@ -95,11 +95,10 @@ class JsonlSource(TextSource):
             with closing(self.scan(file)) as scanner:
                 yield from scanner.records(self.text(scanner), END)
 
-    def parser(self) -> Callable[[str], Statement]:
+    def parser(self, schema: pa.Schema) -> Callable[[str], Statement]:
         """Values by the planned columns."""
-        assert self.planned is not None
         roles = [self.columns[role] for role in ROLES]
-        fields = [field for field in self.planned.schema if field.name not in roles and field.name != EXTRA]
+        fields = [field for field in schema if field.name not in roles and field.name != EXTRA]
         # JSON columns hold everything, as text
         columns = [(f.name, SURE.get(f.type), FITS[f.type]) if not is_json(f) else (f.name, None, None) for f in fields]
 

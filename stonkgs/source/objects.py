@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Literal
 
+import pyarrow as pa
+
 from stonkgs.config.values import Count, checked
 from stonkgs.indra.convert import Fault, Skipped
 from stonkgs.source.base import Limit
@@ -34,7 +36,9 @@ class ObjectSource(RangeSource):
     def conversion(self, scanner: Lines) -> Convert:
         """What turns the text of a record that `scanner` has found into rows; made once a split."""
 
-    def understood(self, records: Iterator[Record], scanner: Lines) -> Generator[Statement | Rejection, None, Tally]:
+    def understood(
+        self, records: Iterator[Record], scanner: Lines, schema: pa.Schema
+    ) -> Generator[Statement | Rejection, None, Tally]:
         """A record's rows; what gives none is counted by its reason."""
         convert, without, count = self.conversion(scanner), Counter[str](), 0
         for record in records:

@@ -118,7 +118,7 @@ class ParquetSource(Source):
         """Rows in all."""
         return sum(pq.read_metadata(file).num_rows for file in files)
 
-    def read(self, split: Split) -> Generator[Statement | Rejection, None, Tally]:
+    def read(self, split: Split, schema: pa.Schema) -> Generator[Statement | Rejection, None, Tally]:
         """The rows [start, stop), in order. The file stays open for the next split."""
         rows = self.kept.take(split.file) or Rows(split.file)
         try:

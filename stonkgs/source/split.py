@@ -11,6 +11,8 @@ import pyarrow as pa
 
 #: No split is larger than this many bytes, whatever split.rows asks for: a split is held in memory by the writer.
 SPLIT_BYTES = 16 << 20
+#: Records of a split where nobody asks for another number.
+ROWS = 2_048
 #: A stop beyond every file's end.
 END = sys.maxsize
 

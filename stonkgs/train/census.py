@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from stonkgs.errors import UserError
 from stonkgs.runs.account import Place, as_json, as_line
-from stonkgs.source.base import Reading, Source
+from stonkgs.source.base import Reader, Reading
 from stonkgs.source.split import Plan, Split
 from stonkgs.statement import Rejection
 from stonkgs.train.protocol import TEST, TRAIN, Protocol
@@ -61,23 +61,22 @@ class Census:
             **{key: getattr(self, key) for key in ("rows", "parts", "unused", "rejected", "warnings")},
         }
 
-    def selection(self, source: Source, task: Task, protocol: Protocol) -> Selection:
+    def selection(self, reader: Reader, task: Task, protocol: Protocol) -> Selection:
         """The rows that were counted, to be read again."""
         protocol.rows = self.labelled
-        return Selection(source, task, protocol, self.classes, self.first)
+        return Selection(reader, task, protocol, self.classes, self.first)
 
 
 def census(
-    source: Source, task: Task, protocol: Protocol, rejected: BinaryIO, *, labels: tuple[str, ...] | None = None
+    reader: Reader, task: Task, protocol: Protocol, rejected: BinaryIO, *, labels: tuple[str, ...] | None = None
 ) -> Census:
     """Count a planned source's rows. What cannot be read is written to `rejected`, a JSON object a line.
 
     With `labels` the classes are those of a finished model, however many rows they have here. UserError where
     a column is missing, a label has no meaning, a class too few rows, or a part none.
     """
-    assert source.planned is not None
-    _check_columns(source, task, protocol)
-    values, unused, failed = _values(source, source.planned, task, rejected)
+    _check_columns(reader, task, protocol)
+    values, unused, failed = _values(reader, task, rejected)
     classes = task.known(values, labels) if labels else task.decide(values)
     if clash := sorted({PREDICTION, *FLAGS}.intersection(classes.labels)):
         raise UserError(f"class {clash[0]!r} is called as an output column is; give it another name with task.map")
@@ -86,7 +85,7 @@ def census(
             unused["several values" if len(values_of) > 1 and not classes.multi_label else "too rare"] += count
     # The protocols that look at a row's number have to know how many there are.
     protocol.rows = total = sum(count for found, count in values.items() if classes.target(found) is not None)
-    first, rows, parts = _parts(source, source.planned, task, protocol, classes)
+    first, rows, parts = _parts(reader, task, protocol, classes)
     if total > sum(rows.values()):
         unused["not drawn"] = total - sum(rows.values())
     _check_parts(protocol, rows, parts)
@@ -102,26 +101,23 @@ def census(
     )
 
 
-def _check_columns(source: Source, task: Task, protocol: Protocol) -> None:
-    assert source.planned is not None
-    names = [name for name in source.planned.schema.names if name not in source.columns.values()]
+def _check_columns(reader: Reader, task: Task, protocol: Protocol) -> None:
+    names = [name for name in reader.plan.schema.names if name not in reader.source.columns.values()]
     task.check(names)
-    if TRUTH in source.planned.schema.names:
+    if TRUTH in reader.plan.schema.names:
         raise UserError(f"the input has a column {TRUTH!r}, which evaluation adds; rename it")
     for name in protocol.columns():
         if name not in names:
             raise UserError(f"protocol.by={name}: the input has no such column; there are evidence and {names}")
 
 
-def _values(
-    source: Source, plan: Plan, task: Task, rejected: BinaryIO
-) -> tuple[Counter[tuple[str, ...]], Counter[str], int]:
+def _values(reader: Reader, task: Task, rejected: BinaryIO) -> tuple[Counter[tuple[str, ...]], Counter[str], int]:
     """How often each label occurred, how many rows have none and why, and how many cannot be read."""
     values, unused, failed, place, current = Counter[tuple[str, ...]](), Counter[str](), 0, Place(0), ""
-    for split in _progress(plan, "labels"):
+    for split in _progress(reader.plan, "labels"):
         if split.file != current:
-            current, place = split.file, Place(source.first_line(split.file))
-        reading = Reading(source.read(split))
+            current, place = split.file, Place(reader.source.first_line(split.file))
+        reading = Reading(reader.read(split))
         for record in reading:
             if isinstance(record, Rejection):
                 failed += 1
@@ -141,15 +137,15 @@ def _values(
 
 
 def _parts(
-    source: Source, plan: Plan, task: Task, protocol: Protocol, classes: Classes
+    reader: Reader, task: Task, protocol: Protocol, classes: Classes
 ) -> tuple[npt.NDArray[np.int64], dict[str, int], dict[str, dict[str, int]]]:
     """Labelled rows before each split, and the drawn rows of each part, and of each class in it."""
     rows = dict.fromkeys(protocol.parts, 0)
     parts = {part: dict.fromkeys(classes.labels, 0) for part in rows}
-    first, number = np.zeros(len(plan), np.int64), 0
-    for split in _progress(plan, "parts"):
+    first, number = np.zeros(len(reader.plan), np.int64), 0
+    for split in _progress(reader.plan, "parts"):
         first[split.number] = number
-        for statement, target in labelled(source, task, classes, split):
+        for statement, target in labelled(reader, task, classes, split):
             if protocol.drawn(number):
                 part = protocol.part(statement, number)
                 rows[part] += 1

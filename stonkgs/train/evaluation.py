@@ -8,109 +8,108 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytorch_lightning as pl
 
 from stonkgs.batch import Batches
 from stonkgs.disk import publish
-from stonkgs.encode.encoder import Example
 from stonkgs.engine.lightning import StatementData, StatementModule
 from stonkgs.engine.progress import RowProgress
 from stonkgs.evaluate.metrics import metrics
 from stonkgs.evaluate.outcomes import Outcomes, majority
-from stonkgs.model.predictor import Predictor
-from stonkgs.runs.differences import DECISIVE
+from stonkgs.model.rater import Rater
 from stonkgs.runs.folder import Begun
 from stonkgs.runs.job import Job
-from stonkgs.statement import Statement
+from stonkgs.runs.record import Record
 from stonkgs.train.census import Census
 from stonkgs.train.folder import TrainFolder
 from stonkgs.train.protocol import TRAIN
-from stonkgs.train.selection import TRUTH, Part, Selection
-from stonkgs.train.tfidf import TfIdf
+from stonkgs.train.selection import TRUTH, Part
+from stonkgs.train.start import Training
 from stonkgs.writer.base import FLAGS, PREDICTION
 from stonkgs.writer.parquet import ParquetWriter
 
 #: Before the class names in test_predictions.parquet where the input has columns of these names, as often as it takes.
 PREFIX = "predicted_"
-#: What a rating may be continued with is said by its folder's name alone, which has the digest of the weights.
-NOTHING: Final[dict[str, Any]] = {
-    "config": {"merge": True, "kge": {}, "source": {}, "batch": {}, "writer": {}},
-    "settings": {},
-    "input": [],
-    "model": {"labels": [], "digest": ""},
-    "kge": {"digest": ""},
-    "versions": dict.fromkeys(DECISIVE, ""),
-}
+#: What the identity of a rating calls the weights that it rates with.
+RATER: Final = "the digest of what rates"
 
 
 @dataclass(frozen=True, eq=False)
 class Rating:
-    """How parts are rated: all that `rate` needs beside the part and the model."""
+    """How parts are rated: by the flow that predicts, with a training's settings."""
 
-    selection: Selection
-    census: Census
-    trainer: pl.Trainer
-    folder: TrainFolder
-    size: int
-    window: int
-    workers: int
-    start_method: str | None
-    threads: int | None
+    #: of the training that rates
+    record: Record
+    training: Training
 
-    def rate(self, part: str, rater: Predictor | TfIdf, digest: str) -> tuple[Path, str]:
+    @property
+    def census(self) -> Census:
+        """What was counted."""
+        return self.training.census
+
+    @property
+    def folder(self) -> TrainFolder:
+        """The training's."""
+        return self.training.folder
+
+    def rate(self, part: str, rater: Rater) -> tuple[Path, str]:
         """Predict a part: its Parquet file, and the prefix of its columns. All processes take their share.
 
-        A rating that was interrupted goes on, if it is of the same weights: `digest` tells.
+        A rating that was interrupted goes on if the weights are the same: the folder's name has their digest.
         """
-        source = Part(self.selection, part, self.census.rows[part])
-        prefix = self._prefix(source)
+        source = Part.of(self.training.selection, part, self.census.rows[part])
+        prefix, digest = self._prefix(source), rater.digest
         writer = ParquetWriter(prefix=prefix)
-        assert source.planned is not None
-        classes = self.census.classes
         job = Job(
             output_dir=self.folder.path / f"rated-{part}-{digest[:16]}",
-            plan=source.planned,
-            labels=classes.labels,
-            first_line=source.first_line,
-            record=NOTHING,
-            multi_label=classes.multi_label,
+            plan=source.plan,
+            labels=rater.labels,
+            first_line=source.source.first_line,
+            record=self._record(part, rater, digest),
+            multi_label=rater.multi_label,
         )
         if isinstance(writer.start(job), Begun):
             self._predict(source, rater, writer)
             writer.finish()
         return writer.folder.predictions, prefix
 
-    def _predict(self, source: Part, rater: Predictor | TfIdf, writer: ParquetWriter) -> None:
-        encoder = rater.encoder() if isinstance(rater, Predictor) else blank
-        batches: Callable[..., Batches] = partial(Batches, encoder=encoder, size=self.size, window=self.window)
-        if isinstance(rater, TfIdf):
-            for batch in batches(source=source.shard(rank=0, world=1, committed=writer.parts)):
-                writer.add(batch, rater(batch))
-            return
-        options: dict[str, Any] = {"num_workers": self.workers, "start_method": self.start_method}
+    def _record(self, part: str, rater: Rater, digest: str) -> Record:
+        """Of the training, and beside it which rows are rated, and with which weights."""
+        identity = self.record.identity
+        return replace(
+            self.record,
+            identity=replace(identity, values={**identity.values, "part": part, RATER: digest}),
+            labels=rater.labels,
+            multi_label=rater.multi_label,
+        )
+
+    def _predict(self, source: Part, rater: Rater, writer: ParquetWriter) -> None:
+        cfg, placed = self.training.cfg, self.training.placed
+        batches: Callable[..., Batches] = partial(
+            Batches, encoder=rater.encoder(), size=cfg.batch.size, window=cfg.batch.window
+        )
+        options: dict[str, Any] = {"num_workers": placed.workers(cfg), "start_method": cfg.start_method}
         data = StatementData(source, batches, committed=writer.parts, **options)
-        progress = RowProgress.over(writer, self.trainer.world_size)
-        callbacks: list[pl.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
-        self.trainer.callbacks = [*callbacks, writer, progress]  # type: ignore[attr-defined]
+        progress = RowProgress.over(writer, placed.trainer.world_size)
+        callbacks: list[pl.Callback] = placed.trainer.callbacks  # type: ignore[attr-defined]
+        placed.trainer.callbacks = [*callbacks, writer, progress]  # type: ignore[attr-defined]
         try:
-            module = StatementModule(rater, threads=self.threads, together=True)
-            self.trainer.predict(module, datamodule=data, return_predictions=False)
+            module = StatementModule(rater, threads=placed.threads(cfg), together=True)
+            placed.trainer.predict(module, datamodule=data, return_predictions=False)
         finally:
-            self.trainer.callbacks = callbacks  # type: ignore[attr-defined]
+            placed.trainer.callbacks = callbacks  # type: ignore[attr-defined]
 
     def _prefix(self, source: Part) -> str:
-        assert source.planned is not None
-        taken, prefix = set(source.planned.schema.names), ""
+        taken, prefix = set(source.plan.schema.names), ""
         while taken & {f"{prefix}{name}" for name in (*self.census.classes.labels, PREDICTION, *FLAGS)}:
             prefix += PREFIX
         return prefix
 
-    def outcomes(self, part: str, rater: Predictor | TfIdf, digest: str) -> Outcomes:
+    def outcomes(self, part: str, rater: Rater) -> Outcomes:
         """What the model says of a part, and what is true."""
-        return self.read(*self.rate(part, rater, digest))
+        return self.read(*self.rate(part, rater))
 
     def read(self, path: Path, prefix: str) -> Outcomes:
         """What `rate` has written."""
@@ -144,15 +143,6 @@ class Rating:
         return batch
 
 
-def uncalibrated(rater: Predictor | TfIdf) -> float:
-    """The model's temperature, which it has no more: parts are rated without, and then calibrated."""
-    if isinstance(rater, TfIdf):
-        return 1.0
-    before = rater.model.config.temperature
-    rater.model.config = replace(rater.model.config, temperature=1.0)
-    return before
-
-
 def figures(
     raw: Outcomes, validation: Outcomes | None, census: Census, protocol: str, temperature_used: float
 ) -> dict[str, Any]:
@@ -168,9 +158,3 @@ def figures(
         counts = [census.parts[TRAIN][label] for label in census.classes.labels]
         values["majority"] = metrics(majority(test, counts, census.rows[TRAIN]))
     return values
-
-
-def blank(statements: Sequence[Statement]) -> list[Example]:
-    """Encodes nothing, for who reads the columns."""
-    tokens: npt.NDArray[np.int32] = np.zeros(0, np.int32)
-    return [Example(statement, tokens, tokens, (0, 0), False, None) for statement in statements]  # type: ignore[arg-type]

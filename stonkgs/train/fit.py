@@ -17,6 +17,7 @@ from stonkgs.batch import Batch, Batches
 from stonkgs.disk import publish
 from stonkgs.engine.lightning import OwnBatches, loader
 from stonkgs.errors import UserError
+from stonkgs.source.base import World
 from stonkgs.train.callbacks import KeepLast, TrainProgress
 from stonkgs.train.census import Census
 from stonkgs.train.checkpoints import BEST, ENDED, LAST, Published, read
@@ -73,10 +74,10 @@ class TrainingData(OwnBatches):
         assert self.trainer is not None
         if not self.census.rows.get(VALIDATION):
             return []
-        part = Part(self.selection, VALIDATION, self.census.rows[VALIDATION])
-        source = part.shard(rank=self.trainer.global_rank, world=self.trainer.world_size)
+        part = Part.of(self.selection, VALIDATION, self.census.rows[VALIDATION])
+        reader = part.at(World(self.trainer.global_rank, self.trainer.world_size))
         encoder, size = self.module.predictor.encoder(), self.module.schedule.size
-        batches = Batches(source=source, encoder=encoder, size=size, window=self.window)
+        batches = Batches(source=reader, encoder=encoder, size=size, window=self.window)
         return loader(batches, self.num_workers, self.start_method)
 
 

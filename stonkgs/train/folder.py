@@ -10,12 +10,17 @@ from typing import Any, BinaryIO, Final
 
 from stonkgs.disk import make_folder, publish
 from stonkgs.errors import UserError
-from stonkgs.runs.differences import changed, inputs
-from stonkgs.runs.folder import SUCCESS, Finished, read_record
+from stonkgs.runs.finished import read_ours
+from stonkgs.runs.folder import SUCCESS
+from stonkgs.runs.record import Record
 from stonkgs.train.census import Census
+from stonkgs.train.summary import Trained
 
-#: How training.json and run.json say that a training of ours wrote what lies beside them.
+#: How run.json says that a training of ours wrote it.
 FORMAT: Final = "stonkgs-training-1"
+#: How training.json says so, and how earlier versions said so.
+BEGUN: Final = "stonkgs-training-2"
+OLDER: Final = ("stonkgs-training-1",)
 #: All that a training leaves. `rated-*` and what is called `*.tmp-*` is gone when it is through.
 OURS: Final = (
     "training.json",
@@ -28,6 +33,8 @@ OURS: Final = (
     SUCCESS,
 )
 OUR_FOLDERS: Final = ("checkpoints", "logs", "model", "plots")
+#: What may be done where another training is in the way.
+REMEDY: Final = "Go on with the same, choose another output_dir=, or start anew: overwrite=true"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,29 +62,43 @@ class TrainFolder:
         self.model = path / "model"
         self.plots = path / "plots"
 
-    def state(self, record: Mapping[str, Any], *, overwrite: bool) -> Begun | Finished | None:
+    def state(self, record: Record, *, overwrite: bool) -> Begun | Trained | None:
         """The training that is under way or finished here; None where there is none, or it shall not count.
 
-        UserError that says what differs where it is another one than `record` describes, or where the folder holds
-        what no training of ours wrote.
+        Raises UserError that says what differs where it is another one than `record` describes, or where the folder
+        holds what no training of ours wrote.
         """
         if not self.path.exists() or (self.path.is_dir() and all(map(_unpublished, self.path.iterdir()))):
             return None
-        if not (kept := read_record(self.begun, FORMAT)):
+        if not (kept := read_ours(self.begun, (BEGUN, *OLDER))):
             raise UserError(f"{self.path}: holds something that no training has written; choose another output_dir=")
         if overwrite:
             return None
-        if found := "; ".join(_differing(kept["record"], record)):
-            over = "a finished training" if self.success.exists() else "a training that is not finished, and"
+        if self.success.exists():
+            return self._finished(record)
+        try:
+            if kept["format"] in OLDER:
+                raise ValueError("of another version")
+            before, census = Record.from_json(kept["record"]), Census.from_json(kept["census"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(
-                f"{self.path}: holds {over} of other settings: {found}. Go on with the same, choose another "
+                f"{self.begun}: its training was begun by another version and is not continued; choose another "
                 "output_dir=, or start anew: overwrite=true"
+            ) from error
+        if found := before.identity.differences(record.identity):
+            raise UserError(
+                f"{self.path}: holds a training that is not finished, and of other settings: {found}. {REMEDY}"
             )
-        return (
-            Finished(read_record(self.record, FORMAT))
-            if self.success.exists()
-            else Begun(Census.from_json(kept["census"]))
-        )
+        return Begun(census)
+
+    def _finished(self, record: Record) -> Trained:
+        try:
+            trained = Trained.from_json(read_ours(self.record, (FORMAT,)), self.path)
+        except ValueError as error:
+            raise UserError(f"{self.record}: {error}; choose another output_dir=, or overwrite=true") from error
+        if found := trained.record.identity.differences(record.identity):
+            raise UserError(f"{self.path}: holds a finished training of other settings: {found}. {REMEDY}")
+        return trained
 
     @contextmanager
     def counting(self, *, overwrite: bool) -> Iterator[BinaryIO]:
@@ -88,9 +109,9 @@ class TrainFolder:
         with publish(self.counted) as file:
             yield file
 
-    def begin(self, record: Mapping[str, Any], census: Census) -> None:
-        """From here on the same command goes on with it."""
-        self.write(self.begun, {"format": FORMAT, "record": record, "census": census.to_json()})
+    def begin(self, record: Record, census: Census) -> None:
+        """Write training.json: from here on the same command goes on with it."""
+        self.write(self.begun, {"format": BEGUN, "record": record.to_json(), "census": census.to_json()})
         self.settle()
 
     def settle(self) -> None:
@@ -106,10 +127,10 @@ class TrainFolder:
         with publish(path) as file:
             file.write(json.dumps(values, indent=2, default=str).encode() + b"\n")
 
-    def finish(self, record: Mapping[str, Any]) -> None:
-        """The last steps."""
+    def finish(self, trained: Trained) -> None:
+        """Take the last steps: write run.json and `_SUCCESS`, and remove the checkpoints."""
         self._clear_unpublished()
-        self.write(self.record, {"format": FORMAT, **record})
+        self.write(self.record, {"format": FORMAT, **trained.to_json()})
         with publish(self.success):
             pass
         self.tidy()
@@ -136,8 +157,3 @@ class TrainFolder:
 def _unpublished(path: Path) -> bool:
     name, cut, _ = path.name.partition(".tmp-")
     return bool(cut) and name in OURS
-
-
-def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    yield from inputs(before["input"], now["input"])
-    yield from changed(before["deciding"], now["deciding"])

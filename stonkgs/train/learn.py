@@ -1,106 +1,65 @@
-"""From a counted task to what has learned it."""
+"""Fine-tuning of a network on what was counted."""
 
-from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
-from omegaconf import DictConfig
 
 from stonkgs.config import build
 from stonkgs.errors import UserError
-from stonkgs.model.fresh import Fresh
-from stonkgs.model.network import Network, STonKGs
 from stonkgs.model.predictor import Predictor
 from stonkgs.train.census import Census
 from stonkgs.train.fit import Fit, TrainingData
-from stonkgs.train.folder import TrainFolder
 from stonkgs.train.module import FineTuning
 from stonkgs.train.protocol import TRAIN
 from stonkgs.train.schedule import Schedule
-from stonkgs.train.selection import Selection
-from stonkgs.train.stages import Stages
-from stonkgs.train.tfidf import TfIdf
+from stonkgs.train.start import Training
 
 
-def learn(
-    cfg: DictConfig, stages: Stages, selection: Selection, counted: Census, folder: TrainFolder
-) -> tuple[Predictor | TfIdf, list[dict[str, float]]]:
-    """What has learned the task, and what was measured on the way. With mode=test, what is there."""
-    if isinstance(stages.start, TfIdf):
-        return _count_words(cfg, stages.start, selection, counted), []
-    network = _network(cfg, stages, selection, counted, folder)
-    predictor = Predictor(network, stages.kge, any_kge=cfg.any_kge)
-    if cfg.mode == "test":
-        return predictor, []
-    module = _module(cfg, stages, predictor, counted)
-    stages.trainer.loggers = [build(cfg.logger, trust=tuple(cfg.trust))] if cfg.logger else []
+def fine_tune(training: Training, predictor: Predictor, *, frozen: bool) -> list[dict[str, float]]:
+    """Train the predictor's network, from wherever an earlier attempt was; what was measured on the way.
+
+    The text backbone is `frozen` where the configuration does not say.
+    """
+    cfg, placed = training.cfg, training.placed
+    module = _module(training, predictor, frozen=frozen)
+    placed.trainer.loggers = [build(cfg.logger, trust=tuple(cfg.trust))] if cfg.logger else []
     data = TrainingData(
         module,
-        selection,
-        counted,
+        training.selection,
+        training.census,
         buffer=cfg.batch.buffer,
         window=cfg.batch.window,
-        num_workers=stages.workers(cfg),
+        num_workers=placed.workers(cfg),
         start_method=cfg.start_method,
     )
-    Fit(folder, stages.trainer, cfg.monitor, cfg.patience, cfg.checkpoint_every).run(module, data)
-    return predictor, module.history
+    Fit(training.folder, placed.trainer, cfg.monitor, cfg.patience, cfg.checkpoint_every).run(module, data)
+    return module.history
 
 
-def _module(cfg: DictConfig, stages: Stages, predictor: Predictor, counted: Census) -> FineTuning:
-    # As published: the cross-modal model's backbone is frozen, the text-only baseline is fine-tuned as a whole.
-    frozen = isinstance(stages.start, STonKGs) if cfg.freeze_backbone is None else cfg.freeze_backbone
+def _module(training: Training, predictor: Predictor, *, frozen: bool) -> FineTuning:
+    cfg = training.cfg
     return FineTuning(
         predictor,
-        _schedule(cfg, stages, counted),
+        _schedule(training),
         optimizer=build(cfg.optimizer, trust=tuple(cfg.trust)),
         warmup=cfg.warmup,
-        freeze_backbone=frozen,
-        weights=_weights(counted) if cfg.class_weights else None,
-        threads=stages.threads(cfg),
+        freeze_backbone=frozen if cfg.freeze_backbone is None else cfg.freeze_backbone,
+        weights=_weights(training.census) if cfg.class_weights else None,
+        threads=training.placed.threads(cfg),
         log_every=cfg.log_every,
     )
 
 
-def _count_words(cfg: DictConfig, start: TfIdf, selection: Selection, counted: Census) -> TfIdf:
-    """The baseline without a network; it holds the training part in memory."""
-    labels = counted.classes.labels
-    rows = [row for split in selection.source.all_splits() for row in selection.rows(split, TRAIN)]
-    targets: Any = [row.target for row in rows]
-    if counted.classes.multi_label:
-        targets = np.array([[number in target for number in range(len(labels))] for target in targets])
-    start.columns = selection.source.columns
-    start.fit((row.statement for row in rows), targets, labels, class_weights=cfg.class_weights, seed=cfg.seed)
-    return start
-
-
-def _network(cfg: DictConfig, stages: Stages, selection: Selection, counted: Census, folder: TrainFolder) -> Network:
-    """What the training starts from, with a classifier for the task."""
-    start, classes = stages.start, counted.classes
-    torch.manual_seed(cfg.seed)
-    if isinstance(start, Fresh):
-        start = start.make(stages.kge, partial(_texts, selection), folder.path)
-    assert isinstance(start, Network)
-    return start if cfg.mode == "test" else start.with_classes(classes.labels, multi_label=classes.multi_label)
-
-
-def _texts(selection: Selection) -> Iterator[str]:
-    for split in selection.source.all_splits():
-        for row in selection.rows(split, TRAIN):
-            yield row.statement.evidence
-
-
-def _schedule(cfg: DictConfig, stages: Stages, counted: Census) -> Schedule:
+def _schedule(training: Training) -> Schedule:
+    cfg, counted, trainer = training.cfg, training.census, training.placed.trainer
     counts = list(counted.parts[TRAIN].values())
     schedule = Schedule(
         counts=np.array([counted.rows[TRAIN]] if counted.classes.multi_label else counts),
         epochs=cfg.epochs,
         size=cfg.batch.size,
-        world=stages.trainer.world_size,
+        world=trainer.world_size,
         laps=cfg.validations,
-        accumulate=stages.trainer.accumulate_grad_batches,
+        accumulate=trainer.accumulate_grad_batches,
         balanced=cfg.sampling == "balanced",
         seed=cfg.seed,
     )

@@ -1,9 +1,6 @@
 """train(cfg): labelled statements in, a model folder and its figures out, on one screen."""
 
 import sys
-from collections.abc import Mapping
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +14,17 @@ from stonkgs.engine.processes import reap
 from stonkgs.evaluate.calibration import temperature
 from stonkgs.evaluate.needs import needs
 from stonkgs.evaluate.plots import draw_all
-from stonkgs.model.digest import model_digest
-from stonkgs.model.network import Network
-from stonkgs.model.predictor import Predictor
-from stonkgs.runs.folder import Finished
+from stonkgs.runs.record import Record, now
 from stonkgs.train.census import Census, census
-from stonkgs.train.evaluation import Rating, figures, uncalibrated
+from stonkgs.train.evaluation import Rating, figures
 from stonkgs.train.fit import write_history
 from stonkgs.train.folder import Begun, TrainFolder
-from stonkgs.train.learn import learn
 from stonkgs.train.protocol import TEST, VALIDATION
 from stonkgs.train.record import training_record
-from stonkgs.train.selection import Selection
 from stonkgs.train.settings import check_settings
 from stonkgs.train.stages import Stages, check_stages
+from stonkgs.train.start import Learned, Training
 from stonkgs.train.summary import Trained
-from stonkgs.train.tfidf import TfIdf
 
 
 def train(cfg: DictConfig) -> Trained | None:
@@ -54,88 +46,75 @@ def train(cfg: DictConfig) -> Trained | None:
         torch.set_num_threads(threads)
     record, folder = training_record(cfg, stages), TrainFolder(Path(cfg.output_dir))
     state = folder.state(record, overwrite=overwrite)
-    if isinstance(state, Finished):
+    if isinstance(state, Trained):
         folder.tidy()
-        return Trained(state.record, folder.path, before=True)
+        return state
     if isinstance(state, Begun):
         folder.settle()
     counted = state.census if isinstance(state, Begun) else _count(cfg, stages, folder, record, overwrite=overwrite)
-    selection = counted.selection(stages.source, stages.task, stages.protocol)
+    selection = counted.selection(stages.reader, stages.task, stages.protocol)
+    training = Training(cfg, stages, stages.kge, selection, counted, folder)
     with stages.ending_others(lambda: "the same command continues from the last checkpoint"):
         with shared_memory(stages.workers(cfg)):
-            learner, measured = learn(cfg, stages, selection, counted, folder)
-            result = _evaluate(cfg, stages, _rating(cfg, stages, selection, counted, folder), learner, measured)
+            result = _evaluate(Rating(record, training), stages.start.learn(training), stages.protocol.name)
         failed = reap(stages.trainer.strategy.launcher)
     if failed:
         print(f"{failed} of {stages.trainer.world_size} processes failed after the training", file=sys.stderr)
-    return None if result is None else _finish(cfg, folder, record, counted, result)
+    if result is None:
+        return None
+    trained = Trained(
+        record=record,
+        output_dir=folder.path,
+        finished=now(),
+        protocol=stages.protocol.name,
+        census=counted.told(),
+        base=stages.start.base(named(cfg)["model"]),
+        **result,
+    )
+    return _finish(folder, trained)
 
 
-def _count(
-    cfg: DictConfig, stages: Stages, folder: TrainFolder, record: Mapping[str, Any], *, overwrite: bool
-) -> Census:
+def _count(cfg: DictConfig, stages: Stages, folder: TrainFolder, record: Record, *, overwrite: bool) -> Census:
     """Look at every row once, and begin."""
-    labels = stages.start.config.labels if cfg.mode == "test" and isinstance(stages.start, Network) else None
+    labels = stages.start.labels if cfg.mode == "test" else None
     with folder.counting(overwrite=overwrite) as rejected:
-        counted = census(stages.source, stages.task, stages.protocol, rejected, labels=labels)
+        counted = census(stages.reader, stages.task, stages.protocol, rejected, labels=labels)
     folder.begin(record, counted)
     return counted
 
 
-def _evaluate(
-    cfg: DictConfig, stages: Stages, rating: Rating, learner: Predictor | TfIdf, measured: list[dict[str, float]]
-) -> dict[str, Any] | None:
+def _evaluate(rating: Rating, learned: Learned, protocol: str) -> dict[str, Any] | None:
     """Rate validation and test, calibrate in between, and write figures, plots and the model; what run.json says of it.
 
     None in a process that another one tells for.
     """
-    scale, validation = uncalibrated(learner), None
-    digest = model_digest(learner.model) if isinstance(learner, Predictor) else "tfidf"
+    cfg, trainer, folder = rating.training.cfg, rating.training.placed.trainer, rating.folder
+    scale, validation = learned.uncalibrate(), None
     if VALIDATION in rating.census.rows and cfg.mode == "train":
-        validation = rating.outcomes(VALIDATION, learner, digest)
-        if isinstance(learner, Predictor) and cfg.calibrate:
+        validation = rating.outcomes(VALIDATION, learned.rater)
+        if learned.calibrates and cfg.calibrate:
             scale = temperature(validation)
             validation = validation.calibrated(scale)
-    path, prefix = rating.rate(TEST, learner, digest)
-    stages.trainer.strategy.barrier()
-    if stages.trainer.global_rank:
+    path, prefix = rating.rate(TEST, learned.rater)
+    trainer.strategy.barrier()
+    if trainer.global_rank:
         return None
-    raw, folder, protocol = rating.read(path, prefix), rating.folder, stages.protocol.name
+    raw = rating.read(path, prefix)
     values = figures(raw, validation, rating.census, protocol, scale)
-    if isinstance(learner, Predictor) and cfg.mode == "train":
-        learner.model.config = replace(learner.model.config, temperature=scale)
-        learner.model.save_pretrained(folder.model, kge=stages.kge)
+    if cfg.mode == "train":
+        learned.save(folder.model, kge=rating.training.kge, temperature=scale)
     rating.keep(path, prefix, scale)
     folder.write(folder.metrics, values)
-    if measured:
-        write_history(folder.history, measured)
-    draw_all(raw.calibrated(scale), protocol, folder.plots, before=None if scale == 1 else raw, history=measured)
+    if learned.history:
+        write_history(folder.history, learned.history)
+    before = None if scale == 1 else raw
+    draw_all(raw.calibrated(scale), protocol, folder.plots, before=before, history=learned.history)
     return {"metrics": values, "temperature": scale}
 
 
-def _finish(
-    cfg: DictConfig, folder: TrainFolder, record: Mapping[str, Any], counted: Census, result: Mapping[str, Any]
-) -> Trained:
+def _finish(folder: TrainFolder, trained: Trained) -> Trained:
     """Write the model card, and run.json."""
-    model = named(cfg)["model"]
-    base = model.get("path") or model.get("name") or f"random weights ({model['_target_'].rpartition('.')[2]})"
-    told = {"finished": datetime.now(UTC).isoformat(timespec="seconds"), "census": counted.told(), "base": base}
-    trained = Trained({**record, **told, **result}, folder.path)
     if folder.model.exists():
         trained.write_card(folder.model / "README.md")
-    folder.finish(trained.record)
+    folder.finish(trained)
     return trained
-
-
-def _rating(cfg: DictConfig, stages: Stages, selection: Selection, counted: Census, folder: TrainFolder) -> Rating:
-    return Rating(
-        selection=selection,
-        census=counted,
-        trainer=stages.trainer,
-        folder=folder,
-        size=cfg.batch.size,
-        window=cfg.batch.window,
-        workers=stages.workers(cfg),
-        start_method=cfg.start_method,
-        threads=stages.threads(cfg),
-    )

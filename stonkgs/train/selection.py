@@ -1,16 +1,16 @@
 """Which rows of a source are used, in which part, and what they are to be taken for."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from stonkgs.model.decision import SEPARATOR
-from stonkgs.source.base import Source
-from stonkgs.source.split import Plan, Split
+from stonkgs.source.base import Reader, World
+from stonkgs.source.split import Split
 from stonkgs.statement import Rejection, Statement, Tally
 from stonkgs.train.protocol import Protocol
 from stonkgs.train.task import Classes, Task, Unused
@@ -39,7 +39,7 @@ class Labelled(NamedTuple):
 class Selection:
     """The rows of a planned source that a task and a protocol make use of. Travels to the workers."""
 
-    source: Source
+    reader: Reader
     task: Task
     protocol: Protocol
     classes: Classes
@@ -49,7 +49,7 @@ class Selection:
     def labelled(self, split: Split) -> Iterator[Labelled]:
         """The labelled rows of a split, whatever their part, without those that are not drawn."""
         number = int(self.first[split.number])
-        for statement, target in labelled(self.source, self.task, self.classes, split):
+        for statement, target in labelled(self.reader, self.task, self.classes, split):
             if self.protocol.drawn(number):
                 yield Labelled(number, statement, target)
             number += 1
@@ -61,9 +61,9 @@ class Selection:
                 yield row
 
 
-def labelled(source: Source, task: Task, classes: Classes, split: Split) -> Iterator[tuple[Statement, Target]]:
+def labelled(reader: Reader, task: Task, classes: Classes, split: Split) -> Iterator[tuple[Statement, Target]]:
     """The rows of a split that have a class, with its number."""
-    for record in source.read(split):
+    for record in reader.read(split):
         if isinstance(record, Rejection):
             continue
         values = task.values(record)
@@ -71,36 +71,26 @@ def labelled(source: Source, task: Task, classes: Classes, split: Split) -> Iter
             yield record, target
 
 
-class Part(Source):
-    """One part of a selection, for whatever reads a source: with a further column, `truth`, the names of the classes.
+@dataclass(frozen=True, eq=False)
+class Part(Reader):
+    """One part of a selection, for whatever reads rows: with a further column, `truth`, the names of the classes.
 
     What cannot be used is passed over: it was reported when the rows were counted.
     """
 
-    def __init__(self, selection: Selection, part: str, rows: int) -> None:
-        inner = selection.source
-        super().__init__(path=inner.path, columns=inner.columns, limit=inner.limit)
-        assert inner.planned is not None
-        self.selection = selection
-        self.part = part
-        schema = inner.planned.schema.append(pa.field(TRUTH, pa.string()))
-        self.planned: Plan | None = replace(inner.planned, schema=schema, rows=rows)
+    selection: Selection
+    name: str
+
+    @classmethod
+    def of(cls, selection: Selection, name: str, rows: int) -> Self:
+        """A part as a process reads it that is alone; `rows` is how many it has."""
+        inner = selection.reader
+        schema = inner.plan.schema.append(pa.field(TRUTH, pa.string()))
+        return cls(inner.source, replace(inner.plan, schema=schema, rows=rows), World(), selection, name)
 
     def read(self, split: Split) -> Generator[Statement | Rejection, None, Tally]:
         labels = self.selection.classes.labels
-        for _, statement, target in self.selection.rows(split, self.part):
+        for _, statement, target in self.selection.rows(split, self.name):
             truth = SEPARATOR.join(labels[number] for number in numbers(target))
             yield replace(statement, extra={**statement.extra, TRUTH: truth})
         return Tally()
-
-    def schema(self, files: Sequence[str]) -> pa.Schema:
-        return self.selection.source.schema(files)
-
-    def reach(self, file: str, count: int) -> tuple[int, int]:
-        return self.selection.source.reach(file, count)
-
-    def cuts(self, file: str, rows: int, stop: int) -> npt.NDArray[np.int64]:
-        return self.selection.source.cuts(file, rows, stop)
-
-    def first_line(self, file: str) -> int:
-        return self.selection.source.first_line(file)

@@ -11,13 +11,11 @@ from stonkgs.config import build
 from stonkgs.engine.processes import Placed, standing, trainer_config
 from stonkgs.errors import UserError
 from stonkgs.kge.store import KgeStore
-from stonkgs.model.fresh import Fresh
-from stonkgs.model.network import Network
-from stonkgs.model.predictor import Predictor
-from stonkgs.source.base import Source
+from stonkgs.source.base import Reader, Source
 from stonkgs.train.protocol import TRAIN, Protocol
+from stonkgs.train.start import Start
+from stonkgs.train.starts import start_of
 from stonkgs.train.task import Task
-from stonkgs.train.tfidf import TfIdf
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +24,10 @@ class Stages(Placed):
 
     task: Task
     protocol: Protocol
-    source: Source
+    reader: Reader
     kge: KgeStore
     #: what the training starts from
-    start: Network | Fresh | TfIdf
+    start: Start
 
     @classmethod
     def build(cls, cfg: DictConfig) -> Self:
@@ -39,10 +37,14 @@ class Stages(Placed):
         task, protocol = make(cfg.task), make(cfg.protocol)
         source = make(cfg.source)
         source.files()  # a path that is misspelt is told before a published model is fetched
-        start, kge = make(cfg.model), make(cfg.kge)
+        start, kge = start_of(make(cfg.model)), make(cfg.kge)
         trainer = make(trainer_config(cfg.trainer, None, stands))
-        source.plan(cfg.split.rows)
-        return cls(stands, trainer, task, protocol, source, kge, start)
+        return cls(stands, trainer, task, protocol, source.reader(source.plan(cfg.split.rows)), kge, start)
+
+    @property
+    def source(self) -> Source:
+        """Where the labelled statements come from."""
+        return self.reader.source
 
 
 def check_stages(cfg: DictConfig, stages: Stages) -> None:
@@ -50,23 +52,17 @@ def check_stages(cfg: DictConfig, stages: Stages) -> None:
     trains = TRAIN in stages.protocol.parts
     if cfg.mode == "train" and not trains:
         raise UserError("protocol=all leaves nothing to train with; it is for mode=test")
-    if cfg.mode == "test" and not (isinstance(stages.start, Network) and stages.start.config.labels):
+    start = stages.start
+    if cfg.mode == "test" and not start.labels:
         raise UserError("mode=test rates with a model that was fine-tuned: give its folder as model.path=")
-    if isinstance(stages.start, Network):
-        Predictor(stages.start, stages.kge, any_kge=cfg.any_kge)  # whether the store is the model's
-    if isinstance(stages.start, Fresh):
-        stages.start.check(stages.kge)
-    if cfg.mode == "test" and isinstance(stages.start, Network):
-        several = stages.start.config.multi_label
-        if several != stages.task.multi_label:
-            raise UserError(f"mode=test: this model needs task.multi_label={str(several).lower()}")
+    start.check(stages.kge, any_kge=cfg.any_kge, processes=stages.trainer.world_size)
+    if cfg.mode == "test" and start.multi_label != stages.task.multi_label:
+        raise UserError(f"mode=test: this model needs task.multi_label={str(start.multi_label).lower()}")
     if cfg.sampling == "balanced" and stages.task.multi_label:
         raise UserError("sampling=balanced: rows of several classes cannot be balanced; class_weights=balanced can")
     if cfg.sampling == "balanced" and cfg.class_weights == "balanced":
         raise UserError("sampling=balanced and class_weights=balanced make up for the same thing twice; choose one")
     check_parts(cfg)
-    if isinstance(stages.start, TfIdf) and stages.trainer.world_size > 1:
-        raise UserError("model=tfidf learns in one process: trainer.devices=1")
 
 
 def check_parts(cfg: DictConfig) -> None:

@@ -11,7 +11,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from stonkgs.batch import Batch, collate
 from stonkgs.encode.encoder import Encoder
-from stonkgs.source.base import Source
+from stonkgs.source.base import Reader
 from stonkgs.source.split import Split
 from stonkgs.statement import Statement
 from stonkgs.train.protocol import TRAIN
@@ -93,7 +93,7 @@ class Stream(IterableDataset[Step]):
     def rows(self) -> Iterator[Labelled]:
         """The epoch's rows in the order in which they are trained with."""
         random = Random(f"{self.schedule.seed}/{self.epoch}")
-        splits = split_order(self.selection.source, random)
+        splits = split_order(self.selection.reader, random)
         return shuffled(self._copied(self._read(splits)), self.buffer, random)
 
     def _read(self, splits: Iterable[Split]) -> Iterator[Labelled]:
@@ -143,14 +143,13 @@ class Stream(IterableDataset[Step]):
         return float(len(targets)) if self.weights is None else float(self.weights[list(targets)].sum())
 
 
-def split_order(source: Source, random: Random) -> Iterator[Split]:
+def split_order(reader: Reader, random: Random) -> Iterator[Split]:
     """All splits in a random order; those of a file that cannot be seeked together, and in theirs."""
-    assert source.planned is not None
-    plan = source.planned
+    plan = reader.plan
     units: list[list[int]] = []
     for file, grouped in groupby(range(len(plan)), key=lambda number: plan.files[plan.file[number]]):
         splits = list(grouped)
-        units += [[split] for split in splits] if source.seekable(file) else [splits]
+        units += [[split] for split in splits] if reader.source.seekable(file) else [splits]
     random.shuffle(units)
     return (plan[number] for unit in units for number in unit)
 

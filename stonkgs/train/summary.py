@@ -1,28 +1,56 @@
 """What a training has come to: a table for people, a model card for whoever gets the model."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Self
 
 from stonkgs.disk import publish
 from stonkgs.errors import printable
+from stonkgs.runs.record import Record
 from stonkgs.train.card import model_card
 from stonkgs.train.protocol import TEST
 
 #: The figures of the table, by the names that metrics.json gives them.
-SHOWN = ("weighted_f1", "macro_f1", "accuracy", "auroc", "auprc", "brier", "ece")
+SHOWN: Final = ("weighted_f1", "macro_f1", "accuracy", "auroc", "auprc", "brier", "ece")
+#: What run.json tells of a training beside its record, and of which type it is.
+TOLD: Final[dict[str, type | tuple[type, ...]]] = {
+    **{"protocol": str, "base": str, "finished": str, "census": dict, "metrics": dict},
+    "temperature": (int, float),
+}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
     """A finished training, or test."""
 
-    record: dict[str, Any]
+    record: Record
+    protocol: str
+    #: what the training started from
+    base: str
+    #: when it was finished, in UTC
+    finished: str
+    #: the rows that were counted: `Census.told`
+    census: Mapping[str, Any]
+    #: figures by what they are of, as metrics.json has them
+    metrics: Mapping[str, Mapping[str, Any]]
+    temperature: float
     output_dir: Path
-
     #: whether it was finished before this command
     before: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """What run.json says."""
+        return {**self.record.to_json(), **{key: getattr(self, key) for key in TOLD}}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any], output_dir: Path) -> Self:
+        """A training that was finished before, as its run.json says; ValueError where that is something else."""
+        record = Record.from_json(values)
+        told = {key: values.get(key) for key in TOLD}
+        if any(not isinstance(value, TOLD[key]) for key, value in told.items()):
+            raise ValueError("is no record of this version")
+        return cls(record=record, output_dir=output_dir, before=True, **told)  # type: ignore[arg-type]
 
     @property
     def objective(self) -> float | None:
@@ -30,25 +58,24 @@ class Trained:
 
         The loss is called nll there, and a sweep minimises it.
         """
-        name = "nll" if self.record["config"]["monitor"] == "loss" else self.record["config"]["monitor"]
-        value: float | None = self.record["metrics"].get("validation", {}).get(name)
+        name = "nll" if self.record.config["monitor"] == "loss" else self.record.config["monitor"]
+        value: float | None = self.metrics.get("validation", {}).get(name)
         return value
 
     def __str__(self) -> str:
         """Facts, then the test part's figures beside the majority's, each with its protocol; then what to beware of."""
         lines = [f"{name:10} {printable(value)}" for name, value in self._facts()]
-        metrics = self.record["metrics"]
-        columns = [part for part in (TEST, "majority", "validation") if part in metrics]
+        columns = [part for part in (TEST, "majority", "validation") if part in self.metrics]
         lines += ["", f"{'':14}" + "".join(f"{name:>12}" for name in columns)]
         for name in SHOWN:
-            lines.append(f"{name:14}" + "".join(f"{_number(metrics[part][name]):>12}" for part in columns))
-        lines += ["", *(f"beware: {printable(text)}" for text in self.record["census"]["warnings"])]
+            lines.append(f"{name:14}" + "".join(f"{_number(self.metrics[part][name]):>12}" for part in columns))
+        lines += ["", *(f"beware: {printable(text)}" for text in self.census["warnings"])]
         return "\n".join(lines).rstrip()
 
     def _facts(self) -> Iterator[tuple[str, str]]:
-        census, task = self.record["census"], self.record["config"]["task"]
+        census, task = self.census, self.record.config["task"]
         yield "task", f"{task['name']}: {', '.join(census['classes'])}"
-        yield "protocol", self.record["protocol"]
+        yield "protocol", self.protocol
         for part, counts in census["parts"].items():
             classes = ", ".join(f"{name} {count:,}" for name, count in counts.items())
             yield part, f"{census['rows'][part]:,} rows: {classes}"
@@ -56,33 +83,33 @@ class Trained:
             yield "not used", unused
         if census["rejected"]:
             yield "rejected", f"{census['rejected']:,} rows: {self.output_dir / 'rejected.jsonl'}"
-        if self.record["config"]["mode"] == "train" and (self.output_dir / "model").exists():
+        if self.record.config["mode"] == "train" and (self.output_dir / "model").exists():
             yield "model", str(self.output_dir / "model")
-            yield "calibrated", f"temperature {self.record['temperature']:g}" + _why(self.record)
+            yield "calibrated", f"temperature {self.temperature:g}" + self._why()
         if self.before:
             yield "finished", "before; nothing was done (overwrite=true starts anew)"
         yield "figures", f"{self.output_dir / 'metrics.json'}, {self.output_dir / 'plots'}"
 
+    def _why(self) -> str:
+        """Why probabilities are left as they are, if they are."""
+        if self.temperature != 1 or not self.record.config["calibrate"]:
+            return ""
+        return ": as it is, the validation part shows no better one" if "validation" in self.metrics else ""
+
     def write_card(self, path: Path) -> None:
-        """The model folder's README.md."""
-        record, census = self.record, self.record["census"]
-        task = {"name": record["config"]["task"]["name"], "column": record["config"]["task"]["column"]}
+        """Write the model folder's README.md."""
+        record, census, task = self.record, self.census, self.record.config["task"]
         facts = {
-            "task": {**task, "classes": census["classes"], "multi_label": census["multi_label"]},
-            "protocol": record["protocol"],
-            "data": {"files": record["input"], "rows": census["parts"]},
-            "base": record["base"],
-            **{key: record[key] for key in ("metrics", "temperature", "config", "versions", "finished", "command")},
+            "task": {
+                **{key: task[key] for key in ("name", "column")},
+                **{key: census[key] for key in ("classes", "multi_label")},
+            },
+            "data": {"files": list(map(asdict, record.identity.input)), "rows": census["parts"]},
+            **{key: getattr(self, key) for key in ("protocol", "base", "metrics", "temperature", "finished")},
+            **{key: getattr(record, key) for key in ("config", "versions", "command")},
         }
         with publish(path) as file:
             file.write(model_card(facts).encode())
-
-
-def _why(record: Mapping[str, Any]) -> str:
-    """Why probabilities are left as they are, if they are."""
-    if record["temperature"] != 1 or not record["config"]["calibrate"]:
-        return ""
-    return ": as it is, the validation part shows no better one" if "validation" in record["metrics"] else ""
 
 
 def _number(value: float | None) -> str:

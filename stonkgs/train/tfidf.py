@@ -6,12 +6,16 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from stonkgs.batch import Batch
 from stonkgs.config import Stage
 from stonkgs.config.values import Count, checked
+from stonkgs.encode.encoder import Encoder
 from stonkgs.errors import UserError
 from stonkgs.evaluate.needs import needs
+from stonkgs.model.rater import Rater
 from stonkgs.source.base import ROLES
 from stonkgs.statement import Statement
 
@@ -21,7 +25,7 @@ _WORD = re.compile(r"\b\w\w+\b")
 _ITERATIONS = 1000
 
 
-class TfIdf(Stage):
+class TfIdf(Stage, Rater):
     """The baseline without a transformer: TF-IDF of words and word pairs, and a logistic regression (scikit-learn).
 
     It reads a batch's `columns` and neither tokens nor graph, so no model or store has a say in it. Unlike all else in
@@ -41,6 +45,8 @@ class TfIdf(Stage):
         self.c = c
         #: What is in fewer training rows is not counted.
         self.min_rows = min_rows
+        self._labels: tuple[str, ...] = ()
+        self._multi_label = False
         self._pipeline: Any = None
         #: int64, the classes that are told apart
         self._learned = np.zeros(0, np.int64)
@@ -71,6 +77,7 @@ class TfIdf(Stage):
         wanted = given.astype(bool) if several else np.eye(len(labels), dtype=bool)[given.astype(int)]
         if wanted.shape != (len(rows), len(labels)):
             raise ValueError(f"targets {list(wanted.shape)} of {len(rows)} rows and {len(labels)} classes")
+        self._labels, self._multi_label = tuple(labels), several
         self._fixed = wanted[0].astype(np.float32)
         self._learned = np.flatnonzero(wanted.any(axis=0) & ~wanted.all(axis=0))
         if len(self._learned):
@@ -99,8 +106,38 @@ class TfIdf(Stage):
             reason = str(error).split("\n")[0]
             raise UserError(f"TF-IDF: nothing can be learned from {len(rows):,} rows: {reason}") from error
 
-    def __call__(self, batch: Batch) -> npt.NDArray[np.float32]:
-        """Probabilities in the order of the labels: float32 [B, K]; a row's do not depend on the others of the batch.
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Those that it was trained with."""
+        return self._labels
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether it was trained with rows of several classes."""
+        return self._multi_label
+
+    @property
+    def digest(self) -> str:
+        """A hash of the words, their weights, and what is read."""
+        import joblib  # type: ignore[import-untyped, unused-ignore]
+
+        read = (self.nodes, sorted(self.columns.items()), self._labels, self._multi_label, self._learned, self._fixed)
+        return str(joblib.hash((read, self._weights()), hash_name="sha1"))
+
+    def _weights(self) -> Any:
+        """The words that are counted, and what each speaks for; not the objects, which hold addresses, too."""
+        if self._pipeline is None:
+            return None
+        counted, model = (step for _, step in self._pipeline.steps)
+        words = [(one.vocabulary_, one.idf_) for _, one in counted.transformer_list]
+        return words, [(one.coef_, one.intercept_) for one in getattr(model, "estimators_", [model])]
+
+    def encoder(self) -> Encoder:
+        """Columns are read as they are."""
+        return Encoder({})
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Probabilities in the order of the labels: float32 [B, K].
 
         Raises UserError where the batch lacks a column that is read.
         """
@@ -111,7 +148,7 @@ class TfIdf(Stage):
         # scikit-learn refuses no rows. Of a question of two classes the last column is the answer yes.
         if len(batch) and len(self._learned):
             probabilities[:, self._learned] = self._pipeline.predict_proba(statements)[:, -len(self._learned) :]
-        return probabilities
+        return torch.from_numpy(probabilities)
 
     def _statements(self, batch: Batch) -> list[Statement]:
         names = [self.columns[role] for role in ROLES]

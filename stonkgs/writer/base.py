@@ -2,9 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, ClassVar, NamedTuple
+from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +15,15 @@ from torch import Tensor
 from stonkgs.batch import Batch, SplitEnd, give_back
 from stonkgs.config.values import checked
 from stonkgs.disk import publish
-from stonkgs.encode.encoder import Found
+from stonkgs.encode.nodes import Found
 from stonkgs.errors import UserError
 from stonkgs.model.decision import chosen, names
 from stonkgs.runs.account import Account
-from stonkgs.runs.folder import Begun, Finished, RunFolder, read_record
+from stonkgs.runs.finished import Finished
+from stonkgs.runs.folder import Begun, RunFolder
 from stonkgs.runs.job import Job
 from stonkgs.runs.presence import Presence
+from stonkgs.runs.record import now
 from stonkgs.tables.format import Format
 
 PREDICTION = "prediction"
@@ -164,11 +165,11 @@ class PredictionWriter(BasePredictionWriter, ABC):
                 if not folder.is_joined(plan_id):
                     self._join()
                 folder.seal(plan_id)
-        record = read_record(folder.record)
-        if record.get("plan") != plan_id:
+        finished = folder.finished()
+        if finished is None or finished.plan != plan_id:
             raise UserError(f"{folder.path}: another run was started here meanwhile (overwrite=true)")
-        self.published: str | None = record["predictions"]
-        return Account.of(record["result"])
+        self.published = finished.predictions
+        return finished.account
 
     def _join(self) -> None:
         """All that takes time is done in the folder of parts; then it gets its place by renames."""
@@ -191,9 +192,9 @@ class PredictionWriter(BasePredictionWriter, ABC):
             (parts.path / rejected.name).replace(rejected)
             if merged:
                 (parts.path / predictions.name).replace(predictions)
-            ended = {"plan": self.run.id, "finished": datetime.now(UTC).isoformat(timespec="seconds")}
-            result = {"splits": len(plan), "result": total.as_result(), "predictions": name}
-            folder.write_record(self.run.record | ended | result, parts)
+            told: dict[str, Any] = {"plan": self.run.id, "finished": now(), "splits": len(plan)}
+            finished = Finished(record=self.run.record, account=total, predictions=name, **told)
+            folder.write_record(finished, parts)
         except (FileNotFoundError, UserError):
             if not folder.is_joined(self.run.id):  # else another process has joined them: where there are no locks
                 raise

@@ -2,13 +2,14 @@
 
 import pickle
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from conftest import NODES
 
-from stonkgs.encode.encoder import Encoder, Found
-from stonkgs.encode.text import TextEncoder
-from stonkgs.encode.walks import SEPARATOR, UNKNOWN
+from stonkgs.encode.encoder import Encoder
+from stonkgs.encode.nodes import Found, Nodes
+from stonkgs.encode.walks import SEPARATOR, UNKNOWN, Walks
 from stonkgs.kge.store import KgeStore
 from stonkgs.model.network import STonKGs
 from stonkgs.model.predictor import Predictor
@@ -17,16 +18,26 @@ from stonkgs.statement import Statement
 RENAMED = "p(HGNC:4910 ! HIF-1)"
 
 
-def encoder(model_path: Path, kge_path: Path, match: str) -> Encoder:
-    text = TextEncoder(path=str(model_path / "tokenizer.json"), length=24)
-    return Encoder(text=text, kge=KgeStore(path=kge_path), match=match)
+Match = Literal["exact", "identifier"]
+
+
+def encoder(model_path: Path, kge_path: Path, match: Match) -> Encoder:
+    return Predictor(str(model_path), KgeStore(path=kge_path, match=match)).encoder()
+
+
+def match_of(encoder: Encoder) -> str:
+    nodes, walks = encoder.inputs["nodes"], encoder.inputs["walks"]
+    assert isinstance(nodes, Nodes)
+    assert isinstance(walks, Walks)
+    assert nodes.match == walks.nodes.match
+    return nodes.match
 
 
 @pytest.mark.parametrize(
     ("match", "found"),
     [("exact", (Found.EXACT, Found.UNKNOWN)), ("identifier", (Found.EXACT, Found.IDENTIFIER))],
 )
-def test_a_renamed_symbol(match: str, found: tuple[Found, Found], model_path: Path, kge_path: Path) -> None:
+def test_a_renamed_symbol(match: Match, found: tuple[Found, Found], model_path: Path, kge_path: Path) -> None:
     (example,) = encoder(model_path, kge_path, match)([Statement(NODES[0], RENAMED, "x")])
     assert example.found == found
     source, target = example.rows[:5].tolist(), example.rows[6:11].tolist()
@@ -43,15 +54,15 @@ def test_what_is_not_there_is_unknown_either_way(name: str, model_path: Path, kg
 
 def test_the_model_says_how_unless_the_user_does(model_path: Path, kge_path: Path) -> None:
     model = STonKGs.from_pretrained(str(model_path))
-    assert Predictor(model, kge_path).encoder().match == "identifier", "the default for models of ours"
-    assert Predictor(model, KgeStore(path=kge_path, match="exact")).encoder().match == "exact"
+    assert match_of(Predictor(model, kge_path).encoder()) == "identifier", "the default for models of ours"
+    assert match_of(Predictor(model, KgeStore(path=kge_path, match="exact")).encoder()) == "exact"
 
 
 def test_published_checkpoints_find_names_as_they_always_did(golden: Path, golden_kge: Path) -> None:
     model = STonKGs.from_pretrained(
         str(golden / "upstream" / "checkpoint"), tokenizer=str(golden / "upstream" / "lm_backbone")
     )
-    assert Predictor(model, golden_kge).encoder().match == "exact"
+    assert match_of(Predictor(model, golden_kge).encoder()) == "exact"
 
 
 def test_pickles_small(model_path: Path, kge_path: Path) -> None:
@@ -59,4 +70,4 @@ def test_pickles_small(model_path: Path, kge_path: Path) -> None:
     made([Statement("a", "b", "c")])
     again = pickle.loads(pickle.dumps(made))
     assert len(pickle.dumps(made)) < 2000
-    assert again.match == "identifier"
+    assert match_of(again) == "identifier"

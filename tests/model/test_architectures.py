@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from network_inputs import network_inputs
 from torch import Tensor
 from torch.nn import functional
 from transformers import BertConfig, BertModel
@@ -67,7 +68,7 @@ def inputs() -> Inputs:
     graph[3, WALK + 1 : -1] = 0
     # All below 0: what stands for nothing must not be the largest.
     vectors = -torch.rand(20, HIDDEN, dtype=torch.double) - 1
-    return Inputs(tokens=tokens, lengths=lengths, text=torch.tensor([0, 1, 2, 1]), vectors=vectors, graph=graph)
+    return network_inputs(tokens=tokens, lengths=lengths, text=torch.tensor([0, 1, 2, 1]), vectors=vectors, graph=graph)
 
 
 @pytest.mark.parametrize("legacy", [False, True])
@@ -76,19 +77,19 @@ def test_text_only_is_the_first_hidden_state_of_the_librarys_bert(legacy: bool) 
     bert: Any = BertModel(BertConfig(**BERT), add_pooling_layer=False).double()
     bert.load_state_dict(network.lm_backbone.state_dict())
     bert.eval()
-    tokens = functional.pad(given.tokens, (0, TEXT - given.tokens.shape[1]))
-    mask = (torch.arange(TEXT) < given.lengths[:, None]).long()
+    tokens = functional.pad(given["text"]["tokens"], (0, TEXT - given["text"]["tokens"].shape[1]))
+    mask = (torch.arange(TEXT) < given["text"]["lengths"][:, None]).long()
     with torch.no_grad():
         hidden = bert(tokens, attention_mask=torch.ones_like(mask) if legacy else mask).last_hidden_state
-        wanted = network.classifier(hidden[given.text, 0])
+        wanted = network.classifier(hidden[given["text"]["index"], 0])
         assert (network(given) - wanted).abs().max() < 1e-12
 
 
 def largest(given: Inputs) -> Tensor:
     """Row by row: the largest value of each dimension over the known nodes; zeros where there are none."""
     rows = []
-    for row in given.graph.tolist():
-        known = [given.vectors[node - 3] for node in row if node >= 3]
+    for row in given["walks"]["graph"].tolist():
+        known = [given["walks"]["vectors"][node - 3] for node in row if node >= 3]
         rows.append(torch.stack(known).max(dim=0).values if known else torch.zeros(HIDDEN, dtype=torch.double))
     return torch.stack(rows)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import HIDDEN, NODES, WALK_LENGTH, file_size_limit
+from network_inputs import network_inputs
 from synthetic import as_published, write_model, write_store
 
 from stonkgs.cli.model import main
@@ -55,7 +56,7 @@ def published() -> Network:
 
 def given(dimension: int, graph: int) -> Inputs:
     random = torch.Generator().manual_seed(0)
-    return Inputs(
+    return network_inputs(
         tokens=torch.randint(5, 190, (1, 7), generator=random),
         lengths=torch.tensor([7]),
         text=torch.tensor([0]),

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from network_inputs import network_inputs
 from torch import Tensor
 from torch.nn import functional
 from transformers import BertConfig, BertModel
@@ -49,7 +50,7 @@ def inputs(*, seed: int = 0) -> Inputs:
     lengths = torch.tensor([3, 5, 9, 9])
     tokens = torch.tensor(random.integers(4, WORDS, (4, 9)))
     tokens[torch.arange(9) >= lengths[:, None]] = 0
-    return Inputs(
+    return network_inputs(
         tokens=tokens,
         lengths=lengths,
         text=torch.tensor([0, 1, 1, 2, 3]),
@@ -70,12 +71,13 @@ def full_bert(part: Any, *, words: bool) -> Any:
 def reference(network: STonKGs, given: Inputs, *, legacy: bool) -> Tensor:
     """Every column, every layer and every position, as the first implementation runs them."""
     backbone, joint = full_bert(network.lm_backbone, words=True), full_bert(network.bert, words=False)
-    tokens = functional.pad(given.tokens, (0, TEXT - given.tokens.shape[1]))[given.text]
-    mask = (torch.arange(TEXT) < given.lengths[given.text][:, None]).long()
+    texts, walks = given["text"], given["walks"]
+    tokens = functional.pad(texts["tokens"], (0, TEXT - texts["tokens"].shape[1]))[texts["index"]]
+    mask = (torch.arange(TEXT) < texts["lengths"][texts["index"]][:, None]).long()
     text = backbone(tokens, attention_mask=torch.ones_like(mask) if legacy else mask).last_hidden_state
     specials = torch.cat([backbone(torch.tensor([[token]])).last_hidden_state[0] for token in (1, 2, 3)])
-    both = torch.cat([text, torch.cat([specials, given.vectors])[given.graph]], dim=1)
-    ones = torch.ones_like(given.graph)
+    both = torch.cat([text, torch.cat([specials, walks["vectors"]])[walks["graph"]]], dim=1)
+    ones = torch.ones_like(walks["graph"])
     output = joint(
         inputs_embeds=both,
         attention_mask=torch.cat([mask, ones], dim=1),
@@ -104,13 +106,13 @@ def test_alone_as_in_company() -> None:
     with torch.no_grad():
         together = network(given)
         for row in range(5):
-            text = int(given.text[row])
-            alone = Inputs(
-                tokens=given.tokens[text : text + 1, : given.lengths[text]],
-                lengths=given.lengths[text : text + 1],
+            text = int(given["text"]["index"][row])
+            alone = network_inputs(
+                tokens=given["text"]["tokens"][text : text + 1, : given["text"]["lengths"][text]],
+                lengths=given["text"]["lengths"][text : text + 1],
                 text=torch.tensor([0]),
-                vectors=given.vectors,
-                graph=given.graph[row : row + 1],
+                vectors=given["walks"]["vectors"],
+                graph=given["walks"]["graph"][row : row + 1],
             )
             assert (network(alone)[0] - together[row]).abs().max() < 1e-12
 
@@ -129,7 +131,7 @@ def test_training_mode_has_dropout(model_path: Path) -> None:
     network = STonKGs.from_pretrained(str(model_path))
     assert not network.training
     network.train()
-    given = Inputs(
+    given = network_inputs(
         tokens=torch.tensor([[2, 7, 3]]),
         lengths=torch.tensor([3]),
         text=torch.tensor([0]),

@@ -19,9 +19,10 @@ def read() -> Read:
 def _read(source: Source, rows: int) -> list[Statement | Rejection]:
     records: list[Statement | Rejection] = []
     lines: dict[str, int] = {}
-    for split in source.plan(rows):
+    reader = source.reader(source.plan(rows))
+    for split in reader.plan:
         before = lines.setdefault(split.file, source.first_line(split.file))
-        reading = Reading(source.read(split))
+        reading = Reading(reader.read(split))
         for record in reading:
             if isinstance(record, Rejection) and record.line is not None:
                 record.line += before

@@ -65,11 +65,11 @@ def test_rows_are_the_same_in_every_form(tmp_path: Path, form: str, pack: Callab
 def test_columns_are_typed_and_in_order(tmp_path: Path, read: Read) -> None:
     source = BelSource(path=written(tmp_path, sbel(GRAPH)))
     records = [record for record in read(source, 9) if isinstance(record, Statement)]
-    assert source.planned is not None
+    plan = source.plan()
     names = [*ROLES, "relation", "pmid", "citation", "stmt_hash", "belief", "source_api", "annotations"]
-    assert source.planned.schema.names == names
-    assert [name for name in names if is_json(source.planned.schema.field(name))] == ["annotations"]
-    batch = as_columns(records, source.planned.schema, source.columns)
+    assert plan.schema.names == names
+    assert [name for name in names if is_json(plan.schema.field(name))] == ["annotations"]
+    batch = as_columns(records, plan.schema, source.columns)
     assert batch.column("stmt_hash").to_pylist() == [-5, -2938528489200048, None]
     assert batch.schema.field("belief").type == pa.float64()
 

@@ -87,8 +87,9 @@ def outcome(source: IndraSource, rows: int) -> tuple[list[Statement], list[Rejec
     found: list[Statement] = []
     refused: list[Rejection] = []
     without, count, above = Counter[str](), 0, 0
-    for split in source.plan(rows):
-        reading = Reading(source.read(split))
+    reader = source.reader(source.plan(rows))
+    for split in reader.plan:
+        reading = Reading(reader.read(split))
         for record in reading:
             if isinstance(record, Statement):
                 found.append(record)
@@ -253,10 +254,10 @@ def test_objects_with_a_type_inside_a_statement_are_no_statements(tmp_path: Path
 
 def test_a_source_pickles_in_the_midst(tmp_path: Path) -> None:
     source = IndraSource(path=written(tmp_path, array([statement(name) for name in "abc"])))
-    source.plan(1)
-    next(iter(source))
-    again = pickle.loads(pickle.dumps(source))
-    assert list(again) == list(source)
+    reader = source.reader(source.plan(1))
+    next(iter(reader))
+    again = pickle.loads(pickle.dumps(reader))
+    assert list(again) == list(reader)
     assert len(list(again)) == 3
 
 

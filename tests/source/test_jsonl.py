@@ -51,8 +51,8 @@ def extras(records: list[Statement | Rejection]) -> list[dict[str, Any]]:
 def test_a_columns_type_holds_its_first_values(tmp_path: Path, read: Read, values: list[Any], type_: Any) -> None:
     source = JsonlSource(path=written(tmp_path, *({**ROLES, "x": value} for value in values)))
     found = [extra["x"] for extra in extras(read(source, 2))]
-    assert source.planned is not None
-    field = source.planned.schema.field("x")
+    plan = source.plan()
+    field = plan.schema.field("x")
     assert field.type == (type_ or pa.string())
     assert is_json(field) == (type_ is None)
     if type_ is None:
@@ -68,8 +68,8 @@ def test_what_was_not_planned_goes_to_extra(tmp_path: Path, read: Read) -> None:
     late = {**ROLES, "n": "é", "f": 2**60, "j": {"a": 1}, "new": None, "extra": 7}
     source = JsonlSource(path=written(tmp_path, *planned, late, {**ROLES, "f": 3}))
     records = extras(read(source, 100))
-    assert source.planned is not None
-    assert source.planned.schema.names == ["n", "f", "source", "target", "evidence", "j", "extra"]
+    plan = source.plan()
+    assert plan.schema.names == ["n", "f", "source", "target", "evidence", "j", "extra"]
     assert records[0] == {"n": 1, "f": 0.5, "j": "[1]", "extra": '{"extra":"mine"}'}
     assert records[1000] == {
         "n": None, "f": None, "j": '{"a":1}', "extra": '{"new":null,"n":"é","f":1152921504606846976,"extra":7}'
@@ -136,8 +136,8 @@ def test_without_a_usable_record_the_columns_are_the_roles(
 ) -> None:
     source = JsonlSource(path=written(tmp_path, *lines), columns={"evidence": "text"})
     records = read(source, 9)
-    assert source.planned is not None
-    assert source.planned.schema.names == ["source", "target", "text", "extra"]
+    plan = source.plan()
+    assert plan.schema.names == ["source", "target", "text", "extra"]
     assert [type(record) for record in records] == [Rejection] * rejected
 
 
@@ -218,8 +218,7 @@ def test_nothing_of_an_object_is_lost(tmp_path: Path, read: Read, objects: list[
         patch.setattr("stonkgs.source.jsonl.FIRST", 2)
         source = JsonlSource(path=written(tmp_path, *lines))
         found = extras(read(source, 1))
-    assert source.planned is not None
-    schema = source.planned.schema
+        schema = source.plan().schema
     for record, extra in zip(objects, found, strict=True):
         again: dict[str, Any] = json.loads(extra["extra"] or "{}")
         for name in schema.names:

@@ -17,7 +17,7 @@ from torch.utils.data._utils.worker import WorkerInfo
 
 import stonkgs.source
 from stonkgs.errors import UserError
-from stonkgs.source.base import ROLES, Source
+from stonkgs.source.base import ROLES, Reader, Source, World
 from stonkgs.source.split import Plan
 from stonkgs.statement import Rejection, Statement
 
@@ -58,10 +58,10 @@ def told(record: Statement | Rejection) -> tuple[str, str, str, str]:
     return record.source, record.target, record.evidence, note
 
 
-def dealt(source: Source, world: int, workers: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, Rows]]:
+def dealt(reader: Reader, world: int, workers: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, Rows]]:
     """(split, its rows) as every worker of every process reads it; 0 workers is the process itself."""
     for rank, worker in product(range(world), range(max(workers, 1))):
-        mine = pickle.loads(pickle.dumps(source.shard(rank=rank, world=world)))
+        mine = pickle.loads(pickle.dumps(reader.at(World(rank, world))))
         info = WorkerInfo(id=worker, num_workers=workers, seed=0, dataset=mine) if workers else None
         monkeypatch.setattr("stonkgs.source.base.get_worker_info", lambda info=info: info)
         splits = list(mine.splits())
@@ -97,10 +97,10 @@ def test_the_union_over_all_workers_is_the_input(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, sample: Sample, way: str, files: int
 ) -> None:
     source, expected = made(tmp_path, kind, sample, way, files)
-    plan = source.plan(2)
+    reader = source.reader(source.plan(2))
     for world, workers in product(range(1, 5), range(4)):
-        found = sorted(dealt(source, world, workers, monkeypatch))
-        assert [number for number, _ in found] == list(range(len(plan)))
+        found = sorted(dealt(reader, world, workers, monkeypatch))
+        assert [number for number, _ in found] == list(range(len(reader.plan)))
         assert [row for _, read in found for row in read] == expected
 
 
@@ -112,7 +112,7 @@ def test_splits_of_any_size_hold_each_record_once(
     for module in ("text.records", "parquet"):
         monkeypatch.setattr(f"stonkgs.source.{module}.SPLIT_BYTES", size)
     source, expected = made(tmp_path, kind, sample, way, files)
-    assert [told(record) for split in source.plan(1000) for record in source.read(split)] == expected
+    assert [told(record) for record in source.reader(source.plan(1000))] == expected
 
 
 @pytest.mark.parametrize(("kind", "sample", "way", "files"), CASES)
@@ -128,7 +128,7 @@ def test_a_limit_takes_the_first_records(
     for limit in (1, 24, *counts, counts[-1] + 9):
         source.limit = limit
         plan = source.plan(1000)
-        assert [told(record) for split in plan for record in source.read(split)] == expected[:limit]
+        assert [told(record) for record in source.reader(plan)] == expected[:limit]
         assert plan.rows == min(limit, len(expected))
         needed = sum(count < limit for count in counts[:-1]) + 1
         assert list(plan.files) == source.path[:needed]  # type: ignore[index]
@@ -138,9 +138,9 @@ def test_a_limit_takes_the_first_records(
 def test_a_limit_over_workers_and_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     source, expected = made(tmp_path, kind, SAMPLES[kind][0], next(iter(SAMPLES[kind][0].ways)), 3)
     source.limit = 31
-    source.plan(2)
+    reader = source.reader(source.plan(2))
     for world, workers in ((1, 2), (2, 0), (3, 2)):
-        found = sorted(dealt(source, world, workers, monkeypatch))
+        found = sorted(dealt(reader, world, workers, monkeypatch))
         assert [row for _, read in found for row in read] == expected[:31]
 
 
@@ -177,12 +177,12 @@ def test_a_source_pickles_and_its_plan_depends_on_the_input_alone(
     again = pickle.loads(pickle.dumps(source))
     plan = source.plan(3)
     assert same(plan, again.plan(3))
-    assert same(plan, source.shard(rank=1, world=3).plan(3))
-    next(iter(source))
-    assert [told(record) for record in pickle.loads(pickle.dumps(source))] == expected
-    assert [told(record) for record in source] == [told(record) for record in source] == expected
-    assert source.planned is not None
-    assert same(source.planned, plan)
+    reader = source.reader(plan)
+    next(iter(reader))
+    assert [told(record) for record in pickle.loads(pickle.dumps(reader))] == expected
+    assert [told(record) for record in reader] == [told(record) for record in reader] == expected
+    assert same(source.plan(3), plan), "reading has changed nothing"
+    assert [told(record) for record in source] == expected, "without a plan it makes its own"
 
 
 def same(one: Plan, other: Plan) -> bool:
@@ -194,7 +194,7 @@ def test_making_a_source_opens_nothing(tmp_path: Path, kind: str) -> None:
     columns: dict[str, Any] = {} if kind in ("BelSource", "IndraSource") else {"columns": {"source": "subject"}}
     source = sources()[kind](path=str(tmp_path / "none"), **columns)
     pickle.loads(pickle.dumps(source))
-    with pytest.raises(RuntimeError, match="planned before it is read"):
+    with pytest.raises(UserError, match="no such file"):
         next(iter(source))
 
 
@@ -207,7 +207,7 @@ def test_two_real_workers_read_the_input_once(tmp_path: Path, context: str) -> N
         folder = tmp_path / f"{number}"
         folder.mkdir()
         source, expected = made(folder, kind, sample, way, 2)
-        source.plan(2)
-        next(iter(source))  # leaves its file open, which no worker may share
-        loader: DataLoader[Any] = DataLoader(source, batch_size=None, num_workers=2, multiprocessing_context=context)
+        reader = source.reader(source.plan(2))
+        next(iter(reader))  # leaves its file open, which no worker may share
+        loader: DataLoader[Any] = DataLoader(reader, batch_size=None, num_workers=2, multiprocessing_context=context)
         assert sorted(map(told, loader)) == sorted(expected)

@@ -38,7 +38,7 @@ def test_ranges_are_exact_over_row_groups(tmp_path: Path, group: int) -> None:
         assert plan.rows == 50
         assert [split[2:] for split in plan] == [(at, min(at + rows, 50)) for at in range(0, 50, rows)]
         for split in [*plan, *reversed(plan), *list(plan)[::2]]:
-            records = list(source.read(split))
+            records = list(source.read(split, plan.schema))
             assert [record.extra["n"] for record in records if isinstance(record, Statement)] == list(
                 range(split.start, split.stop)
             )
@@ -57,10 +57,10 @@ def test_a_row_group_is_decoded_once_for_rising_splits(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(Rows, "_seek", counted)
     plan = source.plan(100)
-    assert sum(1 for split in plan for _ in source.read(split)) == 20_000
+    assert sum(1 for _ in source.reader(plan)) == 20_000
     assert opened == 1
-    next(source.read(plan[7]))
-    first = next(source.read(plan[8]))
+    next(source.read(plan[7], plan.schema))
+    first = next(source.read(plan[8], plan.schema))
     assert isinstance(first, Statement)
     assert first.source == "source800"
 
@@ -84,7 +84,7 @@ def test_one_huge_row_group_is_read_at_constant_memory(tmp_path: Path) -> None:
     plan = source.plan(1000)
     before, peak = pa.total_allocated_bytes(), 0
     for split in plan:
-        assert sum(1 for _ in source.read(split)) == 1000
+        assert sum(1 for _ in source.read(split, plan.schema)) == 1000
         peak = max(peak, pa.total_allocated_bytes() - before)
     assert size > 150 << 20
     assert peak < 20 << 20
@@ -124,7 +124,7 @@ def test_a_dictionary_that_is_not_utf8_is_named(tmp_path: Path) -> None:
     content = table(2, x=pa.DictionaryArray.from_arrays(pa.array([0, 1]), entries))
     source = ParquetSource(path=written(tmp_path, content))
     with pytest.raises(UserError, match="Invalid UTF8"):
-        list(source.read(source.plan(9)[0]))
+        list(source)
 
 
 @pytest.mark.parametrize(
@@ -169,8 +169,8 @@ def test_what_pandas_notes_is_left_out(tmp_path: Path, read: Read) -> None:
         {"__index_level_0__": 5},
         {"__index_level_0__": 7},
     ]
-    assert source.planned is not None
-    assert b"pandas" not in (source.planned.schema.metadata or {})
+    plan = source.plan()
+    assert b"pandas" not in (plan.schema.metadata or {})
 
 
 def test_what_is_no_parquet_file_is_named(tmp_path: Path) -> None:
@@ -185,21 +185,21 @@ def test_what_is_no_parquet_file_is_named(tmp_path: Path) -> None:
     path.write_bytes(whole[:4] + bytes(200) + whole[204:])
     source = ParquetSource(path=str(path))
     with pytest.raises(UserError, match=r"rows\.parquet: cannot be read as Parquet"):
-        list(source.read(source.plan(2000)[0]))
+        list(source)
 
 
 def test_no_rows_are_one_empty_split(tmp_path: Path, read: Read) -> None:
     content = table(0).cast(pa.schema([(name, pa.string()) for name in ("source", "target", "evidence")]))
     source = ParquetSource(path=written(tmp_path, content))
     assert read(source, 9) == []
-    assert source.planned is not None
-    assert (len(source.planned), source.planned.rows) == (1, 0)
+    plan = source.plan()
+    assert (len(plan), plan.rows) == (1, 0)
 
 
 def test_a_source_that_has_read_is_pickled_without_its_file(tmp_path: Path) -> None:
     source = ParquetSource(path=written(tmp_path, table(10)))
     plan = source.plan(2)
-    expected = [list(source.read(split)) for split in plan]
-    next(source.read(plan[0]))
+    expected = [list(source.read(split, plan.schema)) for split in plan]
+    next(source.read(plan[0], plan.schema))
     again = pickle.loads(pickle.dumps(source))
-    assert [list(again.read(split)) for split in again.planned] == expected
+    assert [list(again.read(split, plan.schema)) for split in plan] == expected

@@ -70,8 +70,8 @@ def test_values_make_the_column_again(tmp_path: Path, read: Read, name: str) -> 
     write_parquet(path, pa.table({**{role: ["a", "b", "c"] for role in ROLES}, "x": COLUMNS[name]}))
     source = ParquetSource(path=str(path))
     records = read(source, 2)
-    assert source.planned is not None
-    field = source.planned.schema.field("x")
+    plan = source.plan()
+    field = plan.schema.field("x")
     found = [record.extra["x"] for record in records if isinstance(record, Statement)]
     assert pa.array(found, type=field.type).equals(pq.read_table(path)["x"].combine_chunks().cast(field.type))
     assert all(item.is_valid for item in found if isinstance(item, pa.Scalar))
@@ -89,8 +89,8 @@ def test_views_are_taken_and_need_not_be_utf8(tmp_path: Path, read: Read, text: 
     kept, rejected, long = read(source, 9)
     assert isinstance(rejected, Rejection)
     assert rejected.reason == "not UTF-8: 'x'"
-    assert source.planned is not None
-    rows = as_columns([kept, long], source.planned.schema, source.columns)  # type: ignore[list-item]
+    plan = source.plan()
+    rows = as_columns([kept, long], plan.schema, source.columns)  # type: ignore[list-item]
     assert rows.take(pa.array([1]))["x"].to_pylist() == [column[2].as_py()]
 
 

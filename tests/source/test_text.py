@@ -87,10 +87,10 @@ def test_gzip_is_decompressed_once_for_rising_splits(tmp_path: Path, monkeypatch
 
     plan = source.plan(10)
     monkeypatch.setattr("stonkgs.source.text.records.Cursor", Counted)
-    assert sum(1 for split in plan for _ in source.read(split)) == 20_000
+    assert sum(1 for _ in source.reader(plan)) == 20_000
     assert (opened, moved) == (1, 0)
     other = pickle.loads(pickle.dumps(source))
-    assert sum(1 for split in list(plan)[::2] for _ in other.read(split)) > 5_000
+    assert sum(1 for split in list(plan)[::2] for _ in other.read(split, plan.schema)) > 5_000
     assert (opened, moved) == (2, 0)
 
 
@@ -98,11 +98,11 @@ def test_half_a_split_does_not_break_the_next(tmp_path: Path) -> None:
     body = b"".join(b"%d\tb\tc\n" % number for number in range(3000))
     source = TsvSource(path=written(tmp_path, gzip.compress(HEADER + body)))
     plan = source.plan(100)
-    expected = [list(source.read(split)) for split in plan]
+    expected = [list(source.read(split, plan.schema)) for split in plan]
     for number in (3, 2, 9):
-        next(source.read(plan[number]))
-        assert list(source.read(plan[number + 1])) == expected[number + 1]
-    together = zip(source.read(plan[1]), source.read(plan[5]), strict=False)
+        next(source.read(plan[number], plan.schema))
+        assert list(source.read(plan[number + 1], plan.schema)) == expected[number + 1]
+    together = zip(source.read(plan[1], plan.schema), source.read(plan[5], plan.schema), strict=False)
     assert list(together) == list(zip(expected[1], expected[5], strict=False))
 
 
@@ -110,11 +110,12 @@ def test_files_are_closed(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", ResourceWarning)
         source = TsvSource(path=written(tmp_path, HEADER + b"a\tb\tc\n" * 100))
-        for split in source.plan(10):
-            next(source.read(split))
-            list(source.read(split))
-        list(source.read(source.plan(10)[2]))
-        del source
+        reader = source.reader(source.plan(10))
+        for split in reader.plan:
+            next(reader.read(split))
+            list(reader.read(split))
+        list(reader.read(reader.plan[2]))
+        del reader, source
         gc.collect()
 
 
@@ -129,7 +130,7 @@ def test_damaged_gzip_is_named(tmp_path: Path, keep: int) -> None:
 
 def test_what_is_kept_of_a_rejected_record_is_cut(tmp_path: Path) -> None:
     source = TsvSource(path=written(tmp_path, HEADER + b"x" * 200_000 + b"\n"))
-    (rejected,) = source.read(source.plan(9)[0])
+    (rejected,) = source
     assert isinstance(rejected, Rejection)
     assert (len(rejected.raw), rejected.reason) == (64 * 1024, "1 field, the header has 3")
 
@@ -150,8 +151,9 @@ def test_many_blank_lines_count_and_are_passed(end: str, tmp_path: Path) -> None
         source = TsvSource(path=path)
         lines = 0
         found = []
-        for split in source.plan(rows):
-            reading = Reading(source.read(split))
+        reader = source.reader(source.plan(rows))
+        for split in reader.plan:
+            reading = Reading(reader.read(split))
             found += [(type(record).__name__, lines + (getattr(record, "line", None) or 0)) for record in reading]
             assert reading.tally.lines is not None
             lines += reading.tally.lines

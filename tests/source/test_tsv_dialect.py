@@ -201,6 +201,6 @@ def test_hostile_files_take_linear_work(
     monkeypatch.setattr("stonkgs.source.text.quoted.BLOCK", 1 << 12)
     path = written(tmp_path, HEADER + line * (size // len(line)))
     source = TsvSource(path=path, max_record=limit)
-    count = sum(1 for split in source.plan(500) for _ in source.read(split))
+    count = sum(1 for _ in source.reader(source.plan(500)))
     assert count == expected * (size // len(line))
     assert looked_at < 80 * size

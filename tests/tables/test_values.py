@@ -124,7 +124,7 @@ def passed(folder: Path, column: pa.Array) -> pa.Table:
     source = ParquetSource(path=str(folder / "in.parquet"))
     plan = source.plan(2)
     check_writable(plan.schema)
-    read = [record for split in plan for record in source.read(split) if isinstance(record, Statement)]
+    read = [record for split in plan for record in source.read(split, plan.schema) if isinstance(record, Statement)]
     batch = as_columns(read, plan.schema, source.columns)
     return pa.Table.from_batches([batch]).take(pa.array(range(len(column))))
 

@@ -10,7 +10,7 @@ import pytest
 from labelled import KINDS, LABELS, USED, direction, planned, rows, selected, statements, two_files, write
 
 from stonkgs.errors import UserError
-from stonkgs.source.base import Source
+from stonkgs.source.base import Reader
 from stonkgs.source.parquet import ParquetSource
 from stonkgs.source.tsv import TsvSource
 from stonkgs.train.census import Census, census
@@ -22,23 +22,23 @@ BAD_ROWS = 15
 
 
 @pytest.fixture(params=KINDS)
-def source(request: pytest.FixtureRequest, tmp_path: Path) -> Source:
+def reader(request: pytest.FixtureRequest, tmp_path: Path) -> Reader:
     return two_files(tmp_path, request.param, LABELS)
 
 
-def counted(source: Source, task: Task, protocol: Protocol, **settings: Any) -> Census:
-    return census(source, task, protocol, io.BytesIO(), **settings)
+def counted(reader: Reader, task: Task, protocol: Protocol, **settings: Any) -> Census:
+    return census(reader, task, protocol, io.BytesIO(), **settings)
 
 
-def refused(source: Source, task: Task, protocol: Protocol, **settings: Any) -> str:
+def refused(reader: Reader, task: Task, protocol: Protocol, **settings: Any) -> str:
     with pytest.raises(UserError) as caught:
-        counted(source, task, protocol, **settings)
+        counted(reader, task, protocol, **settings)
     return str(caught.value)
 
 
-def test_everything_is_counted(source: Source) -> None:
+def test_everything_is_counted(reader: Reader) -> None:
     protocol = Grouped(by="pmid")
-    found = counted(source, direction(), protocol)
+    found = counted(reader, direction(), protocol)
     assert found.classes.labels == ("down", "up")
     assert found.classes.counts == dict(sorted(Counter(USED.values()).items()))
     assert found.labelled == len(USED) == sum(found.rows.values())
@@ -52,7 +52,7 @@ def test_everything_is_counted(source: Source) -> None:
     assert found.rejected == BAD_ROWS
     assert found.labelled + sum(found.unused.values()) == len(LABELS)
     # By hand: the part of each row, and the rows before each split.
-    there = {int(row.extra["n"]): row for split in statements(source) for row in split}
+    there = {int(row.extra["n"]): row for split in statements(reader) for row in split}
     part = {n: protocol.part(there[n], 0) for n in USED}
     assert found.rows == {name: sum(one == name for one in part.values()) for name in PARTS}
     assert found.parts == {
@@ -60,14 +60,14 @@ def test_everything_is_counted(source: Source) -> None:
         for name in PARTS
     }
     before = 0
-    for first, split in zip(found.first, statements(source), strict=True):
+    for first, split in zip(found.first, statements(reader), strict=True):
         assert first == before
         before += sum(int(row.extra["n"]) in USED for row in split)
 
 
-def test_rows_of_several_classes_count_for_each(source: Source) -> None:
+def test_rows_of_several_classes_count_for_each(reader: Reader) -> None:
     task = Task(name="label", multi_label=True, where={"label": ["up", "down", "rare"]})
-    found = counted(source, task, Grouped(validation=0))
+    found = counted(reader, task, Grouped(validation=0))
     names = Counter(LABELS)
     assert found.classes.counts == {"down": names["down"] + names["up|down"], "up": names["up"] + names["up|down"]}
     assert found.labelled == names["down"] + names["up"] + names["up|down"]
@@ -78,14 +78,14 @@ def test_rows_of_several_classes_count_for_each(source: Source) -> None:
 
 def test_several_rare_values_of_a_row_are_rare(tmp_path: Path) -> None:
     content = rows(["up", "down"] * 20 + ["odd|even", "rare|strange|other", "up"])
-    source = planned([write(tmp_path / "rows.tsv", content)])
-    found = counted(source, Task(name="label", multi_label=True), Grouped(validation=0))
+    reader = planned([write(tmp_path / "rows.tsv", content)])
+    found = counted(reader, Task(name="label", multi_label=True), Grouped(validation=0))
     assert found.unused == {"too rare": 2}
     assert found.labelled == 41
 
 
-def test_what_is_not_drawn_is_told(source: Source) -> None:
-    found = counted(source, direction(), Grouped(max_rows=60))
+def test_what_is_not_drawn_is_told(reader: Reader) -> None:
+    found = counted(reader, direction(), Grouped(max_rows=60))
     assert sum(found.rows.values()) == 60
     assert found.labelled == len(USED)
     assert found.unused["not drawn"] == len(USED) - 60
@@ -94,9 +94,9 @@ def test_what_is_not_drawn_is_told(source: Source) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_rejected_rows_are_written_with_their_place(tmp_path: Path, kind: str) -> None:
-    source = two_files(tmp_path, kind, LABELS)
+    reader = two_files(tmp_path, kind, LABELS)
     out = io.BytesIO()
-    census(source, direction(), Grouped(), out)
+    census(reader, direction(), Grouped(), out)
     told = [json.loads(line) for line in out.getvalue().splitlines()]
     places = [(Path(one["file"]).name, one["row"] if kind == "parquet" else one["line"]) for one in told]
     header = kind != "parquet"
@@ -113,35 +113,35 @@ def test_rejected_rows_are_written_with_their_place(tmp_path: Path, kind: str) -
         assert {one["raw"] for one in told} == {"too\tfew"}
 
 
-def test_it_is_the_same_from_json(source: Source) -> None:
+def test_it_is_the_same_from_json(reader: Reader) -> None:
     for task in (direction(), direction(multi_label=True)):
-        found = counted(source, task, Grouped(max_rows=100))
+        found = counted(reader, task, Grouped(max_rows=100))
         again = Census.from_json(json.loads(json.dumps(found.to_json())))
         assert again.to_json() == found.to_json()
         assert again.told() == found.told()
         assert again.classes == found.classes
         assert (again.first.dtype, again.first.tolist()) == (found.first.dtype, found.first.tolist())
-        selections = [one.selection(source, task, Grouped(max_rows=100)) for one in (found, again)]
-        read = [[row for split in source.all_splits() for row in one.rows(split, TRAIN)] for one in selections]
+        selections = [one.selection(reader, task, Grouped(max_rows=100)) for one in (found, again)]
+        read = [[row for split in reader.plan for row in one.rows(split, TRAIN)] for one in selections]
         assert read[0] == read[1]
         assert len(read[0]) == found.rows[TRAIN]
 
 
-def test_what_was_counted_is_what_is_read(source: Source) -> None:
+def test_what_was_counted_is_what_is_read(reader: Reader) -> None:
     """Also by a protocol that has to know how many rows there are."""
     pytest.importorskip("sklearn")
     for make in (Grouped, Shuffled):
-        found = counted(source, direction(), make(max_rows=80))
-        selection = found.selection(source, direction(), make(max_rows=80))
-        by_hand = selected(source, direction(), make(max_rows=80))
+        found = counted(reader, direction(), make(max_rows=80))
+        selection = found.selection(reader, direction(), make(max_rows=80))
+        by_hand = selected(reader, direction(), make(max_rows=80))
         for part, count in found.rows.items():
-            mine = [row.number for split in source.all_splits() for row in selection.rows(split, part)]
+            mine = [row.number for split in reader.plan for row in selection.rows(split, part)]
             assert len(mine) == count
-            assert mine == [row.number for split in source.all_splits() for row in by_hand.rows(split, part)]
+            assert mine == [row.number for split in reader.plan for row in by_hand.rows(split, part)]
 
 
-def test_a_finished_models_classes(source: Source) -> None:
-    found = counted(source, direction(), Everything(), labels=("up", "never", "down", "rare"))
+def test_a_finished_models_classes(reader: Reader) -> None:
+    found = counted(reader, direction(), Everything(), labels=("up", "never", "down", "rare"))
     assert found.classes.labels == ("up", "never", "down", "rare")
     assert found.rows == {TEST: len(USED) + 1}
     assert found.parts[TEST] == {**dict.fromkeys(("never",), 0), **Counter(USED.values()), "rare": 1}
@@ -150,17 +150,17 @@ def test_a_finished_models_classes(source: Source) -> None:
         "the test part has no row of never: figures over all classes count it as 0",
         "the test part has fewer than 10 rows of rare: their figures say little",
     ]
-    message = refused(source, direction(), Everything(), labels=("up", "never"))
+    message = refused(reader, direction(), Everything(), labels=("up", "never"))
     assert "values of no class" in message
     assert "'down'" in message
 
 
 def test_classes_that_a_part_lacks_are_told(tmp_path: Path) -> None:
     content = rows(["up", "down"] * 30 + ["none"] * 2)
-    source = planned([write(tmp_path / "rows.tsv", content)])
-    last = statements(source)[-1][-2:]
+    reader = planned([write(tmp_path / "rows.tsv", content)])
+    last = statements(reader)[-1][-2:]
     seed = next(seed for seed in range(200) if {Grouped(seed=seed).part(row, 0) for row in last} == {TRAIN})
-    found = counted(source, Task(name="label"), Grouped(seed=seed))
+    found = counted(reader, Task(name="label"), Grouped(seed=seed))
     assert found.parts[TRAIN]["none"] == 2
     absent = [warning for warning in found.warnings if "no row of none: figures over all classes" in warning]
     assert [warning.split()[1] for warning in absent] == [VALIDATION, TEST]
@@ -169,61 +169,61 @@ def test_classes_that_a_part_lacks_are_told(tmp_path: Path) -> None:
     assert found.warnings[2:] == [f"the test part has fewer than 10 rows of {few}: their figures say little"]
 
 
-def lonely(path: Path, labels: list[str], label: str) -> tuple[Source, Grouped]:
-    """A source whose rows of one label are all of one paper, and a division that has it in the test part."""
+def lonely(path: Path, labels: list[str], label: str) -> tuple[Reader, Grouped]:
+    """A reader whose rows of one label are all of one paper, and a division that has it in the test part."""
     content = rows(labels)
     for row in content:
         if row is not None and row["label"] == label:
             row["pmid"] = "the one"
-    source = planned([write(path, content)])
-    last = statements(source)[-1][-1]
+    reader = planned([write(path, content)])
+    last = statements(reader)[-1][-1]
     seed = next(seed for seed in range(200) if Grouped(by="pmid", seed=seed).part(last, 0) == TEST)
-    return source, Grouped(by="pmid", seed=seed)
+    return reader, Grouped(by="pmid", seed=seed)
 
 
 def test_a_class_outside_the_training_part_is_told(tmp_path: Path) -> None:
-    source, protocol = lonely(tmp_path / "rows.tsv", ["up", "down"] * 30 + ["none"] * 2, "none")
-    found = counted(source, Task(name="label"), protocol)
+    reader, protocol = lonely(tmp_path / "rows.tsv", ["up", "down"] * 30 + ["none"] * 2, "none")
+    found = counted(reader, Task(name="label"), protocol)
     assert found.parts["train"]["none"] == 0
     assert "the train part has no row of none: it cannot be learned" in found.warnings
 
 
 def test_one_class_in_the_training_part(tmp_path: Path) -> None:
-    source, protocol = lonely(tmp_path / "rows.tsv", ["up"] * 30 + ["down"] * 2, "down")
-    message = refused(source, Task(name="label"), protocol)
+    reader, protocol = lonely(tmp_path / "rows.tsv", ["up"] * 30 + ["down"] * 2, "down")
+    message = refused(reader, Task(name="label"), protocol)
     assert message.startswith("the training part has no class but 'up' (grouped by pmid")
 
 
-def test_a_part_without_rows(source: Source) -> None:
-    message = refused(source, direction(), Grouped(test=0))
+def test_a_part_without_rows(reader: Reader) -> None:
+    message = refused(reader, direction(), Grouped(test=0))
     assert message.startswith(f"the test part has no rows of {len(USED)} (grouped by evidence, test 0,")
-    message = refused(source, direction(), Grouped(validation=1e-9))
+    message = refused(reader, direction(), Grouped(validation=1e-9))
     assert message.startswith("the validation part has no rows")
 
 
-def test_missing_columns(source: Source) -> None:
-    message = refused(source, Task(name="labels"), Grouped())
+def test_missing_columns(reader: Reader) -> None:
+    message = refused(reader, Task(name="labels"), Grouped())
     assert message.startswith(
         "task 'labels': no column 'labels'; there are ['n', 'label', 'pmid']; did you mean 'label'?"
     )
-    message = refused(source, direction(where={"belief": [1]}), Grouped())
+    message = refused(reader, direction(where={"belief": [1]}), Grouped())
     assert "no column 'belief'" in message
-    message = refused(source, direction(), Grouped(by="paper"))
+    message = refused(reader, direction(), Grouped(by="paper"))
     assert message == "protocol.by=paper: the input has no such column; there are evidence and ['n', 'label', 'pmid']"
 
 
-def test_too_many_values_are_another_column(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_values_are_another_column(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stonkgs.train.census.MOST_VALUES", 20)
-    assert counted(source, direction(), Grouped()).labelled
-    message = refused(source, Task(name="n"), Grouped())
+    assert counted(reader, direction(), Grouped()).labelled
+    message = refused(reader, Task(name="n"), Grouped())
     assert message.startswith("column 'n' has over 20 distinct values; is it the label?")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_column_called_truth(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("labelled.NAMES", ("source", "target", "evidence", "truth", "label", "pmid"))
-    source = two_files(tmp_path, kind, LABELS)
-    assert isinstance(source, ParquetSource if kind == "parquet" else TsvSource)
-    assert refused(source, direction(), Grouped()) == (
+    reader = two_files(tmp_path, kind, LABELS)
+    assert isinstance(reader.source, ParquetSource if kind == "parquet" else TsvSource)
+    assert refused(reader, direction(), Grouped()) == (
         "the input has a column 'truth', which evaluation adds; rename it"
     )

@@ -2,7 +2,7 @@
 
 import pickle
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -17,9 +17,9 @@ from labelled import KINDS, LABELS, direction, planned, rows, selected, two_file
 from torch.utils.data import DataLoader
 
 from stonkgs.encode.encoder import Encoder, Example
-from stonkgs.encode.text import TextEncoder
-from stonkgs.kge.store import KgeStore
-from stonkgs.source.base import Source
+from stonkgs.encode.inputs import Input
+from stonkgs.model.predictor import Predictor
+from stonkgs.source.base import Reader
 from stonkgs.statement import Statement
 from stonkgs.train.protocol import TRAIN, Grouped
 from stonkgs.train.schedule import Schedule
@@ -31,8 +31,8 @@ from stonkgs.train.task import Task
 class Tallying(Encoder):
     """An encoder that keeps what it was given."""
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def __init__(self, inputs: Mapping[str, Input]) -> None:
+        super().__init__(inputs)
         self.given: list[Statement] = []
 
     def __call__(self, statements: Sequence[Statement]) -> list[Example]:
@@ -72,13 +72,12 @@ class Corpus:
 
 @pytest.fixture
 def encoder(kge_path: Path, model_path: Path) -> Tallying:
-    text = TextEncoder(path=str(model_path / "tokenizer.json"), length=24)
-    return Tallying(text=text, kge=KgeStore(path=str(kge_path)), legacy_node_shift=False)
+    return Tallying(Predictor(str(model_path), str(kge_path)).encoder().inputs)
 
 
-def corpus_of(source: Source, encoder: Tallying, task: Task, protocol: Grouped) -> Corpus:
-    selection = selected(source, task, protocol)
-    part = [row for split in source.all_splits() for row in selection.rows(split, TRAIN)]
+def corpus_of(reader: Reader, encoder: Tallying, task: Task, protocol: Grouped) -> Corpus:
+    selection = selected(reader, task, protocol)
+    part = [row for split in reader.plan for row in selection.rows(split, TRAIN)]
     counts = Counter(0 if task.multi_label else row.target for row in part)
     return Corpus(selection, encoder, counts, [row.statement.evidence for row in part])
 
@@ -127,7 +126,7 @@ def test_an_epoch_has_each_row_of_the_training_part_once(every: Corpus) -> None:
 
 
 def test_targets_are_the_rows_own(every: Corpus) -> None:
-    part = [row for split in every.selection.source.all_splits() for row in every.selection.rows(split, TRAIN)]
+    part = [row for split in every.selection.reader.plan for row in every.selection.rows(split, TRAIN)]
     target = {row.statement.evidence: row.target for row in part}
     assert len(set(target.values())) == 2
     steps = list(every.stream())
@@ -256,7 +255,7 @@ def test_steps_are_of_similar_lengths_and_shuffled(uneven: Corpus) -> None:
 
 def test_a_balanced_epoch(uneven: Corpus) -> None:
     seen = Counter[str]()
-    part = [row for split in uneven.selection.source.all_splits() for row in uneven.selection.rows(split, TRAIN)]
+    part = [row for split in uneven.selection.reader.plan for row in uneven.selection.rows(split, TRAIN)]
     target = {row.statement.evidence: row.target for row in part}
     for epoch in range(30):
         order = uneven.evidences_of(balanced=True, epoch=epoch, buffer=20)
@@ -283,9 +282,9 @@ def test_the_weight_is_that_of_all_rows_of_the_step(uneven: Corpus) -> None:
 
 
 def test_targets_of_several_classes(tmp_path: Path, encoder: Tallying) -> None:
-    source = two_files(tmp_path, "tsv", LABELS)
-    corpus = corpus_of(source, encoder, direction(multi_label=True), Grouped())
-    part = [row for split in source.all_splits() for row in corpus.selection.rows(split, TRAIN)]
+    reader = two_files(tmp_path, "tsv", LABELS)
+    corpus = corpus_of(reader, encoder, direction(multi_label=True), Grouped())
+    part = [row for split in reader.plan for row in corpus.selection.rows(split, TRAIN)]
     target = {row.statement.evidence: row.target for row in part}
     assert set(target.values()) == {(0,), (1,), (0, 1)}
     steps = [list(corpus.stream(world=2, rank=rank)) for rank in range(2)]
@@ -300,9 +299,9 @@ def test_targets_of_several_classes(tmp_path: Path, encoder: Tallying) -> None:
 def test_splits_of_a_packed_file_stay_in_order(tmp_path: Path) -> None:
     content = rows(LABELS)
     files = [write(tmp_path / name, content) for name in ("a.tsv", "b.gz", "c.tsv", "d.gz")]
-    source = planned(files)
-    orders = [[split.number for split in split_order(source, Random(seed))] for seed in range(20)]
-    plan = list(source.all_splits())
+    reader = planned(files)
+    orders = [[split.number for split in split_order(reader, Random(seed))] for seed in range(20)]
+    plan = list(reader.plan)
     where = {split.number: Path(split.file).name for split in plan}
     for order in orders:
         assert sorted(order) == list(range(len(plan)))

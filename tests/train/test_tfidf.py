@@ -10,6 +10,7 @@ from zlib import crc32
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
 pytest.importorskip("sklearn")
 from sklearn.metrics import f1_score
@@ -46,9 +47,9 @@ def trained(rows: list[Statement], targets: Any, labels: tuple[str, ...] = LABEL
 def test_it_learns_and_gives_probabilities() -> None:
     model = trained(statements(60), [n % 3 for n in range(60)])
     probabilities = model(batch_of(statements(9)))
-    assert probabilities.dtype == np.float32
-    assert probabilities.argmax(axis=1).tolist() == [0, 1, 2] * 3
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+    assert probabilities.dtype == torch.float32
+    assert probabilities.argmax(dim=1).tolist() == [0, 1, 2] * 3
+    np.testing.assert_allclose(probabilities.sum(dim=1), 1, atol=1e-6)
     assert model(batch_of([])).shape == (0, 3)
 
 
@@ -56,14 +57,14 @@ def test_columns_are_of_the_labels_and_zero_for_a_class_never_seen() -> None:
     rows = statements(60)
     model = trained(rows, [(n % 3) * 2 for n in range(60)], ("down", "never", "none", "absent", "up"))
     probabilities = model(batch_of(rows[:3]))
-    assert probabilities.argmax(axis=1).tolist() == [0, 2, 4]
+    assert probabilities.argmax(dim=1).tolist() == [0, 2, 4]
     assert not probabilities[:, [1, 3]].any()
 
 
 def test_of_two_classes_each_has_its_column() -> None:
     rows = [row for n, row in enumerate(statements(60)) if n % 3]
     probabilities = trained(rows, [1, 2] * 20)(batch_of(rows[:2]))
-    assert probabilities.argmax(axis=1).tolist() == [1, 2]
+    assert probabilities.argmax(dim=1).tolist() == [1, 2]
     assert not probabilities[:, 0].any()
 
 
@@ -90,8 +91,8 @@ def test_nodes_are_read_where_they_are_asked_for() -> None:
     rows = [Statement(f"p(HGNC:{n % 2} ! G{n % 2})", "a(b)", f"some words {n % 5}") for n in range(40)]
     targets = [n % 2 for n in range(40)]
     batch = batch_of(rows[:2])
-    assert np.ptp(trained(rows, targets)(batch)[:, 0]) < 0.2
-    assert trained(rows, targets, nodes=True)(batch).argmax(axis=1).tolist() == [0, 1]
+    assert np.ptp(trained(rows, targets)(batch)[:, 0].numpy()) < 0.2
+    assert trained(rows, targets, nodes=True)(batch).argmax(dim=1).tolist() == [0, 1]
 
 
 def test_tokens_of_nodes() -> None:
@@ -121,7 +122,7 @@ def test_columns_by_another_name() -> None:
     columns = {"source": "subject", "evidence": "text"}
     model = trained(statements(60), [n % 3 for n in range(60)], columns=columns)
     probabilities = model(batch_of(statements(3), names=("subject", "target", "text")))
-    assert probabilities.argmax(axis=1).tolist() == [0, 1, 2]
+    assert probabilities.argmax(dim=1).tolist() == [0, 1, 2]
     with pytest.raises(UserError, match="no column 'subject'"):
         model(batch_of(statements(3)))
 
@@ -165,5 +166,5 @@ def test_worth_on_real_statements(
         truths[tested].append(row["correct_binary"] == "correct")
     model = TfIdf(nodes=nodes)
     model.fit(parts[0], truths[0], ("incorrect", "correct"), class_weights=class_weights)
-    predicted = model(batch_of(parts[1])).argmax(axis=1)
+    predicted = model(batch_of(parts[1])).argmax(dim=1)
     assert f1_score(truths[1], predicted, average="weighted") > least

@@ -25,10 +25,12 @@ import pytest
 import stonkgs.writer
 from stonkgs.batch import Batch, SplitEnd
 from stonkgs.errors import UserError
-from stonkgs.runs.differences import DECISIVE
-from stonkgs.runs.folder import Begun, Finished
+from stonkgs.runs.finished import Finished
+from stonkgs.runs.folder import Begun
+from stonkgs.runs.identity import STORE, Identity
 from stonkgs.runs.job import Job
 from stonkgs.runs.plan import as_json, from_json
+from stonkgs.runs.record import Record
 from stonkgs.source.split import Plan
 from stonkgs.statement import Rejection, Tally
 from stonkgs.tables.columns import json_field
@@ -107,32 +109,26 @@ def plan_of(splits: int) -> Plan:
     return Plan(("in.tsv",), SCHEMA, zeros, zeros, zeros)
 
 
-#: What `stonkgs.runs.record.run_record` would say of one and the same command.
-RECORD: dict[str, Any] = {
-    **{"settings": {"threads": None}, "input": [], "model": {"labels": ["no", "yes"], "digest": "a"}},
-    **{"kge": {"digest": "b"}, "config": {"merge": True, "kge": {}, "source": {}, "batch": {"size": 32}, "writer": {}}},
-    "versions": dict.fromkeys(DECISIVE, "1"),
-}
+def record_of(**values: Any) -> Record:
+    """The record of one and the same command, but for these values of its identity."""
+    identity = Identity({"threads": None, STORE: "b", **values})
+    told: dict[str, Any] = {"versions": {}, "host": "here", "python": "3", "started": "today", "nodes": 3}
+    return Record(identity=identity, config={"writer": {}}, labels=("no", "yes"), **told)
 
 
 def task(folder: Path, splits: int, **options: Any) -> Job:
-    record = {"record": RECORD, "decided": {"threads": 2}}
+    record: dict[str, Any] = {"record": record_of(), "decided": {"threads": 2}}
     return Job(folder, plan_of(splits), ("no", "yes"), first_line=lambda _: 2, **(record | options))
 
 
 def batch(split: int, positions: list[int], given: list[dict[str, Any]], end: SplitEnd | None) -> Batch:
-    empty = np.zeros(0, np.int32)
+    found = np.array([[not row["tags"], 2 * bool(row["tags"])] for row in given], np.int8).reshape(-1, 2)
+    truncated = np.array([bool(row["tags"]) for row in given], np.bool_)
     return Batch(
         split=split,
         positions=np.array(positions, np.int64),
-        tokens=empty,
-        lengths=empty,
-        text=empty,
-        nodes=empty,
-        graph=empty,
+        inputs={"nodes": {"found": found}, "text": {"truncated": truncated}},
         columns=pa.RecordBatch.from_pylist(given, schema=SCHEMA),
-        found=np.array([[not row["tags"], 2 * bool(row["tags"])] for row in given], np.int8).reshape(-1, 2),
-        truncated=np.array([bool(row["tags"]) for row in given], np.bool_),
         end=end,
     )
 
@@ -275,8 +271,8 @@ def test_a_finished_run_is_not_overwritten_by_accident(writer: PredictionWriter,
     before = contents(tmp_path)
     finished = type(writer)().start(task(tmp_path, 1))
     assert isinstance(finished, Finished)
-    assert finished.record["result"]["read"] == 8
-    other = RECORD | {"kge": {"digest": "c"}}
+    assert finished.account.read == 8
+    other = record_of(**{STORE: "c"})
     with pytest.raises(UserError, match=r"holds a finished run of other settings: the KGE store's digest was b, is c"):
         type(writer)().start(task(tmp_path, 1, record=other))
     assert contents(tmp_path) == before
@@ -382,8 +378,8 @@ def test_the_one_who_begins_decides_for_all(writer: PredictionWriter, tmp_path: 
     assert isinstance(first, Begun)
     assert isinstance(second, Begun)
     assert first.id == second.id
-    assert second.record["settings"]["threads"] == 2
-    given = RECORD | {"settings": {"threads": 3}}
+    assert second.record.identity.values["threads"] == 2
+    given = record_of(threads=3)
     with pytest.raises(UserError, match="not finished, and of other settings: threads was 2, is 3"):
         type(writer)().start(task(tmp_path, 2, record=given))
 
@@ -494,7 +490,7 @@ def test_all_rejected_is_not_done_again(writer: PredictionWriter, tmp_path: Path
     writer.add(batch(0, [], [], SplitEnd([rejection], Tally(1))), np.zeros((0, 2), np.float32))
     writer.finish()
     assert isinstance(type(writer)().start(task(tmp_path, 1)), Finished)
-    mended = RECORD | {"kge": {"digest": "c"}}
+    mended = record_of(**{STORE: "c"})
     assert isinstance(type(writer)().start(task(tmp_path, 1, record=mended)), Begun)
 
 
@@ -577,7 +573,7 @@ def test_memory_held_of_a_batch_is_its_columns(writer: PredictionWriter, tmp_pat
     """The numbers that the network reads are a hundred times the text."""
     writer.start(task(tmp_path, 1))
     wide = batch(0, [0], rows(1), None)
-    wide.graph = np.zeros((1, 10_000), np.int32)
+    wide.inputs = {**wide.inputs, "walks": {"graph": np.zeros((1, 10_000), np.int32)}}
     kept = weakref.ref(wide.graph)
     writer.add(wide, np.ones((1, 2), np.float32))
     del wide

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from stonkgs.config.values import Count, checked
 from stonkgs.source.base import Limit, Source
@@ -212,8 +213,10 @@ class RangeSource(Source):
         self.kept: Kept[Lines] = Kept()
 
     @abstractmethod
-    def understood(self, records: Iterator[Record], scanner: Lines) -> Generator[Statement | Rejection, None, Tally]:
-        """The rows that a split's records give."""
+    def understood(
+        self, records: Iterator[Record], scanner: Lines, schema: pa.Schema
+    ) -> Generator[Statement | Rejection, None, Tally]:
+        """The rows that a split's records give, with the columns of `schema`."""
 
     def scan(self, file: str) -> Lines:
         """A fresh scanner for the records of a file."""
@@ -241,14 +244,14 @@ class RangeSource(Source):
             step = min(SPLIT_BYTES, int(rows * scanner.mean(text)))
             return scanner.ranges(text, max(step, 1), stop)
 
-    def read(self, split: Split) -> Generator[Statement | Rejection, None, Tally]:
+    def read(self, split: Split, schema: pa.Schema) -> Generator[Statement | Rejection, None, Tally]:
         """The records that start in [start, stop), in order; the tally tells how many lines they took.
 
         The file stays open for the next split, so that a process passes once through what cannot be seeked.
         """
         scanner = self.kept.take(split.file) or self.scan(split.file)
         try:
-            return (yield from self.understood(scanner.records(split.start, split.stop), scanner))
+            return (yield from self.understood(scanner.records(split.start, split.stop), scanner, schema))
         finally:
             self._give_back(scanner, split)
 
@@ -263,12 +266,14 @@ class TextSource(RangeSource):
     """A format of which each record is a row. A subclass tells how one is understood."""
 
     @abstractmethod
-    def parser(self) -> Callable[[str], Statement]:
+    def parser(self, schema: pa.Schema) -> Callable[[str], Statement]:
         """What turns a record's text into a Statement, or raises UnusableError; made once a split."""
 
-    def understood(self, records: Iterator[Record], scanner: Lines) -> Generator[Statement | Rejection, None, Tally]:
+    def understood(
+        self, records: Iterator[Record], scanner: Lines, schema: pa.Schema
+    ) -> Generator[Statement | Rejection, None, Tally]:
         """A row each."""
-        parse = self.parser()
+        parse = self.parser(schema)
         for record in records:
             try:
                 yield parse(decoded(record))

@@ -1,0 +1,46 @@
+"""Node names to node numbers, and how they were found."""
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+import numpy as np
+
+from stonkgs.encode.inputs import Arrays, Input
+from stonkgs.kge.store import KgeStore
+from stonkgs.statement import Statement
+
+
+class Found(IntEnum):
+    """How a node was found in the store."""
+
+    UNKNOWN = 0
+    EXACT = 1
+    #: by its identifier, as p(HGNC:1748 ! CDH1) under a renamed symbol
+    IDENTIFIER = 2
+
+
+class Nodes(Input):
+    """How the source and the target of a statement were found: no network reads it, but every output tells it.
+
+    `match` says how nodes are found: by their "exact" name, or by that first and then by their "identifier".
+    Arrays: `found`, int8 [B, 2], of Found.
+    """
+
+    def __init__(self, kge: KgeStore, *, match: str = "exact") -> None:
+        self.kge = kge
+        self.match = match
+
+    def find(self, name: str) -> tuple[int, Found]:
+        """The number of the node of this name, -1 where there is none, and how it was found."""
+        if (number := self.kge.number(name)) >= 0:
+            return number, Found.EXACT
+        if self.match == "identifier" and (number := self.kge.identified(name)) >= 0:
+            return number, Found.IDENTIFIER
+        return -1, Found.UNKNOWN
+
+    def encode(self, statements: Sequence[Statement]) -> list[tuple[Found, Found]]:
+        """How the two nodes of each statement were found."""
+        return [(self.find(statement.source)[1], self.find(statement.target)[1]) for statement in statements]
+
+    def collate(self, values: Sequence[tuple[Found, Found]]) -> Arrays:
+        return {"found": np.array(values, np.int8)}

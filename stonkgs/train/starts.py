@@ -1,0 +1,149 @@
+"""The starts of a training: a network that is fine-tuned, one that is drawn anew, and counted words."""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import singledispatch
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from stonkgs.errors import UserError
+from stonkgs.kge.store import KgeStore
+from stonkgs.model.digest import model_digest
+from stonkgs.model.fresh import Fresh
+from stonkgs.model.network import Network
+from stonkgs.model.predictor import Predictor
+from stonkgs.runs.identity import MODEL
+from stonkgs.source.fingerprint import Fingerprint
+from stonkgs.train.learn import fine_tune
+from stonkgs.train.start import Learned, Start, Training
+from stonkgs.train.tfidf import TfIdf
+
+
+@singledispatch
+def start_of(model: object) -> Start:
+    """What `model=` has built, as a training starts from it. Raises UserError where no training can."""
+    if isinstance(model, Start):  # somebody's own
+        return model
+    raise UserError(f"model._target_: a {type(model).__name__} is nothing that a training starts from")
+
+
+class Tuned(Learned):
+    """A network that was fine-tuned, or is to be tested."""
+
+    rater: Predictor
+    calibrates: ClassVar[bool] = True
+
+    def uncalibrate(self) -> float:
+        network = self.rater.model
+        before, network.config = network.config.temperature, replace(network.config, temperature=1.0)
+        return before
+
+    def save(self, folder: Path, *, kge: KgeStore, temperature: float) -> None:
+        network = self.rater.model
+        network.config = replace(network.config, temperature=temperature)
+        network.save_pretrained(folder, kge=kge)
+
+
+class NetworkStart(Start):
+    """A network, fine-tuned by gradients."""
+
+    #: whether the text backbone stays as it is where nothing else is asked for
+    frozen: bool = False
+
+    @abstractmethod
+    def network(self, training: Training) -> Network:
+        """The network, with whatever classifier it has."""
+
+    def learn(self, training: Training) -> Learned:
+        cfg, classes = training.cfg, training.census.classes
+        torch.manual_seed(cfg.seed)
+        network = self.network(training)
+        if cfg.mode == "train":
+            network = network.with_classes(classes.labels, multi_label=classes.multi_label)
+        predictor = Predictor(network, training.kge, any_kge=cfg.any_kge)
+        return Tuned(predictor, fine_tune(training, predictor, frozen=self.frozen) if cfg.mode == "train" else [])
+
+
+class Pretrained(NetworkStart):
+    """A network from a model folder."""
+
+    def __init__(self, given: Network) -> None:
+        self.given = given
+        self.frozen = given.freezes_backbone
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.given.config.labels
+
+    @property
+    def multi_label(self) -> bool:
+        return self.given.config.multi_label
+
+    def base(self, config: Mapping[str, Any]) -> str:
+        return str(config.get("path") or config.get("name") or config["_target_"])
+
+    def check(self, kge: KgeStore, *, any_kge: bool, processes: int) -> None:
+        Predictor(self.given, kge, any_kge=any_kge)  # refuses another model's store
+
+    def decides(self) -> dict[str, Any]:
+        return {MODEL: model_digest(self.given)}
+
+    def network(self, training: Training) -> Network:
+        return self.given
+
+
+class FromScratch(NetworkStart):
+    """A network of random weights, with a vocabulary that is given or learned."""
+
+    def __init__(self, fresh: Fresh) -> None:
+        self.fresh = fresh
+
+    def base(self, config: Mapping[str, Any]) -> str:
+        return "random weights (Fresh)"
+
+    def check(self, kge: KgeStore, *, any_kge: bool, processes: int) -> None:
+        self.fresh.check(kge)
+
+    def decides(self) -> dict[str, Any]:
+        vocabulary = self.fresh.vocabulary
+        return {"the vocabulary": Fingerprint.of(vocabulary).ends} if vocabulary else {}
+
+    def network(self, training: Training) -> Network:
+        def texts() -> Iterator[str]:
+            return (row.statement.evidence for row in training.rows())
+
+        return self.fresh.make(training.kge, texts, training.folder.path)
+
+
+class CountedWords(Start):
+    """The baseline without a network; it holds the training part in memory."""
+
+    def __init__(self, given: TfIdf) -> None:
+        self.given = given
+
+    def base(self, config: Mapping[str, Any]) -> str:
+        return "counted words (TfIdf)"
+
+    def check(self, kge: KgeStore, *, any_kge: bool, processes: int) -> None:
+        if processes > 1:
+            raise UserError("model=tfidf learns in one process: trainer.devices=1")
+
+    def learn(self, training: Training) -> Learned:
+        cfg, classes, rows = training.cfg, training.census.classes, list(training.rows())
+        targets: Any = [row.target for row in rows]
+        if classes.multi_label:
+            every = range(len(classes.labels))
+            targets = np.array([[number in target for number in every] for target in targets])
+        self.given.columns = training.selection.reader.source.columns
+        options = {"class_weights": cfg.class_weights, "seed": cfg.seed}
+        self.given.fit((row.statement for row in rows), targets, classes.labels, **options)
+        return Learned(self.given)
+
+
+start_of.register(Network, Pretrained)
+start_of.register(Fresh, FromScratch)
+start_of.register(TfIdf, CountedWords)
