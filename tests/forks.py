@@ -1,6 +1,7 @@
 """Commands in forks of a warmed process: whole runs, killed wherever a test likes, a fraction of a second each."""
 
 import copy
+import gc
 import os
 import signal
 import sys
@@ -8,29 +9,21 @@ import traceback
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-import stonkgs
 from stonkgs.cli import CONFIG_DIR
 from stonkgs.errors import UserError
 from stonkgs.predict import predict
-
-#: What makes and joins the parts: a process may die at each of these lines.
-WATCHED = tuple(
-    str(Path(stonkgs.__file__).parent / name)
-    for name in ("disk.py", "writer/base.py", "writer/folder.py", "writer/parts.py", "writer/account.py")
-)
 
 
 def fork(arguments: Sequence[str], *, log: Path, before: Callable[[], None] = lambda: None) -> int:
     """Run a command in a fork, one thread, its output in a file; the number of the process."""
     config = composed(arguments)
+    gc.freeze()  # else the fork's first collection copies every page that holds an object
     if number := os.fork():
         return number
     status = 99
@@ -85,37 +78,3 @@ def wait(number: int) -> int:
 def run(arguments: Sequence[str], log: Path) -> None:
     """A command to its end."""
     assert wait(fork(arguments, log=log)) == 0, log.read_text()
-
-
-def lines(arguments: Sequence[str], log: Path) -> list[tuple[str, int]]:
-    """Run a command to its end; all lines of WATCHED that it came by, in their order."""
-    path = log.with_suffix(".lines")
-
-    def note() -> None:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        _trace(lambda name, line: os.write(handle, f"{name}\t{line}\n".encode()))
-
-    assert wait(fork(arguments, log=log, before=note)) == 0, log.read_text()
-    found = [line.split("\t") for line in path.read_text().splitlines()]
-    return [(name, int(line)) for name, line in found]
-
-
-def die_at(event: int) -> Callable[[], None]:
-    """To be called in a fork: it kills itself when it comes by the so-manieth line of WATCHED, counted from 0."""
-
-    def count(name: str, line: int) -> None:
-        nonlocal event
-        if event == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        event -= 1
-
-    return lambda: _trace(count)
-
-
-def _trace(see: Callable[[str, int], Any]) -> None:
-    def local(frame: FrameType, event: str, _: Any) -> Any:
-        if event == "line":
-            see(frame.f_code.co_filename, frame.f_lineno)
-        return local
-
-    sys.settrace(lambda frame, event, _: local if frame.f_code.co_filename in WATCHED else None)

@@ -7,14 +7,15 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
 
+import deaths
 import forks
 import pyarrow.parquet as pq
 import pytest
@@ -78,38 +79,140 @@ def long_job(tmp_path_factory: pytest.TempPathFactory, model_path: Path, kge_pat
     return Job(tmp_path_factory.mktemp("long"), model_path, kge_path, rows=900)
 
 
-def pairs(events: Sequence[int]) -> Iterator[list[int]]:
-    rest = iter(events)
-    while pair := list(islice(rest, 2)):
-        yield pair
+#: What a run does whatever its writer is: where no death was seen at one of these, the test has seen nothing.
+KNOWN = {
+    *("mkdir .", "mkdir parts", "write parts/_plan.json.tmp", "link parts/_plan.json", "fsync ."),
+    *("open parts/_N.jsonl.tmp", "write parts/_N.jsonl.tmp", "fsync parts/_N.jsonl.tmp", "rename parts/_N.jsonl.tmp"),
+    *("write parts/_process.json.tmp", "remove parts/_process.json"),
+    *("write parts/rejected.jsonl.tmp", "rename parts/rejected.jsonl.tmp", "rename parts/rejected.jsonl"),
+    *("write parts/run.json.tmp", "fsync parts/run.json.tmp", "rename parts/run.json"),
+    *("open _SUCCESS", "remove plan.json"),
+}
 
 
-@pytest.mark.parametrize(
-    ("writer", "merge", "share"), [("tsv", True, 1), ("jsonl", True, 15), ("parquet", True, 10), ("parquet", False, 3)]
-)
-def test_killed_at_every_line_that_writes(job: Job, writer: str, merge: bool, share: int) -> None:
-    """At each line of the code that commits and joins, at a random one of the times that it comes by there.
+def known(writer: str, merge: bool) -> set[str]:
+    """The same with what differs by writer."""
+    rows = {f"{operation} parts/N.{writer}.tmp" for operation in ("open", "write", "fsync", "rename")}
+    joined = {f"{operation} parts/predictions.{writer}.tmp" for operation in ("open", "write", "fsync", "rename")}
+    merged = joined | {f"rename parts/predictions.{writer}", f"remove gone/N.{writer}", "rmdir gone"}
+    return KNOWN | rows | (merged if merge else {"fsync parts", "remove parts/_plan.json"})
 
-    One in `share` of the lines, where another writer is killed at all of them.
+
+def settings_of(writer: str, merge: bool) -> tuple[str, str]:
+    return f"writer={writer}", f"merge={str(merge).lower()}"
+
+
+@pytest.fixture
+def told_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process does is told after every batch, and not by the clock: each run has the same operations."""
+    monkeypatch.setattr("stonkgs.runs.presence.EVERY", 0.0)
+
+
+def operations(job: Job, writer: str, merge: bool) -> list[str]:
+    """What an undisturbed run does, in its order."""
+    name, seen = f"{writer}-{merge}-recorded", job.folder / "recorded"
+    before = deaths.recorded(job.folder / name, seen)
+    assert forks.wait(job.fork(name, *settings_of(writer, merge), before=before)) == 0
+    shutil.rmtree(job.folder / name)
+    return seen.read_text().splitlines()
+
+
+def killed_and_gone_on_with(job: Job, writer: str, merge: bool, number: int, *, half: bool = False) -> None:
+    """Killed before the operation of this number, or in the middle of it, and then the same command again."""
+    name, settings = f"{writer}-{merge}-{number}-{half}", settings_of(writer, merge)
+    died = job.fork(name, *settings, before=deaths.die_before(job.folder / name, number, half=half))
+    assert forks.wait(died) == -signal.SIGKILL
+    assert forks.wait(job.fork(name, *settings)) == 0
+    check_merged_or_parts(job, name, writer, merge)
+    shutil.rmtree(job.folder / name)
+
+
+def check_merged_or_parts(job: Job, name: str, writer: str, merge: bool) -> None:
+    if merge:
+        job.check(name, writer)
+    else:
+        check_parts(job, name)
+
+
+@pytest.mark.usefixtures("told_always")
+def test_killed_before_and_after_every_file_operation(job: Job) -> None:
+    """At each place, at one of the times that a run comes by there, and with half of a write done."""
+    seen = operations(job, "tsv", True)
+    assert known("tsv", True) <= set(seen)
+    numbers, halves = deaths.covering(seen, set(seen)), deaths.writing(seen, set(seen))
+    assert len(numbers) > 50
+    assert len(halves) >= 6
+    for number in numbers:
+        killed_and_gone_on_with(job, "tsv", True, number)
+    for number in halves:
+        killed_and_gone_on_with(job, "tsv", True, number, half=True)
+
+
+@pytest.mark.usefixtures("told_always")
+@pytest.mark.parametrize(("writer", "merge"), [("parquet", True), ("parquet", False)])
+def test_killed_where_another_writer_does_another_thing(job: Job, writer: str, merge: bool) -> None:
+    """At each place that a run with `writer=tsv` does not come by; jsonl joins its parts as tsv does."""
+    seen = operations(job, writer, merge)
+    assert known(writer, merge) <= set(seen)
+    own = set(seen) - set(operations(job, "tsv", True))
+    assert {f"rename parts/N.{writer}.tmp", f"write parts/N.{writer}.tmp"} <= own
+    for number in deaths.covering(seen, own):
+        killed_and_gone_on_with(job, writer, merge, number)
+    for number in deaths.writing(seen, own):
+        killed_and_gone_on_with(job, writer, merge, number, half=True)
+
+
+@pytest.mark.deep
+@pytest.mark.usefixtures("told_always")
+@pytest.mark.parametrize(("writer", "merge"), [("tsv", True), ("jsonl", True), ("parquet", True), ("parquet", False)])
+def test_killed_at_every_single_operation(job: Job, writer: str, merge: bool) -> None:
+    """Each time that a run comes by each place, and not only one of them."""
+    seen = operations(job, writer, merge)
+    for number, place in enumerate(seen):
+        killed_and_gone_on_with(job, writer, merge, number)
+        if place.startswith("write "):
+            killed_and_gone_on_with(job, writer, merge, number, half=True)
+
+
+def again_and_again(job: Job, name: str, *settings: str) -> set[str]:
+    """The same command until nothing it does is new: the places where its attempts have died.
+
+    Each attempt dies at the first operation at which none has died yet, before it, after it, or in the middle.
     """
-    settings = (f"writer={writer}", f"merge={str(merge).lower()}")
-    name = f"{writer}-{merge}"
-    seen = forks.lines(job.arguments(f"{name}-traced", *settings), job.folder / "traced.log")
-    assert len(set(seen)) > 200
-    choice = random.Random(0)
-    events = [choice.choice([n for n, line in enumerate(seen) if line == one]) for one in dict.fromkeys(seen)]
-    killed = 0
-    for pair in pairs(events[::share]):
-        started = [job.fork(f"{name}-{event}", *settings, before=forks.die_at(event)) for event in pair]
-        killed += sum(forks.wait(number) == -signal.SIGKILL for number in started)
-        again = [job.fork(f"{name}-{event}", *settings) for event in pair]
-        assert all(forks.wait(number) == 0 for number in again)
-        for event in pair:
-            if merge:
-                job.check(f"{name}-{event}", writer)
-            else:
-                check_parts(job, f"{name}-{event}")
-    assert killed > 0.9 * len(events[::share])
+    died = deaths.Deaths(job.folder / name, job.folder / f"{name}.deaths")
+    attempts = 0
+    while forks.wait(job.fork(name, *settings, before=died)):
+        attempts += 1
+        assert len(died.all()) == attempts, "each death is at a place of its own"
+    for moment in ("before", "after"):
+        assert len({place for when, place in died.all() if when == moment}) > 40
+    return {place for _, place in died.all()}
+
+
+def test_killed_again_and_again(job: Job) -> None:
+    """What continues a run is killed too, wherever it does something: also where it clears away what others left."""
+    places = again_and_again(job, "again-and-again", "writer=tsv")
+    assert known("tsv", True) - {"write parts/_process.json.tmp", "remove parts/_process.json"} <= places
+    assert "remove gone/N.tsv.tmp" in places, "what was half written is removed in the end"
+    job.check("again-and-again")
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize(("writer", "merge"), [("jsonl", True), ("parquet", True), ("parquet", False)])
+def test_other_writers_killed_again_and_again(job: Job, writer: str, merge: bool) -> None:
+    name = f"again-{writer}-{merge}"
+    again_and_again(job, name, *settings_of(writer, merge))
+    check_merged_or_parts(job, name, writer, merge)
+
+
+@pytest.mark.deep
+def test_killed_again_and_again_over_an_earlier_result(job: Job) -> None:
+    """It stays until the new one takes its place, and no attempt is stopped by what the one before it has left."""
+    earlier = ["writer=parquet", "merge=false"]
+    forks.run(job.arguments("over", *earlier), job.folder / "over.log")
+    places = again_and_again(job, "over", "writer=tsv", "overwrite=true")
+    assert "remove gone/N.parquet" in places
+    job.check("over")
 
 
 def check_parts(job: Job, name: str) -> None:
@@ -235,10 +338,10 @@ def test_a_full_disk(job: Job, writer: str, share: float) -> None:
 
 def test_what_is_committed_is_not_read_again(job: Job) -> None:
     """A run that is continued reads what is missing: the log of opened files would not tell, the rows do."""
-    forks.wait(job.fork("again", before=forks.die_at(900)))
+    forks.wait(job.fork("again", before=deaths.die_before_the(job.folder / "again", "rename parts/N.tsv.tmp", 3)))
     (parts,) = (job.folder / "again").glob("parts-*")
     done = sorted(parts.glob("0*.tsv"))
-    assert 0 < len(done) < 7
+    assert len(done) == 3
     for path in done:  # who reads them again would write them again
         path.write_bytes(path.read_bytes().replace(b"HIF1A", b"hif1a"))
     forks.run(job.arguments("again"), job.folder / "again.log")
@@ -250,7 +353,8 @@ def half(tmp_path: Path, small_run: list[str]) -> list[str]:
     """A command that was killed when it had begun."""
     write_lines(tmp_path / "more.tsv", [["source", "target", "evidence"], [NODES[0], NODES[1], "HIF1A"]])
     arguments = [*small_run, "threads=1", "split.rows=2"]
-    assert forks.wait(forks.fork(arguments, log=tmp_path / "log", before=forks.die_at(300))) == -signal.SIGKILL
+    before = deaths.die_before_the(tmp_path / "out", "rename parts/N.tsv.tmp", 1)
+    assert forks.wait(forks.fork(arguments, log=tmp_path / "log", before=before)) == -signal.SIGKILL
     assert (tmp_path / "out" / "plan.json").exists()
     return arguments
 

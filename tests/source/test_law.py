@@ -4,7 +4,7 @@ import importlib
 import inspect
 import pickle
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, product
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 from source_samples import SAMPLES, Rows, Sample, rows
-from torch.utils.data import DataLoader
+from torch.utils.data import ChainDataset, DataLoader
 from torch.utils.data._utils.worker import WorkerInfo
 
 import stonkgs.source
@@ -31,15 +31,40 @@ def sources() -> dict[str, type[Source]]:
     return {kind.__name__: kind for kind in classes if issubclass(kind, Source) and not inspect.isabstract(kind)}
 
 
-CASES = [
-    pytest.param(
-        kind, sample, way, files, id="-".join([kind, *sample.settings.values(), sample.rows.__name__, way, str(files)])
-    )
-    for kind, samples in SAMPLES.items()
-    for sample in samples
-    for way in sample.ways
-    for files in (1, 3)
-]
+def files_of(*, ways: bool) -> Iterator[tuple[str, Sample, str, int]]:
+    """(source, sample, way, number of files): in every way in which its files may be written, or in two ways.
+
+    A file that can be cut anywhere is read by other code than one that cannot, whose splits are ranges of records;
+    what else differs between ways meets neither the sizes of splits nor who reads them.
+    """
+    for kind, samples in SAMPLES.items():
+        for sample in samples:
+            some = {next(iter(sample.ways)), "gzip"}
+            for way, files in product(sample.ways, (1, 3)):
+                if ways or way in some:
+                    yield kind, sample, way, files
+
+
+def name_of(kind: str, sample: Sample, way: str, files: int, *more: object) -> str:
+    return "-".join([kind, *sample.settings.values(), sample.rows.__name__, way, str(files), *map(str, more)])
+
+
+CASES = [pytest.param(*case, id=name_of(*case)) for case in files_of(ways=True)]
+
+
+def cases(values: Sequence[int], usual: int) -> list[Any]:
+    """All values for two ways, the usual value for all ways over three files; all the rest is deep."""
+    shallow = {(name_of(*case), value) for case in files_of(ways=False) for value in values}
+    shallow |= {(name_of(*case), usual) for case in files_of(ways=True) if case[3] == 3}
+    return [
+        pytest.param(
+            *(*case, value),
+            id=name_of(*case, value),
+            marks=[] if (name_of(*case), value) in shallow else [pytest.mark.deep],
+        )
+        for case in files_of(ways=True)
+        for value in values
+    ]
 
 
 def made(folder: Path, kind: str, sample: Sample, way: str, files: int) -> tuple[Source, Rows]:
@@ -92,20 +117,19 @@ def test_every_source_has_a_yaml_that_gives_its_defaults() -> None:
     assert found == sources()
 
 
-@pytest.mark.parametrize(("kind", "sample", "way", "files"), CASES)
+@pytest.mark.parametrize(("kind", "sample", "way", "files", "world"), cases(range(1, 5), 3))
 def test_the_union_over_all_workers_is_the_input(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, sample: Sample, way: str, files: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, sample: Sample, way: str, files: int, world: int
 ) -> None:
     source, expected = made(tmp_path, kind, sample, way, files)
     reader = source.reader(source.plan(2))
-    for world, workers in product(range(1, 5), range(4)):
+    for workers in range(4):
         found = sorted(dealt(reader, world, workers, monkeypatch))
         assert [number for number, _ in found] == list(range(len(reader.plan)))
         assert [row for _, read in found for row in read] == expected
 
 
-@pytest.mark.parametrize(("kind", "sample", "way", "files"), CASES)
-@pytest.mark.parametrize("size", [1, 3, 50, 1 << 20])
+@pytest.mark.parametrize(("kind", "sample", "way", "files", "size"), cases((1, 3, 50, 1 << 20), 50))
 def test_splits_of_any_size_hold_each_record_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, sample: Sample, way: str, files: int, size: int
 ) -> None:
@@ -115,8 +139,7 @@ def test_splits_of_any_size_hold_each_record_once(
     assert [told(record) for record in source.reader(source.plan(1000))] == expected
 
 
-@pytest.mark.parametrize(("kind", "sample", "way", "files"), CASES)
-@pytest.mark.parametrize("size", [90, 1 << 20])
+@pytest.mark.parametrize(("kind", "sample", "way", "files", "size"), cases((90, 1 << 20), 90))
 def test_a_limit_takes_the_first_records(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, sample: Sample, way: str, files: int, size: int
 ) -> None:
@@ -200,14 +223,18 @@ def test_making_a_source_opens_nothing(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("context", ["fork", "forkserver"])
 def test_two_real_workers_read_the_input_once(tmp_path: Path, context: str) -> None:
+    """Of every source in turn: starting the workers is what takes the time."""
     cases = [(kind, sample, next(iter(sample.ways))) for kind, (sample, *_) in SAMPLES.items()]
-    if context == "fork":
-        cases += [("TsvSource", SAMPLES["TsvSource"][0], "frames")]
+    cases.append(("TsvSource", SAMPLES["TsvSource"][0], "frames"))
+    readers, wanted = [], []
     for number, (kind, sample, way) in enumerate(cases):
         folder = tmp_path / f"{number}"
         folder.mkdir()
         source, expected = made(folder, kind, sample, way, 2)
         reader = source.reader(source.plan(2))
         next(iter(reader))  # leaves its file open, which no worker may share
-        loader: DataLoader[Any] = DataLoader(reader, batch_size=None, num_workers=2, multiprocessing_context=context)
-        assert sorted(map(told, loader)) == sorted(expected)
+        readers.append(reader)
+        wanted += expected
+    together = ChainDataset(readers)
+    loader: DataLoader[Any] = DataLoader(together, batch_size=None, num_workers=2, multiprocessing_context=context)
+    assert sorted(map(told, loader)) == sorted(wanted)
