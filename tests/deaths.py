@@ -9,12 +9,14 @@ What changes nothing on the disk is no operation. So "after an operation" is "be
 """
 
 import builtins
+import gc
 import io
 import json
 import os
 import re
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 from typing import Any, NoReturn
@@ -110,6 +112,21 @@ def die() -> NoReturn:
     raise AssertionError("a process has outlived its end")
 
 
+def in_fork(do: Callable[[], object]) -> int:
+    """Do it in a fork: 0, 1 where it raises, minus a signal's number where that has ended it."""
+    gc.freeze()  # else the fork's first collection copies every page that holds an object
+    if number := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
+    status = 1
+    try:
+        do()
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:  # whatever happens: a fork that goes on would be a second test run
+        os._exit(status)
+
+
 def recorded(folder: Path, to: Path) -> Callable[[], None]:
     """To be called in a fork: it notes the places of all its operations in a file, a line each."""
 
@@ -157,15 +174,17 @@ def die_before_the(folder: Path, place: str, number: int = 0) -> Callable[[], No
 
 
 class Deaths:
-    """Where the attempts of one command have died, kept in a file. Each dies at the first place that is new.
+    """Where the attempts of one command have died, noted in a file. Each dies at the first place that is new.
 
     A place is new before it, after it, and in the middle of a write: so where the command is given again until nothing
     is new, and it comes to its end, each operation of all the attempts was died before, in and after.
     """
 
-    def __init__(self, folder: Path, kept: Path) -> None:
+    def __init__(self, folder: Path, kept: Path, *, places: str = "") -> None:
         self.folder = folder
         self.kept = kept
+        #: a pattern that finds something in the places that count
+        self.places = re.compile(places)
 
     def all(self) -> list[tuple[str, str]]:
         """(before, half or after; a place) in the order of the deaths."""
@@ -177,7 +196,7 @@ class Deaths:
         known, last = set(self.all()), ""
 
         def once(moment: str, place: str, do: Callable[[], object] = lambda: None) -> None:
-            if place and (moment, place) not in known:
+            if place and self.places.search(place) and (moment, place) not in known:
                 handle = os.open(self.kept, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
                 os.write(handle, json.dumps([moment, place]).encode() + b"\n")
                 do()

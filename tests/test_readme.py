@@ -92,6 +92,7 @@ def test_a_slurm_array(user: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len((user / "night" / "predictions.tsv").read_text().splitlines()) == 2
 
 
+@pytest.mark.deep
 @pytest.mark.process
 def test_torchrun_over_two_machines(user: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Both of them this one, with a process each."""
@@ -118,6 +119,7 @@ def test_ci_runs_the_test_command() -> None:
     assert "<!-- tests -->" in (ROOT / ".ci" / "run").read_text()
 
 
+@pytest.mark.deep
 @pytest.mark.process
 def test_setup_and_a_wheel_from_another_directory(tmp_path: Path) -> None:
     """The README's first line in a clean clone; then a wheel, alone in the same environment, anywhere."""

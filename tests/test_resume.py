@@ -148,10 +148,11 @@ def test_killed_before_and_after_every_file_operation(job: Job) -> None:
         killed_and_gone_on_with(job, "tsv", True, number, half=True)
 
 
+@pytest.mark.deep
 @pytest.mark.usefixtures("told_always")
-@pytest.mark.parametrize(("writer", "merge"), [("parquet", True), ("parquet", False)])
+@pytest.mark.parametrize(("writer", "merge"), [("jsonl", True), ("parquet", True), ("parquet", False)])
 def test_killed_where_another_writer_does_another_thing(job: Job, writer: str, merge: bool) -> None:
-    """At each place that a run with `writer=tsv` does not come by; jsonl joins its parts as tsv does."""
+    """At each place that a run with `writer=tsv` does not come by: `writer/test_law.py` does it without a model."""
     seen = operations(job, writer, merge)
     assert known(writer, merge) <= set(seen)
     own = set(seen) - set(operations(job, "tsv", True))
@@ -239,10 +240,13 @@ def ended(number: int) -> bool:
     return os.waitid(os.P_PID, number, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
-def test_killed_at_any_moment(long_job: Job) -> None:
-    """One process, then three, then two, twenty-five times."""
+@pytest.mark.parametrize(
+    "moments", [pytest.param(range(3), id="some"), pytest.param(range(3, 25), id="many", marks=pytest.mark.deep)]
+)
+def test_killed_at_any_moment(long_job: Job, moments: range) -> None:
+    """One process, then three, then two: with each writer."""
     under_way = 0
-    for moment in range(25):
+    for moment in moments:
         writer, choice, name = WRITERS[moment % 3], random.Random(moment), f"moment-{moment}"
         settings = (f"writer={writer}", f"num_workers={moment % 2}", "start_method=fork")
         first, second = sorted(choice.uniform(0, 0.9) for _ in range(2))
@@ -253,14 +257,15 @@ def test_killed_at_any_moment(long_job: Job) -> None:
         for number in [long_job.fork(name, *settings, f"splits={k}/2") for k in range(2)]:
             assert forks.wait(number) == 0
         long_job.check(name, writer)
-    assert under_way > 25, "most of the fifty kills were in the middle"
+    assert under_way > len(moments), "most of the kills, two a moment, were in the middle"
 
 
 @pytest.mark.process
-def test_whole_processes_are_killed(long_job: Job) -> None:
-    """Five of them, side by side; then three and two each, as forks."""
+@pytest.mark.parametrize("count", [1, pytest.param(5, marks=pytest.mark.deep)])
+def test_whole_processes_are_killed(long_job: Job, count: int) -> None:
+    """So many side by side; then three and two each, as forks."""
     choice = random.Random(0)
-    names = [f"process-{k}" for k in range(5)]
+    names = [f"process-{count}-{k}" for k in range(count)]
     command = [sys.executable, "predict.py"]
     started = {n: subprocess.Popen([*command, *long_job.arguments(n)], cwd=ROOT) for n in names}
     until = {name: choice.randrange(90) for name in names}
@@ -271,7 +276,7 @@ def test_whole_processes_are_killed(long_job: Job) -> None:
                 process.kill()
                 del until[name]
         time.sleep(0.005)
-    assert [process.wait() for process in started.values()].count(-signal.SIGKILL) >= 3
+    assert [process.wait() for process in started.values()].count(-signal.SIGKILL) > count / 2
     for name in names:
         numbers = [long_job.fork(name, f"splits={k}/3") for k in range(3)]
         kill_at(choice.uniform(0.2, 0.9), long_job.folder / name, numbers)
@@ -304,6 +309,7 @@ def test_two_side_by_side(job: Job) -> None:
     job.check("two")
 
 
+@pytest.mark.deep
 @pytest.mark.process
 def test_two_side_by_side_under_forkserver(job: Job) -> None:
     """As whole processes: a fork cannot use the fork server of the process that it was made from."""

@@ -215,6 +215,16 @@ def table(metrics: dict[str, dict[str, float]]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
+def draw(output: Path) -> tuple[list[Row], KgeStore, set[str]]:
+    """Write what no model has part in: the statements and the graph's store; those, and the genes' symbols."""
+    text = OmegaConf.to_container(OmegaConf.load(HERE / "text.yaml"))
+    families = read_families(text)
+    rows = list(draw_rows(Writer(text, families, random.Random(SEED))))
+    write_rows(output / "statements.tsv", rows)
+    symbols = {node.mention.lower() for _, *genes in families.values() for node in genes}
+    return rows, write_store(output / "kge.h5", families), symbols
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--output", type=Path, default=HERE, metavar="DIR", help="default: the example's own folder")
@@ -222,12 +232,7 @@ def main() -> None:
     output.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)  # more would mostly wait for each other over so small a model
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    text = OmegaConf.to_container(OmegaConf.load(HERE / "text.yaml"))
-    families = read_families(text)
-    rows = list(draw_rows(Writer(text, families, random.Random(SEED))))
-    write_rows(output / "statements.tsv", rows)
-    store = write_store(output / "kge.h5", families)
-    symbols = {node.mention.lower() for _, *genes in families.values() for node in genes}
+    rows, store, symbols = draw(output)
     train([row for row in rows if row.part == "train"], symbols, store, output / "model")
     metrics = evaluate(rows, Predictor(STonKGs.from_pretrained(str(output / "model")), store))
     (output / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")

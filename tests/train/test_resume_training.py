@@ -1,6 +1,7 @@
 """Trainings that are killed, stopped, and shared by processes come to what an undisturbed one comes to."""
 
 import csv
+import gc
 import json
 import os
 import random
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import deaths
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -58,6 +60,7 @@ def train(arguments: Sequence[str], folder: Path) -> int:
 
 def in_fork(arguments: Sequence[str], folder: Path, before: Callable[[], None]) -> int:
     """In a fork, which `before` may have killed: its exit status, or minus a signal's number."""
+    gc.freeze()  # else the fork's first collection copies every page that holds an object
     if number := os.fork():
         return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
     status = 99
@@ -145,7 +148,52 @@ def test_killed_and_gone_on_with(command: list[str], undisturbed: Path, tmp_path
     assert_same(killed, undisturbed)
 
 
-@pytest.mark.parametrize("number", [1, 3, 4, 16])
+#: What a training does before it is through; what the ratings do is what predicting does, and has its own tests.
+ON_THE_WAY = r"^(?!remove)\w+ (training\.json|rejected\.jsonl|checkpoints|history\.csv)"
+
+
+def killed_again_and_again(command: list[str], folder: Path, places: str) -> set[str]:
+    """The same command until it does nothing new; each attempt dies at an operation at which none has died yet."""
+    died = deaths.Deaths(folder / "killed", folder / "deaths", places=places)
+    attempts = 0
+    while status := in_fork(command, folder / "killed", died):
+        attempts += 1
+        assert status == -signal.SIGKILL
+        assert len(died.all()) == attempts, "each death is at a place of its own"
+    return {place for _, place in died.all()}
+
+
+@pytest.fixture
+def short(command: list[str], tmp_path: Path) -> list[str]:
+    """A few steps, four checkpoints, and in `tmp_path / "whole"` what an undisturbed training leaves."""
+    fewer = [*command, "epochs=2", "batch.size=48", "checkpoint_every=2", "validations=1"]
+    assert in_fork(fewer, tmp_path / "whole", lambda: None) == 0
+    return fewer
+
+
+def test_killed_before_and_after_every_file_operation(short: list[str], tmp_path: Path) -> None:
+    """And with half of each write done."""
+    places = killed_again_and_again(short, tmp_path, ON_THE_WAY)
+    for name in ("checkpoints/last.ckpt", "checkpoints/best.ckpt", "history.csv", "training.json"):
+        assert {f"{operation} {name}.tmp" for operation in ("open", "write", "fsync", "rename")} <= places
+    assert {"mkdir checkpoints", "rename rejected.jsonl.tmp.tmp"} <= places
+    assert_same(tmp_path / "killed", tmp_path / "whole")
+    # None of these has come by the file that says that nothing is left to learn: the last checkpoint says so, too.
+    ended = tmp_path / "ended"
+    assert in_fork(short, ended, deaths.die_before_the(ended, "mkdir rated")) == -signal.SIGKILL
+    assert (ended / "checkpoints" / "ended").exists()
+    assert in_fork(short, ended, lambda: None) == 0
+    assert_same(ended, tmp_path / "whole")
+
+
+@pytest.mark.deep
+def test_killed_also_where_it_rates_and_ends(short: list[str], tmp_path: Path) -> None:
+    places = killed_again_and_again(short, tmp_path, "")
+    assert {"rename model.tmp", "rename run.json.tmp", "rename _SUCCESS.tmp", "remove checkpoints/last.ckpt"} <= places
+    assert_same(tmp_path / "killed", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("number", [4, *(pytest.param(number, marks=pytest.mark.deep) for number in (1, 3, 16))])
 def test_killed_beside_a_checkpoint(number: int, command: list[str], undisturbed: Path, tmp_path: Path) -> None:
     killed = tmp_path / "killed"
     assert in_fork(command, killed, die_writing(number)) == -signal.SIGKILL

@@ -7,6 +7,7 @@ import json
 import os
 import pkgutil
 import shutil
+import signal
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -17,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import deaths
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -370,6 +372,55 @@ def test_what_a_dead_run_has_committed_counts(writer: PredictionWriter, tmp_path
     assert {path.name for path in tmp_path.iterdir()} == {
         *(f"predictions.{writer.extension}", "rejected.jsonl", "run.json", "_SUCCESS")
     }
+
+
+def go_on(writer: PredictionWriter, folder: Path, *, merge: bool) -> None:
+    """Begin a run of four splits, or do what is left of it."""
+    state = writer.start(task(folder, 4, merge=merge))
+    if isinstance(state, Finished):
+        writer.folder.tidy()
+        return
+    for part in batches(rows(20), 5):
+        if part.split not in writer.parts:
+            writer.add(part, probabilities(part))
+    writer.finish()
+
+
+def results(folder: Path) -> dict[str, Any]:
+    """What is in a finished folder; of run.json what does not tell when it was."""
+    found: dict[str, Any] = contents(folder)
+    return found | {"run.json": json.loads(found["run.json"])["result"]}
+
+
+def operations(writer: PredictionWriter, folder: Path, *, merge: bool) -> list[str]:
+    """Run it, noting the places of its file operations."""
+    seen = folder.with_name("operations")
+    before = deaths.recorded(folder, seen)
+    assert deaths.in_fork(lambda: (before(), go_on(writer, folder, merge=merge))) == 0
+    return seen.read_text().splitlines()
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("merge", [True, False])
+def test_killed_at_any_file_operation(
+    writer: PredictionWriter, tmp_path: Path, merge: bool, half: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before and after each, and with half of each write done: what goes on with it comes to the same."""
+    monkeypatch.setattr("stonkgs.runs.presence.EVERY", 0.0)  # what is done does not hang on the clock
+    seen = operations(writer, tmp_path / "whole", merge=merge)
+    wanted, places = results(tmp_path / "whole"), set(seen)
+    extension = writer.extension
+    assert {f"{verb} parts/N.{extension}.tmp" for verb in ("open", "write", "fsync", "rename")} <= places
+    assert {"link parts/_plan.json", "rename parts/_N.jsonl.tmp", "rename parts/run.json", "open _SUCCESS"} <= places
+    assert f"rename parts/predictions.{extension}" in places if merge else "rename parts" in places
+    for number in deaths.writing(seen, places) if half else deaths.covering(seen, places):
+        folder = tmp_path / str(number)
+        before = deaths.die_before(folder, number, half=half)
+        died = type(writer)()
+        status = deaths.in_fork(lambda: (before(), go_on(died, folder, merge=merge)))  # noqa: B023  # called at once
+        assert status == -signal.SIGKILL
+        go_on(type(writer)(), folder, merge=merge)
+        assert results(folder) == wanted, seen[number]
 
 
 def test_the_one_who_begins_decides_for_all(writer: PredictionWriter, tmp_path: Path) -> None:
