@@ -105,7 +105,17 @@ def tested(copy: Path, root: Path, tests: Sequence[str], limit: float, *, stop: 
     paths = os.pathsep.join(filter(None, [str(copy), os.environ.get("PYTHONPATH")]))
     shared = os.environ.get("STONKGS_SHARED", str(root.parent / "shared"))
     environment = os.environ | {"PYTHONPATH": paths, "STONKGS_SHARED": shared, "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "--tb=line", "-p", "no:cacheprovider", *(["-x"] if stop else [])]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-n0",
+        "--tb=line",
+        "-p",
+        "no:cacheprovider",
+        *(["-x"] if stop else []),
+    ]
     started = time.monotonic()
     # A session of its own: where the time is over, what the tests have started ends too.
     process = subprocess.Popen(
