@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 #: Called with the place of each operation before it happens, and then, of a write, with what writes half of it.
-See = Callable[[str, Callable[[], object] | None], None]
+See = Callable[[str, Callable[[], object] | None], object]
 
 #: Names of the operations that Python tells of, by how Python calls them.
 AUDITED = {
@@ -39,7 +39,7 @@ FOLDER = {"os.rename": 2, "os.link": 2, "os.remove": 1, "os.mkdir": 2, "os.rmdir
 #: What differs between two runs in the names of files -> what stands for it.
 VARIABLE = {
     r"\.tmp-[\w-]+": ".tmp",
-    r"\.gone-parts-[0-9a-f]{8}-[\w-]+": "gone",
+    r"\.gone-parts(-[0-9a-f]{8})?-\d+-[0-9a-f]{8}": "gone",
     r"parts-[0-9a-f]{8}": "parts",
     r"_process-[\w-]+": "_process",
     r"rated-\w+-[0-9a-f]+": "rated",
@@ -73,22 +73,26 @@ def watch(folder: Path, see: See) -> None:
         def write(self, data: Any, /) -> int:
             found = place("write", Path(os.fsdecode(self.name)))
             if found and len(view := memoryview(data).cast("B")):
-                see(found, lambda: (super(Watched, self).write(view[: len(view) // 2]), self.flush()))
+                see(found, lambda: self.write_out(view[: len(view) // 2]))
             return super().write(data)
+
+        def write_out(self, data: Any) -> None:
+            super().write(data)
+            self.flush()
 
     def opened(file: Any, mode: str = "r", *more: Any, **options: Any) -> Any:
         if mode in ("wb", "xb") and not isinstance(file, int) and place("write", Path(os.fsdecode(file))):
             return Watched(io.FileIO(file, mode))
         return whole_open(file, mode, *more, **options)
 
-    def fsync(handle: int) -> None:
+    def fsync(handle: Any) -> None:
         if found := place("fsync", Path(f"/proc/self/fd/{handle}").readlink()):
             see(found, None)
         whole_fsync(handle)
 
     whole_open, whole_fsync = builtins.open, os.fsync
-    builtins.open = io.open = opened  # type: ignore[assignment]
-    os.fsync = fsync  # type: ignore[assignment]
+    builtins.open = io.open = opened
+    os.fsync = fsync
     sys.addaudithook(audited)
 
 
@@ -112,13 +116,14 @@ def die() -> NoReturn:
     raise AssertionError("a process has outlived its end")
 
 
-def in_fork(do: Callable[[], object]) -> int:
-    """Do it in a fork: 0, 1 where it raises, minus a signal's number where that has ended it."""
+def in_fork(do: Callable[[], object], *, before: Callable[[], object]) -> int:
+    """Do it in a fork, after what prepares its death: 0, 1 where it raises, minus the signal that has ended it."""
     gc.freeze()  # else the fork's first collection copies every page that holds an object
     if number := os.fork():
         return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
     status = 1
     try:
+        before()
         do()
         status = 0
     except BaseException:

@@ -240,7 +240,7 @@ class RunFolder:
         """Remove the parts of runs: their folders hold a plan of the same name, or have not come so far."""
         for path in list(self.path.iterdir()):
             parts = Parts(path, self.extension)
-            if re.fullmatch(r"\.gone-parts-[0-9a-f]{8}-[\w-]+", path.name):
+            if re.fullmatch(r"\.gone-parts-[\w-]+", path.name):
                 parts.clear()  # of a process that was killed in the middle of it
             elif (found := re.fullmatch("parts-([0-9a-f]{8})", path.name)) and parts.is_of(found[1]):
                 parts.discard()

@@ -395,8 +395,7 @@ def results(folder: Path) -> dict[str, Any]:
 def operations(writer: PredictionWriter, folder: Path, *, merge: bool) -> list[str]:
     """Run it, noting the places of its file operations."""
     seen = folder.with_name("operations")
-    before = deaths.recorded(folder, seen)
-    assert deaths.in_fork(lambda: (before(), go_on(writer, folder, merge=merge))) == 0
+    assert deaths.in_fork(partial(go_on, writer, folder, merge=merge), before=deaths.recorded(folder, seen)) == 0
     return seen.read_text().splitlines()
 
 
@@ -415,10 +414,8 @@ def test_killed_at_any_file_operation(
     assert f"rename parts/predictions.{extension}" in places if merge else "rename parts" in places
     for number in deaths.writing(seen, places) if half else deaths.covering(seen, places):
         folder = tmp_path / str(number)
-        before = deaths.die_before(folder, number, half=half)
-        died = type(writer)()
-        status = deaths.in_fork(lambda: (before(), go_on(died, folder, merge=merge)))  # noqa: B023  # called at once
-        assert status == -signal.SIGKILL
+        dying = deaths.die_before(folder, number, half=half)
+        assert deaths.in_fork(partial(go_on, type(writer)(), folder, merge=merge), before=dying) == -signal.SIGKILL
         go_on(type(writer)(), folder, merge=merge)
         assert results(folder) == wanted, seen[number]
 
