@@ -85,10 +85,10 @@ def watch(folder: Path, see: See) -> None:
             return Watched(io.FileIO(file, mode))
         return whole_open(file, mode, *more, **options)
 
-    def fsync(handle: Any) -> None:
-        if found := place("fsync", Path(f"/proc/self/fd/{handle}").readlink()):
+    def fsync(fd: Any) -> None:
+        if found := place("fsync", Path(f"/proc/self/fd/{fd}").readlink()):
             see(found, None)
-        whole_fsync(handle)
+        whole_fsync(fd)
 
     whole_open, whole_fsync = builtins.open, os.fsync
     builtins.open = io.open = opened
