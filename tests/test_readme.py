@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 from conftest import NODES, ROOT, WALK_LENGTH, write_lines
@@ -142,6 +143,8 @@ def test_setup_and_a_wheel_from_another_directory(tmp_path: Path) -> None:
         f" && {pip} install -q {tmp_path}/*.whl",
         tmp_path / "clone",
     )
+    (wheel,) = tmp_path.glob("*.whl")
+    assert "stonkgs/train/card.md.j2" in ZipFile(wheel).namelist()
     for name in ("stonkgs", "configs", "datasets", "predictions"):
         shutil.rmtree(tmp_path / "clone" / name)
     (tmp_path / "elsewhere").mkdir()

@@ -12,7 +12,7 @@ from stonkgs.disk import shared_memory
 from stonkgs.engine import settings
 from stonkgs.engine.processes import reap
 from stonkgs.evaluate.calibration import temperature
-from stonkgs.evaluate.needs import needs
+from stonkgs.evaluate.extras import require
 from stonkgs.evaluate.plots import draw_all
 from stonkgs.runs.record import Record, now
 from stonkgs.train.census import Census, census
@@ -34,8 +34,8 @@ def train(cfg: DictConfig) -> Trained | None:
     """
     settings.quiet()
     check_settings(cfg)
-    needs("sklearn")
-    needs("matplotlib")
+    require("sklearn")
+    require("matplotlib")
     if not cfg.output_dir:
         cfg.output_dir = str(Path("training" if cfg.mode == "train" else "tested") / cfg.task.name)
     stages = Stages.build(cfg)
