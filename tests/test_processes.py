@@ -316,9 +316,10 @@ def test_a_signal_ends_both(whole: list[str], tmp_path: Path, number: str, capfd
 
 
 @pytest.mark.process
-def test_ctrl_c_at_a_terminal(whole: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["fork", pytest.param("forkserver", marks=pytest.mark.deep)])
+def test_ctrl_c_at_a_terminal(whole: list[str], tmp_path: Path, method: str) -> None:
     """It reaches every process of the command at once, workers too: one says so, in one line."""
-    command = [sys.executable, "predict.py", *whole, "trainer.devices=2", "num_workers=1", "start_method=forkserver"]
+    command = [sys.executable, "predict.py", *whole, "trainer.devices=2", "num_workers=1", f"start_method={method}"]
     rows = [[str(n), NODES[n % 7], NODES[n % 11], "HIF1A " * (n % 6)] for n in range(100_000)]
     write_lines(tmp_path / "rows.tsv", [["id", "source", "target", "evidence"], *rows])
     started = subprocess.Popen(
@@ -352,7 +353,8 @@ def test_torchrun(whole: list[str], tmp_path: Path, splits: str) -> None:
     """Each by itself; with `splits` each tells, too."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29511"]
     command = [*torchrun, "-m", "stonkgs", "predict", *whole, f"splits={splits}", paced()[1]]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "tests")}  # where it finds `paced`
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     out = done.stdout if splits == "null" else "".join(done.stdout.splitlines(keepends=True)[:7])
     check(tmp_path, out, done.stderr)
