@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_all_start_methods
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from omegaconf import DictConfig
