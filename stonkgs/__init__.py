@@ -21,9 +21,10 @@ The flow. Each stage is a room (a folder or a module), a config group and a fold
     indra       INDRA statements and BEL edges -> Statement
     tables      Arrow tables as files, and what their types can hold
     cli         the command line
+    config      what a config may build, and what values its keys may have
 
 Leaves that everything may use: `statement` (the records that flow), `errors` (words for people), `disk` (files that are
-there whole or not at all), `config` (what a config may build). `task` and `protocol` are addresses for configs.
+there whole or not at all). `task` and `protocol` are addresses for configs.
 """
 
 from importlib import import_module

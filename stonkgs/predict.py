@@ -4,7 +4,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_all_start_methods
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +12,7 @@ from omegaconf import DictConfig
 
 from stonkgs.batch import Batches
 from stonkgs.config import build
+from stonkgs.config.values import read
 from stonkgs.disk import shared_memory
 from stonkgs.engine import settings
 from stonkgs.engine.children import children, orders
@@ -40,8 +40,6 @@ from stonkgs.writer.base import PredictionWriter
 #: Rows of a split where nothing else is asked for. Of so many the lengths can be sorted: with 256 a run takes 1.2 times
 #: as long on a CPU, for padding.
 SPLIT_ROWS = {"cpu": 2_048, "gpu": 16_384}
-#: Counts that are chosen by the device where they are null.
-NULLABLE = ("split.rows", "threads", "num_workers")
 
 
 #: What a process that does another share of a command runs: see `stonkgs.engine.children`.
@@ -85,8 +83,10 @@ def predict(cfg: DictConfig, share: Share | None = None) -> Summary | Survey | N
     say. None in a process for which another one prints the summary. Raises UserError.
     """
     settings.quiet()
+    read(cfg, settings.PredictSettings)
+    settings.check_paths(cfg)
     given = share or share_of(cfg.splits)
-    _check_settings(cfg, given)
+    _check_alone(cfg, given)
     stages = Stages.build(cfg, given)
     writer, trainer, share = stages.writer, stages.trainer, stages.share
 
@@ -179,13 +179,8 @@ def _told(summary: Summary, share: Share) -> Summary | None:
     return summary
 
 
-def _check_settings(cfg: DictConfig, share: Share) -> None:
-    """Before anything is loaded."""
-    counts = {"batch.size": 1, "batch.window": 1, "split.rows": 1, "threads": 1, "num_workers": 0}
-    settings.check_counts(cfg, counts, nullable=NULLABLE)
-    settings.check_truths(cfg, ("overwrite", "merge", "any_kge", "plan_only", "debug"))
-    settings.check_choices(cfg, {"on_error": ["reject", "raise"], "start_method": [None, *get_all_start_methods()]})
-    settings.check_paths(cfg)
+def _check_alone(cfg: DictConfig, share: Share) -> None:
+    """UserError where this process would destroy what others have begun."""
     if cfg.overwrite and share.of > 1:
         raise UserError(
             "overwrite=true: this is one process of several, and would destroy what the others have begun; remove "

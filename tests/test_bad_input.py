@@ -158,7 +158,7 @@ def the_first_bad_row_where_asked(folder: Path) -> list[str]:
     return [*rows(folder, HEADER + ROW + "a\tb\n" + ROW), "on_error=raise"]
 
 
-@bad("source", r"source\.limit is 0; it is a number of records, 1 or more, or null for all")
+@bad("source", r"source\.limit=0: must be a whole number of 1 or more")
 def a_limit_of_nothing(folder: Path) -> list[str]:
     return ["source.limit=0"]
 

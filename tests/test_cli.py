@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT
 
 from stonkgs.cli import main, one_line
-from stonkgs.cli.overrides import quote_paths, with_example
+from stonkgs.cli.overrides import quote_paths
 from stonkgs.errors import UserError
 
 
@@ -21,21 +21,19 @@ def test_with_some_of_what_it_needs_it_says_the_rest(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err == "error: predict needs kge.path= model.path= (--help shows all keys)\n"
 
 
-EXAMPLE = ["source=example", "kge=example", "model=example"]
+@pytest.mark.parametrize("given", [[], ["source.limit=5", "writer=jsonl"], ["kge.match=exact"], ["threads=1"]])
+def test_without_any_of_it_the_example_is_taken(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "--cfg", "job", *given]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"path: ${{shipped:example/{name}}}" in shown for name in ("statements.tsv", "kge.h5", "model"))
 
 
-@pytest.mark.parametrize(
-    ("given", "wanted"),
-    [
-        ([], EXAMPLE),
-        (["source.limit=5", "writer=jsonl"], [*EXAMPLE, "source.limit=5", "writer=jsonl"]),
-        (["--cfg", "job"], ["--cfg", "job", *EXAMPLE]),
-        (["-m", "batch.size=1,2"], ["-m", *EXAMPLE, "batch.size=1,2"]),
-        (["threads=1", "--multirun"], [*EXAMPLE, "threads=1", "--multirun"]),
-    ],
-)
-def test_without_any_of_it_the_example_is_taken(given: list[str], wanted: list[str]) -> None:
-    assert with_example(given) == wanted
+def test_each_job_of_a_sweep_takes_the_example(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["predict", "-m", "source.limit=1,2", "output_dir=out"]) == 0, capsys.readouterr().err
+    assert [len((tmp_path / f"out/{job}/predictions.tsv").read_text().splitlines()) for job in (0, 1)] == [2, 3]
 
 
 @pytest.mark.parametrize(
@@ -45,16 +43,27 @@ def test_without_any_of_it_the_example_is_taken(given: list[str], wanted: list[s
         ["source=jsonl"],
         ["model=example"],
         ["kge.path=x"],
-        ["--config-dir", "x"],
-        ["-cn", "x"],
-        ["hydra.searchpath=[file:///x]", "+job=nightly"],
+        ["--config-dir", "."],
+        ["--config-dir", ".", "--config-name", "mine"],
+        ["hydra.searchpath=[file://.]", "+job=nightly"],
         ["source._target_=my.Database"],
-        ["kge.match=exact"],
-        ["--help"],
     ],
 )
-def test_the_example_never_stands_in_for_a_part(given: list[str]) -> None:
-    assert with_example(given) == given
+def test_the_example_never_stands_in_for_a_part(
+    given: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("defaults: [predict, _self_]\n")
+    (tmp_path / "job").mkdir()
+    (tmp_path / "job" / "nightly.yaml").write_text("x: 1\n")
+    assert main(["predict", *given]) == 1
+    assert capsys.readouterr().err.startswith("error: predict needs ")
+
+
+def test_help_shows_what_must_be_given(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["predict", "--help"])
+    assert capsys.readouterr().out.count("path: ???") == 3
 
 
 @pytest.mark.parametrize(
@@ -98,8 +107,11 @@ def test_answers_at_once(command: list[str]) -> None:
         (["source.path=x", "model.path=nope"], "nope: no config.json; a model is a folder"),
         (["source.path=x", "model.labels=[a]"], "model.labels names 1 classes"),
         (["source.path=x", "trainer.accelerator=xyz"], "pytorch_lightning.Trainer: "),
-        (["source.path=x", "writer.prefix=1"], "writer.prefix is 1; it is a text"),
-        (["source.path=x", "source.max_record=abc"], "source.max_record is 'abc'; it is a number of bytes"),
+        (["source.path=x", "model.calibrated=no"], "model.calibrated=no: must be true or false"),
+        (["source.path=x", "source.quoting=both"], "source.quoting=both: must be one of csv, none"),
+        (["source.path=x", "writer.columns=id"], "writer.columns=id: must be a list of texts, such as [a,b]"),
+        (["source.path=x", "writer.prefix=1"], "writer.prefix=1: must be a text"),
+        (["source.path=x", "source.max_record=abc"], "source.max_record=abc: must be a whole number of 1 or more"),
         (["source.path=y", "model.path=nope"], "y: no such file"),
         (["a b"], "a b"),
     ],

@@ -165,7 +165,7 @@ def test_a_task_travels_to_the_workers() -> None:
         ({"where": "x"}, "task.where='x': must be a table"),
         ({"where": {"a": {"b": "c"}}}, "task.where.a"),
         ({"where": {"a": None}}, "task.where.a: None is no name"),
-        ({"multi_label": "yes"}, "task.multi_label='yes': must be true or false"),
+        ({"multi_label": "yes"}, "task.multi_label=yes: must be true or false"),
     ],
 )
 def test_settings_that_make_no_task(settings: dict[str, Any], words: str) -> None:

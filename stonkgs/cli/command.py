@@ -8,11 +8,12 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from stonkgs.cli.overrides import explained, quote_paths, with_example
+from stonkgs.cli.overrides import explained, quote_paths
 from stonkgs.engine.interrupt import Interrupted, signals
 from stonkgs.errors import UserError, printable
 
@@ -113,7 +114,7 @@ def _version(rest: list[str]) -> int:
 
 
 def _predict(rest: list[str]) -> int:
-    return _hydra("predict", with_example(rest))
+    return _hydra("predict", rest)
 
 
 def _train(rest: list[str]) -> int:
@@ -149,6 +150,10 @@ def _hydra(name: str, rest: list[str]) -> int:
     import hydra
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
+    from yaml import YAMLError  # type: ignore[import-untyped, unused-ignore]
+
+    from stonkgs.cli.composition import arguments, check_targets, looked_at
+    from stonkgs.config import check_variables, variables_named
 
     failures: list[Exception] = []
 
@@ -159,6 +164,8 @@ def _hydra(name: str, rest: list[str]) -> int:
             if needed := sorted(_missing(OmegaConf.to_container(cfg))):
                 asked = " ".join(_ASKED.get(key, f"{key}=") for key in needed)
                 raise UserError(f"{name} needs {asked} (--help shows all keys)")
+            check_targets(cfg, given.overrides)
+            check_variables(cfg)
             told = import_module(_RUNS[name]).__dict__[name](cfg)
             if told is not None:
                 print(told)
@@ -169,12 +176,17 @@ def _hydra(name: str, rest: list[str]) -> int:
 
     OmegaConf.register_new_resolver("shipped", lambda name: str(DATA_DIR / name), replace=True)
     before, sys.argv = sys.argv, [sys.argv[0], *quote_paths(rest)]
+    given = arguments(sys.argv[1:])
+    printed = given.cfg or given.info or given.help  # a record, too
     full = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # for what fails before the job: hydra would print a traceback, and exit
     try:
-        hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name=name)(job)()
+        with looked_at(name, CONFIG_DIR, given), variables_named() if printed else nullcontext():
+            hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name=name)(job)()
     except HydraException as error:
         raise UserError(explained(one_line(error), CONFIG_DIR, name)) from error
+    except YAMLError as error:
+        raise UserError(one_line(UserError(str(error)))) from error
     finally:
         sys.argv = before
         os.environ.pop("HYDRA_FULL_ERROR") if full is None else os.environ.update(HYDRA_FULL_ERROR=full)
@@ -196,7 +208,10 @@ def _separate_jobs(cfg: "DictConfig") -> None:
     """Give each job of a sweep (--multirun) a folder of its own."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
+    from omegaconf import OmegaConf
 
     hydra = HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN:
-        cfg.output_dir = str(Path(cfg.output_dir or _RESULTS[str(hydra.job.config_name)]) / str(hydra.job.num))
+        written = OmegaConf.to_container(cfg)  # with variables by their names, as a record has them
+        assert isinstance(written, dict)
+        cfg.output_dir = f"{written['output_dir'] or _RESULTS[str(hydra.job.config_name)]}/{hydra.job.num}"

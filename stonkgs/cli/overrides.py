@@ -7,27 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-#: What can be said of a run without saying what is predicted, or by which model.
-_HARMLESS = re.compile(
-    r"(output_dir|plan_only|overwrite|on_error|num_workers|start_method|threads|debug|split\.rows|source\.limit"
-    r"|splits|merge|(batch|writer|trainer)(\.\w+)?|hydra\.(run\.dir|job\.name|output_subdir))=.*"
-    r"|--cfg|-c|job|--resolve|--multirun|-m",
-    re.DOTALL,
-)
-
-
-def with_example(arguments: Sequence[str]) -> list[str]:
-    """The shipped example, where nothing says what to predict, or by which model. Never in part, and never where
-    somebody's own configuration may say it: its model shall not rate the rows of one who forgot to name a model.
-    """
-    if not all(map(_HARMLESS.fullmatch, arguments)):
-        return list(arguments)
-    # Beside the other overrides: hydra wants all of them on one side of a flag.
-    place = next((number for number, argument in enumerate(arguments) if "=" in argument), len(arguments))
-    example = [f"{group}=example" for group in ("source", "kge", "model")]
-    return [*arguments[:place], *example, *arguments[place:]]
-
-
 _PATH = re.compile(r"^(\+{0,2}[\w./@]*(?:path|tokenizer|output_dir))=(.+)$", re.DOTALL)
 
 

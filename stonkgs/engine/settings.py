@@ -3,39 +3,49 @@
 import logging
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from stonkgs.config.values import Count, Whole
 from stonkgs.errors import UserError
 
-#: Beyond any sensible count, and within what C's integers hold.
-MOST = 2**31
+StartMethod = Literal["fork", "forkserver", "spawn"]
 
 
-def check_counts(cfg: DictConfig, least: Mapping[str, int], *, nullable: Sequence[str] = ()) -> None:
-    """UserError where one of these keys is no whole number of its least value or more."""
-    for key, fewest in least.items():
-        value = OmegaConf.select(cfg, key)
-        if not ((type(value) is int and fewest <= value < MOST) or (value is None and key in nullable)):
-            raise UserError(f"{key}={value}: must be a whole number of {fewest} or more")
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """How rows are batched."""
+
+    size: Count
+    window: Count
 
 
-def check_truths(cfg: DictConfig, keys: Sequence[str]) -> None:
-    """Only true is true: to hydra, `no` and `flase` are words."""
-    for key in keys:
-        if type(cfg[key]) is not bool:
-            raise UserError(f"{key}={cfg[key]}: must be true or false")
+@dataclass(frozen=True, slots=True)
+class Splitting:
+    """How the input is cut into splits; None: chosen by the device."""
+
+    rows: Count | None
 
 
-def check_choices(cfg: DictConfig, choices: Mapping[str, Sequence[Any]]) -> None:
-    """UserError where a key has none of its values."""
-    for key, values in choices.items():
-        if cfg[key] not in values:
-            named = [value for value in values if value is not None] + ["null"] * (None in values)
-            raise UserError(f"{key}={cfg[key]}: must be one of {', '.join(named)}")
+@dataclass(frozen=True, slots=True)
+class PredictSettings:
+    """What the keys of `configs/predict.yaml` beside the stages may be; there stands what each means."""
+
+    output_dir: str | None
+    plan_only: bool
+    overwrite: bool
+    merge: bool
+    on_error: Literal["reject", "raise"]
+    batch: Batching
+    split: Splitting
+    num_workers: Whole | None
+    start_method: StartMethod | None
+    threads: Count | None
+    any_kge: bool
+    debug: bool
 
 
 def check_paths(cfg: DictConfig) -> None:

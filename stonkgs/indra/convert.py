@@ -3,11 +3,11 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
-from stonkgs.errors import UserError
+from stonkgs.config.values import check
 from stonkgs.indra.checks import check_characters, described, items, mapping, text, whole
 from stonkgs.indra.edges import Edge, Reading, read
 from stonkgs.indra.matches import matches_hash
@@ -57,9 +57,8 @@ class Converter:
     """
 
     def __init__(self, *, missing_text: str = "skip", complexes: str = "skip") -> None:
-        for name, value, other in (("missing_text", missing_text, "keep"), ("complexes", complexes, "pairs")):
-            if value not in ("skip", other):
-                raise UserError(f"source.{name} is {value!r}; it is skip or {other}")
+        check("source.missing_text", missing_text, Literal["skip", "keep"])
+        check("source.complexes", complexes, Literal["skip", "pairs"])
         self.missing_text = missing_text
         self.complexes = complexes
 

@@ -8,13 +8,13 @@ import os
 from collections.abc import Callable
 from functools import cached_property, lru_cache
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stonkgs.config import Stage
-from stonkgs.errors import UserError
+from stonkgs.config.values import checked
 from stonkgs.kge.layout import Arrays, Header, damaged, open_store
 from stonkgs.kge.lookup import NameIndex
 
@@ -27,7 +27,7 @@ CACHED_LENGTH = 1024
 #: The vectors of a store are one or the other: `stonkgs kge build --half` makes the second.
 Vectors = NDArray[np.float32 | np.float16]
 #: `match` of a store; None is what the model was made for
-MATCHES = (None, "exact", "identifier")
+Match = Literal["exact", "identifier"]
 
 
 class KgeStore(Stage):
@@ -38,17 +38,13 @@ class KgeStore(Stage):
     `Encoder`; both ways of asking are always there.
     """
 
-    def __init__(self, *, path: str | os.PathLike[str], match: str | None = None) -> None:
-        if match not in MATCHES:
-            raise UserError(
-                f"kge.match={match}: nodes are found by their exact name, or also by their identifier; "
-                "it is exact, identifier, or null for what the model was made for"
-            )
+    @checked("kge")
+    def __init__(self, *, path: str | os.PathLike[str], match: Match | None = None) -> None:
         self.path = os.fspath(path)
         self.match = match
 
     @classmethod
-    def published(cls, *, path: str | os.PathLike[str] | None = None, match: str | None = None) -> "KgeStore":
+    def published(cls, *, path: str | os.PathLike[str] | None = None, match: Match | None = None) -> "KgeStore":
         """The store that the published models were trained with, fetched and built at its first use, or another."""
         # By name: fetching and building stand above this room, and only this convenience reaches up to them.
         made = path or import_module("stonkgs.published.prepare").store_path()

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
 
 from stonkgs.config import Stage
+from stonkgs.config.values import MOST, Count, Range, Share, checked
 from stonkgs.encode.text import TextEncoder
 from stonkgs.encode.vocabulary import learn_vocabulary
 from stonkgs.errors import UserError
@@ -22,29 +23,20 @@ class Fresh(Stage):
     `vocabulary` is a vocab.txt; without one, WordPiece of `words` entries is learned from the training part's texts.
     """
 
+    @checked("model")
     def __init__(
         self,
         *,
         architecture: str = "stonkgs",
-        num_layers: int = 2,
-        num_heads: int = 4,
-        text_length: int = 128,
-        dropout: float = 0.1,
+        num_layers: Count = 2,
+        num_heads: Count = 4,
+        text_length: Annotated[int, Range(2, MOST)] = 128,
+        dropout: Share = 0.1,
         vocabulary: str | None = None,
-        words: int = 8000,
+        words: Annotated[int, Range(100, MOST)] = 8000,
     ) -> None:
         if architecture not in ARCHITECTURES:
             raise UserError(f"model.architecture={architecture}: there are {', '.join(ARCHITECTURES)}")
-        for name, value, least in (
-            ("num_layers", num_layers, 1),
-            ("num_heads", num_heads, 1),
-            ("text_length", text_length, 2),
-            ("words", words, 100),
-        ):
-            if type(value) is not int or value < least:
-                raise UserError(f"model.{name}={value}: must be a whole number of {least} or more")
-        if type(dropout) not in (int, float) or not 0 <= dropout < 1:
-            raise UserError(f"model.dropout={dropout}: must be a number from 0 to below 1")
         self.architecture = architecture
         self.num_layers = num_layers
         self.num_heads = num_heads

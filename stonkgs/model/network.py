@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stonkgs.config import Stage
+from stonkgs.config.values import check
 from stonkgs.encode.inputs import Input, Tensors
 from stonkgs.encode.nodes import Nodes
 from stonkgs.encode.text import TextEncoder, Texts
@@ -88,6 +89,7 @@ class Network(nn.Module, Stage, ABC):
         checkpoint lacks them). `labels` name the classes where the checkpoint does not. Without `calibrated` its
         probabilities are those before calibration. Raises UserError.
         """
+        check("model.calibrated", calibrated, bool)
         config, text, weights = checkpoint.read(Path(path), tokenizer, labels)
         if not calibrated:
             config = replace(config, temperature=1.0)

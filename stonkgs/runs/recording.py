@@ -9,8 +9,9 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from stonkgs.config import named
 from stonkgs.kge.store import KgeStore
 from stonkgs.model.rater import Rater
 from stonkgs.runs.identity import DECISIVE, FREE, LABELS, MODEL, PREDICTING, STORE, Identity, flat
@@ -36,7 +37,7 @@ def record_of(
     Its identity is the configuration but for the keys that are `free`, what was `decided` beside it, the fingerprints
     of the files, and the versions of the packages that move bits. `told` are further fields of the record.
     """
-    config: dict[str, Any] = _plain(OmegaConf.to_container(cfg, resolve=True))
+    config: dict[str, Any] = _plain(named(cfg))
     versions = {package: version(package) for package in packages}
     values = {**dict(flat(config, free)), **_plain(decided), **{name: versions[name] for name in DECISIVE}}
     return Record(

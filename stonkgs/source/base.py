@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ import pyarrow as pa
 from torch.utils.data import IterableDataset, get_worker_info
 
 from stonkgs.config import Stage
+from stonkgs.config.values import Range, checked
 from stonkgs.errors import UserError
 from stonkgs.source.file import Paths, expand
 from stonkgs.source.split import END, ROWS, Committed, Plan, Split, turns
@@ -25,6 +26,9 @@ ROLES = ("source", "target", "evidence")
 shown = reprlib.Repr()
 shown.maxlist, shown.maxstring, shown.maxother = 40, 80, 200
 
+#: A number of records, of however many.
+Limit = Annotated[int, Range(1)]
+
 
 class Source(IterableDataset[Statement | Rejection], Stage, ABC):
     """Where statements come from. A format writes `schema`, `reach`, `cuts` and `read`.
@@ -33,7 +37,8 @@ class Source(IterableDataset[Statement | Rejection], Stage, ABC):
     `reader` reads them. Nothing is opened before, and no open file is pickled.
     """
 
-    def __init__(self, *, path: Paths, columns: Mapping[str, str] | None = None, limit: int | None = None) -> None:
+    @checked("source")
+    def __init__(self, *, path: Paths, columns: Mapping[str, str] | None = None, limit: Limit | None = None) -> None:
         self.path = path
         #: role -> the input's name for it
         self.columns = {**{role: role for role in ROLES}, **(columns or {})}
@@ -61,7 +66,7 @@ class Source(IterableDataset[Statement | Rejection], Stage, ABC):
 
     def plan(self, rows: int = ROWS) -> Plan:
         """List the splits of about `rows` records each, and fix the columns. Raises UserError."""
-        self._check_settings()
+        self._check_roles()
         files = self.files()
         schema = self.schema(files)
         self._check_names(files[0], schema.names)
@@ -98,11 +103,9 @@ class Source(IterableDataset[Statement | Rejection], Stage, ABC):
             left = None if left is None else left - count
             yield count, stop
 
-    def _check_settings(self) -> None:
+    def _check_roles(self) -> None:
         if unknown := set(self.columns) - set(ROLES):
             raise UserError(f"source.columns: no such role {sorted(unknown)}; there are {list(ROLES)}")
-        if self.limit is not None and (type(self.limit) is not int or self.limit < 1):
-            raise UserError(f"source.limit is {self.limit!r}; it is a number of records, 1 or more, or null for all")
 
     def _check_names(self, file: str, names: Sequence[str]) -> None:
         """UserError where two columns share a name, or where a role's column is missing or taken by two."""

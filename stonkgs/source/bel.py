@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from stonkgs.config.values import Count
 from stonkgs.errors import UserError
 from stonkgs.indra.checks import described, mapping, text, whole
 from stonkgs.indra.convert import NO_TEXT, Skipped
-from stonkgs.source.base import ROLES
+from stonkgs.source.base import ROLES, Limit
 from stonkgs.source.file import Paths, line_at
 from stonkgs.source.objects import Convert, ObjectSource, beginning, excerpt
 from stonkgs.source.split import END
@@ -107,15 +108,10 @@ class BelSource(ObjectSource):
         *,
         path: Paths,
         missing_text: Literal["skip", "keep"] = "skip",
-        max_record: int = 1 << 24,
-        limit: int | None = None,
+        max_record: Count = 1 << 24,
+        limit: Limit | None = None,
     ) -> None:
         super().__init__(path=path, missing_text=missing_text, max_record=max_record, limit=limit)
-
-    def _check_settings(self) -> None:
-        super()._check_settings()
-        if self.missing_text not in ("skip", "keep"):
-            raise UserError(f"source.missing_text is {self.missing_text!r}; it is skip or keep")
 
     def schema(self, files: Sequence[str]) -> pa.Schema:
         """The same for every file."""

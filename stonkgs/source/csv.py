@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 
+from stonkgs.config.values import Count
 from stonkgs.errors import UserError
+from stonkgs.source.base import Limit
 from stonkgs.source.delimited import DelimitedSource
 from stonkgs.source.file import Paths
 from stonkgs.source.text.quoted import called
@@ -19,8 +21,8 @@ class CsvSource(DelimitedSource):
         path: Paths,
         columns: Mapping[str, str] | None = None,
         delimiter: str = ",",
-        max_record: int = 1 << 20,
-        limit: int | None = None,
+        max_record: Count = 1 << 20,
+        limit: Limit | None = None,
     ) -> None:
         super().__init__(path=path, columns=columns, delimiter=delimiter, max_record=max_record, limit=limit)
 

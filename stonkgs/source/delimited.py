@@ -7,8 +7,9 @@ from typing import ClassVar, NamedTuple
 
 import pyarrow as pa
 
+from stonkgs.config.values import Count
 from stonkgs.errors import UserError
-from stonkgs.source.base import alike
+from stonkgs.source.base import Limit, alike
 from stonkgs.source.file import Paths
 from stonkgs.source.split import END
 from stonkgs.source.text.quoted import Quoted, called, cutter
@@ -38,8 +39,8 @@ class DelimitedSource(TextSource):
         path: Paths,
         columns: Mapping[str, str] | None,
         delimiter: str,
-        max_record: int,
-        limit: int | None,
+        max_record: Count,
+        limit: Limit | None,
     ) -> None:
         super().__init__(path=path, columns=columns, max_record=max_record, limit=limit)
         self.delimiter = delimiter

@@ -7,9 +7,10 @@ from typing import Final, Literal
 
 import pyarrow as pa
 
+from stonkgs.config.values import Count, checked
 from stonkgs.errors import UserError
 from stonkgs.indra.convert import COLUMNS, Converter, Fault, Skipped
-from stonkgs.source.base import ROLES
+from stonkgs.source.base import ROLES, Limit
 from stonkgs.source.file import Paths
 from stonkgs.source.objects import Convert, ObjectSource, beginning, excerpt
 from stonkgs.source.text.brackets import Container, containers
@@ -40,14 +41,15 @@ class IndraSource(ObjectSource):
     first implementation. With `complexes="pairs"` the members of a Complex are paired; by its rules they give no row.
     """
 
+    @checked("source")
     def __init__(
         self,
         *,
         path: Paths,
         missing_text: Literal["skip", "keep"] = "skip",
         complexes: Literal["skip", "pairs"] = "skip",
-        max_record: int = 1 << 24,
-        limit: int | None = None,
+        max_record: Count = 1 << 24,
+        limit: Limit | None = None,
     ) -> None:
         super().__init__(path=path, missing_text=missing_text, max_record=max_record, limit=limit)
         self.complexes = complexes

@@ -9,8 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from stonkgs.config.values import Count
 from stonkgs.errors import UserError
-from stonkgs.source.base import ROLES
+from stonkgs.source.base import ROLES, Limit
 from stonkgs.source.file import Paths
 from stonkgs.source.split import END
 from stonkgs.source.text.json_value import DEPTH, TOO_DEEP, check_surrogates, told
@@ -45,8 +46,8 @@ class JsonlSource(TextSource):
         *,
         path: Paths,
         columns: Mapping[str, str] | None = None,
-        max_record: int = 1 << 20,
-        limit: int | None = None,
+        max_record: Count = 1 << 20,
+        limit: Limit | None = None,
     ) -> None:
         super().__init__(path=path, columns=columns, max_record=max_record, limit=limit)
 

@@ -7,7 +7,9 @@ from typing import Literal
 
 import pyarrow as pa
 
+from stonkgs.config.values import Count, checked
 from stonkgs.indra.convert import Fault, Skipped
+from stonkgs.source.base import Limit
 from stonkgs.source.file import Paths
 from stonkgs.source.text.items import Items
 from stonkgs.source.text.records import Cursor, Lines, RangeSource, Record
@@ -23,8 +25,9 @@ class ObjectSource(RangeSource):
     `missing_text` is what becomes of an evidence without a sentence: skip, or keep.
     """
 
+    @checked("source")
     def __init__(
-        self, *, path: Paths, missing_text: Literal["skip", "keep"], max_record: int, limit: int | None
+        self, *, path: Paths, missing_text: Literal["skip", "keep"], max_record: Count, limit: Limit | None
     ) -> None:
         super().__init__(path=path, columns=None, max_record=max_record, limit=limit)
         self.missing_text = missing_text

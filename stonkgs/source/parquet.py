@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stonkgs.errors import UserError
-from stonkgs.source.base import ROLES, Source, alike
+from stonkgs.source.base import ROLES, Limit, Source, alike
 from stonkgs.source.file import Kept, Paths
 from stonkgs.source.split import SPLIT_BYTES, Split, ranges
 from stonkgs.statement import RAW_LIMIT, Rejection, Statement, Tally
@@ -80,7 +80,7 @@ class Rows:
 class ParquetSource(Source):
     """Parquet files. Columns keep their types; a role's must be text."""
 
-    def __init__(self, *, path: Paths, columns: Mapping[str, str] | None = None, limit: int | None = None) -> None:
+    def __init__(self, *, path: Paths, columns: Mapping[str, str] | None = None, limit: Limit | None = None) -> None:
         super().__init__(path=path, columns=columns, limit=limit)
         self.kept: Kept[Rows] = Kept()
 

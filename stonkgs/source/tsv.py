@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Literal
 
-from stonkgs.errors import UserError
+from stonkgs.config.values import Count, checked
+from stonkgs.source.base import Limit
 from stonkgs.source.delimited import DelimitedSource
 from stonkgs.source.file import Paths
 from stonkgs.source.text.records import Lines
@@ -14,22 +15,21 @@ class TsvSource(DelimitedSource):
 
     remedy = "if quotes are ordinary characters in this file, set source.quoting=none"
 
+    @checked("source")
     def __init__(
         self,
         *,
         path: Paths,
         columns: Mapping[str, str] | None = None,
         quoting: Literal["csv", "none"] = "csv",
-        max_record: int = 1 << 20,
-        limit: int | None = None,
+        max_record: Count = 1 << 20,
+        limit: Limit | None = None,
     ) -> None:
         super().__init__(path=path, columns=columns, delimiter="\t", max_record=max_record, limit=limit)
         self.quoting = quoting
 
     def check(self) -> None:
-        """There are two ways of quoting."""
-        if self.quoting not in ("csv", "none"):
-            raise UserError(f"source.quoting is {self.quoting!r}; it is csv or none")
+        """The way of quoting is all there is, and its annotation tells."""
 
     def scan(self, file: str) -> Lines:
         """A scanner of the dialect."""

@@ -4,11 +4,13 @@ import math
 from abc import ABC, abstractmethod
 from functools import cache, cached_property
 from hashlib import blake2b
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 
 from stonkgs.config import Stage
+from stonkgs.config.values import MOST, Count, Range, Share, checked
 from stonkgs.errors import UserError
 from stonkgs.source.base import ROLES
 from stonkgs.statement import Statement
@@ -20,27 +22,22 @@ PARTS = (TRAIN, VALIDATION, TEST)
 _STEP, _ROUNDS = 0x9E3779B97F4A7C15, ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 _MOST = 2**64 - 1
 
+#: So many parts take turns at being tested.
+Folds = Annotated[int, Range(2, MOST)]
+
 
 class Protocol(Stage, ABC):
     """How rows are divided. `name` stands beside every figure."""
 
+    @checked("protocol")
     def __init__(
-        self, *, validation: float, test: float, folds: int | None, fold: int, max_rows: int | None, seed: int
+        self, *, validation: Share, test: Share, folds: Folds | None, fold: int, max_rows: Count | None, seed: int
     ):
-        for key, share in (("validation", validation), ("test", test)):
-            if type(share) not in (int, float) or not 0 <= share < 1:
-                raise UserError(f"protocol.{key}={share}: is a share of the rows, from 0 to below 1")
-        if folds is not None and (type(folds) is not int or folds < 2):
-            raise UserError(f"protocol.folds={folds}: is a number of folds, 2 or more, or null for one division")
         if validation + (1 / folds if folds else test) >= 1:
             tested = f"folds={folds}" if folds else f"test={test}"
             raise UserError(f"protocol.validation={validation} and protocol.{tested} leave nothing to train with")
-        if type(fold) is not int or not 0 <= fold < (folds or 1):
+        if not 0 <= fold < (folds or 1):
             raise UserError(f"protocol.fold={fold}: is one of 0 to {(folds or 1) - 1}" + _advice(folds))
-        if max_rows is not None and (type(max_rows) is not int or max_rows < 1):
-            raise UserError(f"protocol.max_rows={max_rows}: is a number of rows, 1 or more, or null for all")
-        if type(seed) is not int:
-            raise UserError(f"protocol.seed={seed}: is a whole number")
         self.validation, self.test = validation, test
         self.folds, self.fold = folds, fold
         self.max_rows = max_rows
@@ -89,19 +86,20 @@ class Grouped(Protocol):
     With `folds` the test part is the fold of the number `fold` instead of a share, by the same hash.
     """
 
+    @checked("protocol")
     def __init__(
         self,
         *,
         by: str = "evidence",
-        validation: float = 0.1,
-        test: float = 0.2,
-        folds: int | None = None,
+        validation: Share = 0.1,
+        test: Share = 0.2,
+        folds: Folds | None = None,
         fold: int = 0,
-        max_rows: int | None = None,
+        max_rows: Count | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(validation=validation, test=test, folds=folds, fold=fold, max_rows=max_rows, seed=seed)
-        if type(by) is not str or not by:
+        if not by:
             raise UserError(f"protocol.by={by}: is a column, such as evidence or pmid")
         self.by = by
 
@@ -143,11 +141,10 @@ class Shuffled(Protocol):
     rows whose nodes it did not know. The paper had no validation part; with one, it is drawn from the training rows.
     """
 
+    @checked("protocol")
     def __init__(
-        self, *, validation: float = 0.0, folds: int = 5, fold: int = 0, max_rows: int = 100_000, seed: int = 42
+        self, *, validation: Share = 0.0, folds: Folds = 5, fold: int = 0, max_rows: Count = 100_000, seed: int = 42
     ) -> None:
-        if type(folds) is not int or type(max_rows) is not int:
-            raise UserError("protocol.folds and protocol.max_rows: the paper's protocol needs both, as whole numbers")
         super().__init__(validation=validation, test=0.0, folds=folds, fold=fold, max_rows=max_rows, seed=seed)
 
     @property

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
+from stonkgs.config import named
 from stonkgs.disk import shared_memory
 from stonkgs.engine import settings
 from stonkgs.evaluate.calibration import temperature
@@ -20,7 +21,8 @@ from stonkgs.train.folder import Begun, TrainFolder
 from stonkgs.train.launch import reap
 from stonkgs.train.protocol import TEST, VALIDATION
 from stonkgs.train.record import training_record
-from stonkgs.train.stages import Stages, check_settings, check_stages
+from stonkgs.train.settings import check_settings
+from stonkgs.train.stages import Stages, check_stages
 from stonkgs.train.start import Learned, Training
 from stonkgs.train.summary import Trained
 
@@ -34,7 +36,8 @@ def train(cfg: DictConfig) -> Trained | None:
     check_settings(cfg)
     needs("sklearn")
     needs("matplotlib")
-    cfg.output_dir = str(cfg.output_dir or Path("training" if cfg.mode == "train" else "tested") / cfg.task.name)
+    if not cfg.output_dir:
+        cfg.output_dir = str(Path("training" if cfg.mode == "train" else "tested") / cfg.task.name)
     stages = Stages.build(cfg)
     check_stages(cfg, stages)
     overwrite = cfg.overwrite and not stages.launch.child
@@ -65,7 +68,7 @@ def train(cfg: DictConfig) -> Trained | None:
         finished=now(),
         protocol=stages.protocol.name,
         census=counted.told(),
-        base=stages.start.base(cfg.model),
+        base=stages.start.base(named(cfg)["model"]),
         **result,
     )
     return _finish(folder, trained)

@@ -2,14 +2,12 @@
 
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_all_start_methods
-from typing import Any, Self
+from typing import Self
 
 import torch
 from omegaconf import DictConfig
 
 from stonkgs.config import build
-from stonkgs.engine import settings
 from stonkgs.engine.placed import Placed
 from stonkgs.errors import UserError
 from stonkgs.kge.store import KgeStore
@@ -19,14 +17,6 @@ from stonkgs.train.protocol import TRAIN, Protocol
 from stonkgs.train.start import Start
 from stonkgs.train.starts import start_of
 from stonkgs.train.task import Task
-
-#: Counts that are chosen by the device, or never reached, where they are null.
-NULLABLE = ("threads", "num_workers", "patience")
-#: Of the trainer's settings those that would break the count of steps.
-OURS = (
-    *("max_steps", "min_steps", "min_epochs", "max_time", "fast_dev_run", "overfit_batches", "val_check_interval"),
-    *("check_val_every_n_epoch", "limit_train_batches", "limit_val_batches", "limit_predict_batches"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,28 +49,6 @@ class Stages(Placed):
     def source(self) -> Source:
         """Where the labelled statements come from."""
         return self.reader.source
-
-
-def check_settings(cfg: DictConfig) -> None:
-    """Before anything is loaded."""
-    counts = {"epochs": 1, "batch.size": 1, "batch.buffer": 1, "batch.window": 1, "split.rows": 1, "threads": 1}
-    counts |= {"num_workers": 0, "validations": 1, "patience": 1, "log_every": 1, "checkpoint_every": 1, "seed": 0}
-    settings.check_counts(cfg, counts, nullable=NULLABLE)
-    settings.check_truths(cfg, ("overwrite", "calibrate", "any_kge", "debug"))
-    if cfg.freeze_backbone is not None:
-        settings.check_truths(cfg, ("freeze_backbone",))
-    choices: dict[str, list[Any]] = {"mode": ["train", "test"], "class_weights": [None, "balanced"]}
-    choices |= {"sampling": ["natural", "balanced"], "start_method": [None, *get_all_start_methods()]}
-    choices |= {"monitor": ["macro_f1", "weighted_f1", "accuracy", "loss"]}
-    settings.check_choices(cfg, choices)
-    settings.check_paths(cfg)
-    for key in OURS:
-        if cfg.trainer.get(key) is not None:
-            raise UserError(
-                f"trainer.{key}: how long it trains, and when it validates, is said by epochs= and validations="
-            )
-    if type(cfg.warmup) not in (int, float) or not 0 <= cfg.warmup <= 1:
-        raise UserError(f"warmup={cfg.warmup}: is a share of the steps, from 0 to 1")
 
 
 def check_stages(cfg: DictConfig, stages: Stages) -> None:

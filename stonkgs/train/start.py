@@ -1,7 +1,7 @@
 """What a training starts from, what it has at hand, and what it comes to: the contracts of all that learns."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -68,7 +68,7 @@ class Start(ABC):
         return False
 
     @abstractmethod
-    def base(self, config: DictConfig) -> str:
+    def base(self, config: Mapping[str, Any]) -> str:
         """What run.json and the model card call it; `config` is what it was built from."""
 
     def check(self, kge: KgeStore, *, any_kge: bool, processes: int) -> None:

@@ -1,7 +1,7 @@
 """The starts of a training: a network that is fine-tuned, one that is drawn anew, and counted words."""
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import singledispatch
 from pathlib import Path
@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
 
 from stonkgs.errors import UserError
 from stonkgs.kge.store import KgeStore
@@ -84,8 +83,8 @@ class Pretrained(NetworkStart):
     def multi_label(self) -> bool:
         return self.given.config.multi_label
 
-    def base(self, config: DictConfig) -> str:
-        return str(config.get("path") or config.get("name") or config._target_)
+    def base(self, config: Mapping[str, Any]) -> str:
+        return str(config.get("path") or config.get("name") or config["_target_"])
 
     def check(self, kge: KgeStore, *, any_kge: bool, processes: int) -> None:
         Predictor(self.given, kge, any_kge=any_kge)  # refuses another model's store
@@ -103,7 +102,7 @@ class FromScratch(NetworkStart):
     def __init__(self, fresh: Fresh) -> None:
         self.fresh = fresh
 
-    def base(self, config: DictConfig) -> str:
+    def base(self, config: Mapping[str, Any]) -> str:
         return "random weights (Fresh)"
 
     def check(self, kge: KgeStore, *, any_kge: bool, processes: int) -> None:
@@ -126,7 +125,7 @@ class CountedWords(Start):
     def __init__(self, given: TfIdf) -> None:
         self.given = given
 
-    def base(self, config: DictConfig) -> str:
+    def base(self, config: Mapping[str, Any]) -> str:
         return "counted words (TfIdf)"
 
     def check(self, kge: KgeStore, *, any_kge: bool, processes: int) -> None:

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from stonkgs.config import Stage
+from stonkgs.config.values import Count, check
 from stonkgs.errors import UserError
 from stonkgs.model.decision import SEPARATOR
 from stonkgs.statement import Statement
@@ -91,15 +92,13 @@ class Task(Stage):
         self.classes = _classes(classes)
         self.map = {_name("task.map", value): _name("task.map", to) for value, to in _table("task.map", map).items()}
         self.ignore = frozenset(_names("task.ignore", [] if ignore is None else ignore))
-        if type(min_count) is not int or min_count < 1:
-            raise UserError(f"task.min_count={_shown.repr(min_count)}: must be a whole number of 1 or more")
+        check("task.min_count", min_count, Count)  # names are not checked so: a number is one, too
+        check("task.multi_label", multi_label, bool)
         self.min_count = min_count
         self.where = {
             _column("task.where", key): frozenset(_names(f"task.where.{key}", value, one=True))
             for key, value in _table("task.where", where).items()
         }
-        if type(multi_label) is not bool:
-            raise UserError(f"task.multi_label={_shown.repr(multi_label)}: must be true or false")
         self.multi_label = multi_label
         self._check_meanings()
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from stonkgs.batch import Batch
 from stonkgs.config import Stage
+from stonkgs.config.values import Count, checked
 from stonkgs.encode.encoder import Encoder
 from stonkgs.errors import UserError
 from stonkgs.evaluate.needs import needs
@@ -32,8 +33,9 @@ class TfIdf(Stage, Rater):
     so it is for tens of thousands of rows.
     """
 
+    @checked("model")
     def __init__(
-        self, *, nodes: bool = False, columns: Mapping[str, str] | None = None, c: float = 10.0, min_rows: int = 2
+        self, *, nodes: bool = False, columns: Mapping[str, str] | None = None, c: float = 10.0, min_rows: Count = 2
     ) -> None:
         #: whether the names of source and target are read, beside the evidence
         self.nodes = nodes

@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import BasePredictionWriter
 from torch import Tensor
 
 from stonkgs.batch import Batch, SplitEnd, give_back
+from stonkgs.config.values import checked
 from stonkgs.disk import publish
 from stonkgs.encode.nodes import Found
 from stonkgs.errors import UserError
@@ -62,11 +63,8 @@ class PredictionWriter(BasePredictionWriter, ABC):
     def format(self) -> Format:
         """How parts are written and joined. A subclass sets it as a class attribute."""
 
+    @checked("writer")
     def __init__(self, *, prefix: str = "", columns: Sequence[str] | None = None) -> None:
-        if not isinstance(prefix, str):
-            raise UserError(f"writer.prefix is {prefix!r}; it is a text, for example stonkgs_")
-        if columns is not None and (isinstance(columns, str) or not all(isinstance(name, str) for name in columns)):
-            raise UserError(f"writer.columns is {columns!r}; it is a list of the input's columns, such as [id,source]")
         super().__init__(write_interval="batch")
         self.prefix = prefix
         #: the input's columns that are passed through, in this order; None for all

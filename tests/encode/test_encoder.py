@@ -2,6 +2,7 @@
 
 import pickle
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from conftest import NODES
@@ -17,7 +18,10 @@ from stonkgs.statement import Statement
 RENAMED = "p(HGNC:4910 ! HIF-1)"
 
 
-def encoder(model_path: Path, kge_path: Path, match: str) -> Encoder:
+Match = Literal["exact", "identifier"]
+
+
+def encoder(model_path: Path, kge_path: Path, match: Match) -> Encoder:
     return Predictor(str(model_path), KgeStore(path=kge_path, match=match)).encoder()
 
 
@@ -33,7 +37,7 @@ def match_of(encoder: Encoder) -> str:
     ("match", "found"),
     [("exact", (Found.EXACT, Found.UNKNOWN)), ("identifier", (Found.EXACT, Found.IDENTIFIER))],
 )
-def test_a_renamed_symbol(match: str, found: tuple[Found, Found], model_path: Path, kge_path: Path) -> None:
+def test_a_renamed_symbol(match: Match, found: tuple[Found, Found], model_path: Path, kge_path: Path) -> None:
     (example,) = encoder(model_path, kge_path, match)([Statement(NODES[0], RENAMED, "x")])
     assert example.found == found
     source, target = example.rows[:5].tolist(), example.rows[6:11].tolist()

@@ -239,7 +239,7 @@ def test_a_converter_travels_light() -> None:
 
 
 def test_other_words() -> None:
-    with pytest.raises(UserError, match=r"^source\.missing_text is 'x'; it is skip or keep$"):
+    with pytest.raises(UserError, match=r"^source\.missing_text=x: must be one of skip, keep$"):
         Converter(missing_text="x")
-    with pytest.raises(UserError, match=r"^source\.complexes is 'keep'; it is skip or pairs$"):
+    with pytest.raises(UserError, match=r"^source\.complexes=keep: must be one of skip, pairs$"):
         Converter(complexes="keep")

@@ -88,7 +88,7 @@ def test_missing_text_is_counted_or_kept(tmp_path: Path, form: str, evidence: An
 
 
 def test_another_word_for_missing_text_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"source\.missing_text is 'drop'; it is skip or keep"):
+    with pytest.raises(UserError, match=r"source\.missing_text=drop: must be one of skip, keep"):
         BelSource(path=str(tmp_path), missing_text="drop").plan(9)  # type: ignore[arg-type]
 
 

@@ -147,7 +147,7 @@ def test_a_limit_over_workers_and_processes(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize("limit", [0, -1, True, 2.0, "5"])
 @pytest.mark.parametrize("kind", SAMPLES)
 def test_a_limit_is_a_count(tmp_path: Path, kind: str, limit: Any) -> None:
-    with pytest.raises(UserError, match=r"source\.limit is .*; it is a number of records, 1 or more, or null for all"):
+    with pytest.raises(UserError, match=r"source\.limit=.*: must be a whole number of 1 or more"):
         sources()[kind](path=str(tmp_path / "none"), limit=limit).plan(9)
 
 

@@ -113,7 +113,7 @@ CASES: dict[str, Case] = {
     "no epochs": Case(["epochs=0"], r"epochs=0: must be a whole number of 1 or more"),
     "half an epoch": Case(["epochs=0.5"], r"epochs=0\.5: must be a whole number of 1 or more"),
     "a seed below 0": Case(["seed=-1"], r"seed=-1: must be a whole number of 0 or more"),
-    "too long a warmup": Case(["warmup=2"], r"warmup=2: is a share of the steps, from 0 to 1"),
+    "too long a warmup": Case(["warmup=2"], r"warmup=2: must be a number from 0 to 1"),
     "a monitor that there is not": Case(
         ["monitor=f1"], r"monitor=f1: must be one of macro_f1, weighted_f1, accuracy, loss"
     ),

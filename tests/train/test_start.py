@@ -2,15 +2,16 @@
 
 import json
 import pickle
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 from conftest import NODES, write_lines
-from omegaconf import DictConfig
 from torch import Tensor
 
 pytest.importorskip("sklearn")
@@ -109,7 +110,7 @@ class Prior(Rater):
 class Frequent(Stage, Start):
     """A start of somebody's own."""
 
-    def base(self, config: DictConfig) -> str:
+    def base(self, config: Mapping[str, Any]) -> str:
         return "frequencies"
 
     def learn(self, training: Training) -> Learned:

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stonkgs.errors import UserError
-from stonkgs.source.base import Source
+from stonkgs.config.values import Count, checked
+from stonkgs.source.base import Limit, Source
 from stonkgs.source.file import BLOCK, Kept, Paths, compression, content_size, naming, open_bytes
 from stonkgs.source.split import END, SPLIT_BYTES, Split, ranges
 from stonkgs.source.text.foreign import HEAD, check_text
@@ -106,8 +106,6 @@ class Lines:
     """Finds the records of a file of which each line is one."""
 
     def __init__(self, file: str, max_record: int) -> None:
-        if type(max_record) is not int or max_record < 1:
-            raise UserError(f"source.max_record is {max_record!r}; it is a number of bytes, at least 1")
         self.cursor, self.max_record = Cursor(file), max_record
         #: Lines that the records of the last stretch took.
         self.lines = 0
@@ -205,7 +203,10 @@ def _without_newline(raw: bytes) -> bytes:
 class RangeSource(Source):
     """A format whose splits are byte ranges. A subclass tells where the records start and which rows they give."""
 
-    def __init__(self, *, path: Paths, columns: Mapping[str, str] | None, max_record: int, limit: int | None) -> None:
+    @checked("source")
+    def __init__(
+        self, *, path: Paths, columns: Mapping[str, str] | None, max_record: Count, limit: Limit | None
+    ) -> None:
         super().__init__(path=path, columns=columns, limit=limit)
         #: Bytes; a longer record is rejected, and memory stays in proportion to this.
         self.max_record = max_record
