@@ -1,10 +1,11 @@
 """The runs: each is the flow on one screen, a line a stage."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from omegaconf import DictConfig
@@ -14,10 +15,14 @@ from stonkgs.config import build
 from stonkgs.config.values import read
 from stonkgs.disk import shared_memory
 from stonkgs.engine import settings
+from stonkgs.engine.children import children, orders
+from stonkgs.engine.devices import devices_of, single
+from stonkgs.engine.interrupt import advising
 from stonkgs.engine.lightning import StatementData, StatementModule
+from stonkgs.engine.placed import Placed
 from stonkgs.engine.plan_only import Survey, survey
-from stonkgs.engine.processes import Placed, reap, standing, trainer_config
 from stonkgs.engine.progress import RowProgress
+from stonkgs.engine.share import Share, share_of
 from stonkgs.errors import UserError
 from stonkgs.model.predictor import Predictor
 from stonkgs.runs.finished import Finished
@@ -37,74 +42,82 @@ from stonkgs.writer.base import PredictionWriter
 SPLIT_ROWS = {"cpu": 2_048, "gpu": 16_384}
 
 
+#: What a process that does another share of a command runs: see `stonkgs.engine.children`.
+CHILD = (sys.executable, "-P", "-m", "stonkgs.cli.child")
+
+
 @dataclass(frozen=True, slots=True)
 class Stages(Placed):
     """The flow's parts as a configuration builds them, and where they run."""
 
+    #: the share of this process
+    share: Share
+    #: what the processes are told that do the other shares of this command
+    others: Sequence[Mapping[str, Any]]
     predictor: Predictor
     source: Source
     writer: PredictionWriter
 
     @classmethod
-    def build(cls, cfg: DictConfig) -> Self:
-        """Each of them, a line a stage; UserError where one cannot be built, or does not fit the others."""
-        stands = standing(cfg.splits)
+    def build(cls, cfg: DictConfig, given: Share) -> Self:
+        """Each of them, a line a stage; UserError where one cannot be built, or does not fit the others.
+
+        `given` is the share of this command: it is divided by the devices that the command has.
+        """
         make = partial(build, trust=tuple(cfg.trust))
+        devices = devices_of(cfg.trainer, given)
+        trainer, share = make(single(cfg.trainer, devices[0])), given.part(0, len(devices))
         source, writer = make(cfg.source), make(cfg.writer)
         source.files()  # a path that is misspelt is told before a published model is fetched
         predictor = Predictor(make(cfg.model), make(cfg.kge), any_kge=cfg.any_kge)
         if not predictor.labels:
             name = cfg.model.get("path") or cfg.model.get("name")
             raise UserError(f"{name}: a pre-trained model without a classifier; fine-tune it first")
-        return cls(stands, make(trainer_config(cfg.trainer, cfg.splits, stands)), predictor, source, writer)
-
-    @property
-    def processes(self) -> int:
-        """How many there are in all, as far as they were told of each other."""
-        return self.stands.of * self.trainer.world_size
+        return cls(trainer, share.local, share, orders(cfg, given, devices), predictor, source, writer)
 
 
-def predict(cfg: DictConfig) -> Summary | Survey | None:
+def predict(cfg: DictConfig, share: Share | None = None) -> Summary | Survey | None:
     """Statements in, predictions on disk: `configs/predict.yaml` says what each key means.
 
-    None in a process that another one tells for. Raises UserError.
+    `share` is this process's among several that share `output_dir`, by default what `cfg.splits` and the environment
+    say. None in a process for which another one prints the summary. Raises UserError.
     """
     settings.quiet()
     read(cfg, settings.PredictSettings)
     settings.check_paths(cfg)
-    stages = Stages.build(cfg)
-    writer, trainer = stages.writer, stages.trainer
-    overwrite = cfg.overwrite and not stages.stands.child
-    stages.check(overwrite=overwrite)
+    given = share or share_of(cfg.splits)
+    _check_alone(cfg, given)
+    stages = Stages.build(cfg, given)
+    writer, trainer, share = stages.writer, stages.trainer, stages.share
 
     files = stages.source.files()
     folder = RunFolder(Path(cfg.output_dir or Path("predictions") / settings.stem(files[0])), writer.extension)
     record = prediction_record(
         cfg, files, stages.predictor, stages.predictor.kge, device=stages.device, precision=trainer.precision
     )
-    state = None if overwrite or cfg.plan_only else folder.state(record, files)
+    state = None if cfg.overwrite or cfg.plan_only else folder.state(record, files)
     if isinstance(state, Finished):
-        return _finished(state, folder)
+        return _finished(state, folder, share)
     job = _job(cfg, stages, record, folder.path, state.plan if state else None)
     if cfg.plan_only:
         return _survey(cfg, stages, job)
-    state = writer.start(job, overwrite=overwrite)
+    state = writer.start(job, overwrite=cfg.overwrite)
     if isinstance(state, Finished):  # by other processes, while this one was planning
-        return _finished(state, folder)
+        return _finished(state, folder, share)
 
     module = StatementModule(stages.predictor, threads=state.record.identity.values["threads"] or cfg.threads)
-    trainer.callbacks += [writer, RowProgress.over(writer, stages.processes)]  # type: ignore[attr-defined]
-    with stages.ending_others(writer.advice):
+    progress = RowProgress.over(writer, share.of, hidden=share.local_index > 0)
+    trainer.callbacks += [writer, progress]  # type: ignore[attr-defined]
+    with advising(writer.advice), children(CHILD, stages.others) as others:
         with shared_memory(stages.workers(cfg)):
             trainer.predict(module, datamodule=_data(cfg, stages, state.plan), return_predictions=False)
         account = writer.finish()
-        failed = reap(trainer.strategy.launcher)
+        failed = others.failed()
     if failed:
-        print(f"{failed} of {trainer.world_size} processes failed; the others did their share", file=sys.stderr)
-    if trainer.global_rank:
-        return None
+        count = len(stages.others) + 1
+        print(f"{failed} of {count} processes failed; the others did their share", file=sys.stderr)
     here = writer.presence
-    return _useful(Summary(account, folder.path, writer.published, here.seconds, here.rows))
+    return _told(Summary(account, folder.path, writer.published, here.seconds, here.rows), share)
 
 
 def _job(cfg: DictConfig, stages: Stages, record: Record, folder: Path, plan: Plan | None) -> Job:
@@ -132,8 +145,8 @@ def _data(cfg: DictConfig, stages: Stages, plan: Plan) -> StatementData:
         batches,
         num_workers=stages.workers(cfg),
         start_method=cfg.start_method,
-        index=stages.stands.index,
-        of=stages.stands.of,
+        index=stages.share.index,
+        of=stages.share.of,
         committed=stages.writer.parts,
     )
 
@@ -150,17 +163,29 @@ def _survey(cfg: DictConfig, stages: Stages, job: Job) -> Survey:
         return survey(stages.source.reader(job.plan), encoder, predictor, size=cfg.batch.size, workers=workers)
 
 
-def _finished(state: Finished, folder: RunFolder) -> Summary:
+def _finished(state: Finished, folder: RunFolder, share: Share) -> Summary | None:
     """Say so, and do nothing but remove what a process that was killed at the very end has left."""
     folder.tidy()
-    return _useful(Summary(state.account, folder.path, state.predictions))
+    return _told(Summary(state.account, folder.path, state.predictions), share)
 
 
-def _useful(summary: Summary) -> Summary:
+def _told(summary: Summary, share: Share) -> Summary | None:
+    """The summary, in the process that prints it; UserError there where no row could be used."""
+    if not share.tells:
+        return None
     if not summary.predictions:
         rejected = summary.output_dir / "rejected.jsonl"
         raise UserError(f"all {summary.account.rejected:,} rows were rejected: see {rejected}")
     return summary
+
+
+def _check_alone(cfg: DictConfig, share: Share) -> None:
+    """UserError where this process would destroy what others have begun."""
+    if cfg.overwrite and share.of > 1:
+        raise UserError(
+            "overwrite=true: this is one process of several, and would destroy what the others have begun; remove "
+            "the earlier result, or choose another output_dir="
+        )
 
 
 def _keep(rejection: Rejection) -> None:

@@ -49,3 +49,20 @@ def test_the_last_batch_is_followed_by_it() -> None:
         send(signal.SIGINT)
         with pytest.raises(Interrupted):
             interrupt.wait_no_more()
+
+
+def test_after_the_one_that_waited_none_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interrupt, "_SAME", 0.0)
+    with signals():
+        interrupt.wait_for_batches()
+        send(signal.SIGINT)
+        with pytest.raises(Interrupted):
+            interrupt.check()
+        with pytest.raises(Interrupted):
+            send(signal.SIGTERM)
+
+
+def test_advice_is_for_who_was_interrupted() -> None:
+    with pytest.raises(Interrupted) as caught, interrupt.advising(lambda: "go on"):
+        raise Interrupted(signal.SIGINT)
+    assert caught.value.advice == "go on"

@@ -1,7 +1,6 @@
 """What somebody at a terminal sees."""
 
 import io
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,7 +23,7 @@ def shown(screen: io.StringIO, rows: int | None, monkeypatch: pytest.MonkeyPatch
     """The last state of a bar over four splits, of which two of 30 rows are through, one row of them rejected."""
     monkeypatch.setattr("sys.stderr", screen)
     progress = RowProgress(splits=4, rows=rows)
-    progress.on_predict_start(SimpleNamespace(local_rank=0), None)  # type: ignore[arg-type]
+    progress.on_predict_start(None, None)  # type: ignore[arg-type]
     progress.bar.mininterval = 0
     rejection = Rejection("in.tsv", "two fields", b"x")
     for given in (batch(20), batch(10, SplitEnd([], Tally(30))), batch(20), batch(9, SplitEnd([rejection], Tally(30)))):

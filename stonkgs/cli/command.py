@@ -68,10 +68,15 @@ def main(argv: Sequence[str]) -> int:
     if not (run := (commands | others).get(command)):
         print(f"error: no command {command!r}; there are {', '.join(commands)}", file=sys.stderr)
         return 2
+    status = guarded(lambda: run(rest), debug=any(argument.lower() == "debug=true" for argument in rest))
+    return status if command or status else 2
+
+
+def guarded(run: Callable[[], int], *, debug: bool) -> int:
+    """What `run` returns; where it fails, one line for people, and the exit status that goes with it."""
     try:
         with signals():
-            status = run(rest)
-            return status if command else 2
+            return run()
     except Interrupted as interrupt:
         if interrupt.advice:
             print(f"interrupted by {signal.Signals(interrupt.signum).name}: {interrupt.advice}", file=sys.stderr)
@@ -80,7 +85,7 @@ def main(argv: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        if any(argument.lower() == "debug=true" for argument in rest):
+        if debug:
             traceback.print_exc()
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
@@ -153,7 +158,7 @@ def _hydra(name: str, rest: list[str]) -> int:
     failures: list[Exception] = []
 
     def job(cfg: "DictConfig") -> Any:
-        sys.argv = before  # what Lightning starts for a second device: this command again
+        sys.argv = before  # what Lightning starts to train on a second device: this command again
         try:
             _separate_jobs(cfg)
             if needed := sorted(_missing(OmegaConf.to_container(cfg))):

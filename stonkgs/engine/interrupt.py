@@ -4,7 +4,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final
@@ -50,11 +50,22 @@ def signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def advising(advice: Callable[[], str]) -> Iterator[None]:
+    """Who is interrupted in here is told this: what has become of the work, and how to go on."""
+    try:
+        yield
+    except Interrupted as error:
+        error.advice = advice()
+        raise
+
+
 def wait_for_batches() -> None:
     """From here on the first signal is raised by `check`, and only a second one wherever it comes.
 
     An exception out of a handler may come in a destructor, where it is printed and forgotten (seen, in one run of 50).
-    Our handlers are set once more: Lightning's own would have all processes wait for each other in a collective.
+    Our handlers are set once more: in a training on several devices Lightning's own, set meanwhile, would have all
+    processes wait for each other in a collective.
     """
     if threading.current_thread() is threading.main_thread():
         _State.waits = True
@@ -74,9 +85,9 @@ def asked() -> bool:
 
 
 def check() -> None:
-    """Raise the signal that has come."""
+    """Raise the signal that has come; the next one does not wait."""
     if _State.pending is not None:
-        signum, _State.pending = _State.pending, None
+        signum, _State.pending, _State.waits = _State.pending, None, False
         raise Interrupted(signum)
 
 

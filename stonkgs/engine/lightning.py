@@ -2,7 +2,6 @@
 
 import gc
 import signal
-import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -23,11 +22,9 @@ T = TypeVar("T")
 class StatementModule(pl.LightningModule):
     """A thin module: a batch in, probabilities [B, classes] out."""
 
-    def __init__(self, rater: Rater, *, threads: int | None = None, together: bool = False) -> None:
+    def __init__(self, rater: Rater, *, threads: int | None = None) -> None:
         super().__init__()
         self.rater = rater
-        #: whether the processes have more to do with each other, so that none goes on where another one dies
-        self.together = together
         # Registered, so that Lightning moves it to the device; the rater calls this very object.
         self.network = rater.module
         self.threads = threads
@@ -36,8 +33,6 @@ class StatementModule(pl.LightningModule):
         """Lightning and torchrun set threads by the number of processes, which moves the last bits: set ours last."""
         if self.threads:
             torch.set_num_threads(self.threads)
-        if self.trainer.world_size > 1 and not self.together:
-            _part_ways()
         interrupt.wait_for_batches()
 
     def on_predict_batch_end(self, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
@@ -66,9 +61,9 @@ class OwnBatches(pl.LightningDataModule):
 class StatementData(OwnBatches):
     """The DataLoader over a planned source's batches.
 
-    Rank and world are taken in `predict_dataloader`, when Lightning has made the process group: Lightning does not
-    shard an IterableDataset. `index` and `of` number this command among several that share a folder: each of them may
-    have processes of Lightning's.
+    Lightning does not shard an IterableDataset: each process reads its own splits. `index` and `of` number this process
+    among several that share a folder and nothing else. A part that is rated within a training on several devices is
+    shared by the training's processes: they are asked of the trainer when Lightning has made the process group.
     """
 
     def __init__(
@@ -109,16 +104,6 @@ def loader(dataset: IterableDataset[T], workers: int, start_method: str | None) 
             gc.freeze()
         options = {"multiprocessing_context": start_method, "worker_init_fn": _leave_signals_to_main}
     return DataLoader(dataset, batch_size=None, num_workers=workers, **options)
-
-
-def _part_ways() -> None:
-    """From here on no process waits for another: where one dies, the others do its share.
-
-    Lightning's observer would kill them all.
-    """
-    for thread in threading.enumerate():
-        if thread.name == "child-process-observer":
-            thread._child_processes = []  # type: ignore[attr-defined]
 
 
 def _leave_signals_to_main(worker: int) -> None:

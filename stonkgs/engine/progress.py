@@ -17,19 +17,22 @@ class RowProgress(pl.Callback):
     """
 
     @classmethod
-    def over(cls, writer: PredictionWriter, processes: int) -> Self:
+    def over(cls, writer: PredictionWriter, processes: int, *, hidden: bool) -> Self:
         """A bar over this process' fair share of what is left of a run that the writer has started."""
         plan = writer.job.plan
         share = -(-int((~writer.parts.listed(len(plan))).sum()) // processes)
-        return cls(splits=share, rows=None if plan.rows is None else round(plan.rows * share / len(plan)))
+        rows = None if plan.rows is None else round(plan.rows * share / len(plan))
+        return cls(splits=share, rows=rows, hidden=hidden)
 
-    def __init__(self, *, splits: int, rows: int | None) -> None:
+    def __init__(self, *, splits: int, rows: int | None, hidden: bool = False) -> None:
         self.share = splits
         self.rows = rows
         self.splits = 0
+        #: of several processes on a machine one shows a bar
+        self.hidden = hidden
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        hidden = trainer.local_rank != 0 or None  # None: where the output is no terminal
+        hidden = self.hidden or None  # None: where the output is no terminal
         self.bar = tqdm(total=self.rows, unit=" rows", disable=hidden, smoothing=0.05, leave=False)
 
     def on_predict_batch_end(

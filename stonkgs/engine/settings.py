@@ -73,8 +73,8 @@ def cores() -> int:
 
 
 def quiet() -> None:
-    """Lightning's notices are for people who write loops; ours are the progress bar and the summary."""
-    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+    """Hide the notices of Lightning and of the HTTP client: they are for people who write loops or clients."""
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric", "httpx", "httpx2"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (
         "does not have many workers",

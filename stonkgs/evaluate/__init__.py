@@ -1,1 +1,1 @@
-"""What a model is worth: predictions held against the truth, as numbers, figures and a model card."""
+"""What a model is worth: predictions held against the truth, as numbers and figures."""

@@ -5,7 +5,7 @@ import math
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from stonkgs.evaluate.needs import needs
+from stonkgs.evaluate.extras import require
 from stonkgs.evaluate.outcomes import Outcomes
 
 #: The temperatures among which the best is searched.
@@ -20,7 +20,7 @@ def temperature(outcomes: Outcomes) -> float:
     sharper is better without an end, and a test part would pay for it; or where there are no rows. Raises UserError
     without SciPy.
     """
-    needs("scipy")
+    require("scipy")
     from scipy.optimize import minimize_scalar  # type: ignore[import-untyped, unused-ignore]
 
     if not outcomes.probabilities.size:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from stonkgs.disk import make_folder, publish
 from stonkgs.errors import printable
-from stonkgs.evaluate.needs import needs
+from stonkgs.evaluate.extras import require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,7 +49,7 @@ def drawn(
     It has `title` above it and the protocol below that. Nothing is written where the block raises. Equal figures give
     equal files. Raises UserError without matplotlib, or where the folder cannot be written.
     """
-    needs("matplotlib")
+    require("matplotlib")
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

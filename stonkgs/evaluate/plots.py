@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from stonkgs.evaluate.extras import require
 from stonkgs.evaluate.figure import COLOURS, GREY, drawn, line, rounded, say, short
 from stonkgs.evaluate.metrics import BINS, average_precision, confidence, expected_error
-from stonkgs.evaluate.needs import needs
 from stonkgs.evaluate.outcomes import Bools, Floats, Ints, Outcomes
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def confusion(outcomes: Outcomes, protocol: str, folder: Path) -> list[str]:
 
     Multi-label: a matrix of its own for each class.
     """
-    needs("sklearn")
+    require("sklearn")
     return (_confusions if outcomes.multi_label else _confusion)(outcomes, protocol, folder)
 
 
@@ -105,7 +105,7 @@ def _matrix(axes: "Axes", counts: Ints, names: Sequence[str]) -> None:
 
 def precision_recall(outcomes: Outcomes, protocol: str, folder: Path) -> list[str]:
     """Precision over recall of each class against the rest; of two classes, that of the second."""
-    needs("sklearn")
+    require("sklearn")
     labels, probabilities, true = outcomes.labels, outcomes.probabilities, outcomes.true
     numbers = [1] if len(labels) == 2 and not outcomes.multi_label else range(len(labels))
     title = f"Precision and recall, {len(outcomes):,} rows"
@@ -144,7 +144,7 @@ def reliability(outcomes: Outcomes, protocol: str, folder: Path, *, before: Outc
 
     Of the most probable class; multi-label: of all (row, class) decisions, by p.
     """
-    needs("sklearn")
+    require("sklearn")
     title = f"Reliability, {len(outcomes):,} rows, {BINS} bins"
     with drawn(folder, "reliability", title, protocol, (6, 6.5)) as (figure, files):
         upper, lower = figure.subplots(2, sharex=True, height_ratios=(3, 1))

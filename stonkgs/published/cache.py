@@ -1,4 +1,4 @@
-"""The folder of the user's that keeps what was fetched, and what was made of it."""
+"""The user's folder for published files, and for the models and the store that are made of them."""
 
 import os
 import shutil
@@ -14,36 +14,36 @@ from filelock import FileLock, Timeout
 from stonkgs.disk import make_folder
 from stonkgs.errors import UserError, printable
 
-#: Seconds of waiting before it is said that somebody waits.
+#: A process that waits longer than these seconds says so.
 PATIENCE: Final = 2.0
-#: What every message about this folder ends with.
+#: The end of every message about this folder.
 ELSEWHERE: Final = "STONKGS_CACHE= names another folder"
 
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """`files/` as they were published, `models/` that are folders of ours, and `kge.h5`, the store of all of them.
+    """`files/` has what was published, `models/` our model folders, and `kge.h5` is the store that all models share.
 
-    Where a model or the store has its name it is whole. They are made by one process at a time.
+    A model or a store that has its name is whole. One process at a time makes them.
     """
 
     root: Path
 
     @classmethod
     def of_user(cls) -> Self:
-        """$STONKGS_CACHE, else stonkgs in $XDG_CACHE_HOME, else in ~/.cache."""
+        """Return $STONKGS_CACHE, else stonkgs in $XDG_CACHE_HOME, else in ~/.cache."""
         named, shared = os.environ.get("STONKGS_CACHE"), os.environ.get("XDG_CACHE_HOME", "")
         try:
             if named:
                 return cls(Path(named).expanduser().absolute())
-            # A relative one is to be ignored, says the specification.
+            # The XDG specification says that a relative path is to be ignored.
             return cls((Path(shared) if Path(shared).is_absolute() else Path.home() / ".cache") / "stonkgs")
         except RuntimeError as error:
             raise UserError(f"published models have no place here: {error}; {ELSEWHERE}") from error
 
     @property
     def files(self) -> Path:
-        """Of what was published; its places have folders in it."""
+        """The folder of published files, with a folder for each `Place`."""
         return self.root / "files"
 
     @property
@@ -53,12 +53,12 @@ class Cache:
 
     @property
     def models(self) -> Path:
-        """Of model folders."""
+        """The folder of model folders."""
         return self.root / "models"
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep all other processes from making anything here; UserError where the folder cannot be written."""
+        """Keep other processes from making anything here. Raises UserError if the folder cannot be written."""
         try:
             make_folder(self.models)
             lock = FileLock(self.root / ".lock")
@@ -80,7 +80,7 @@ class Cache:
             lock.acquire(timeout=-1)
 
     def _tidy(self) -> None:
-        """Remove what a process that was killed has left half-made; what it fetched stays, to be gone on with."""
+        """Remove what a killed process has left half-made. The files that it fetched stay, and so do parts of them."""
         for left in self.root.glob(f"{self.store.name}.tmp-*"):
             left.unlink(missing_ok=True)
         for left in self.models.glob("*.tmp-*"):

@@ -1,4 +1,4 @@
-"""Where the published files lie, and what nobody can read from them: the order of their classes."""
+"""The addresses of the published files, and the order of their classes, which the files do not tell."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -12,12 +12,12 @@ class Place:
     #: the number of a record, or the name of a repository
     name: str
     files: tuple[str, ...]
-    #: what their folder is called here
+    #: the name of their folder in the cache
     folder: str
 
     @property
     def page(self) -> str:
-        """Where a person finds them."""
+        """The web page for people."""
         records = self.site == "zenodo"
         return f"https://zenodo.org/records/{self.name}" if records else f"https://huggingface.co/{self.name}"
 
@@ -33,14 +33,14 @@ class Published:
 
 VECTORS: Final = "embeddings_best_model.tsv"
 WALKS: Final = "random_walks_best_model.tsv"
-#: What all of them were trained with.
+#: The graph that all checkpoints were trained with.
 GRAPH: Final = Place("zenodo", "5205687", (VECTORS, WALKS), "zenodo-5205687")
 
 VOCABULARY: Final = Place("huggingface", "dmis-lab/biobert-v1.1", ("vocab.txt",), "biobert-v1.1")
 #: Lines of its vocab.txt.
 ENTRIES: Final = 28_996
-#: For a checkpoint without the weights of its text backbone. In a folder of its own: a config.json beside the other
-#: vocabulary would be read for all checkpoints, and their digests would depend on what was fetched before them.
+#: The text backbone, for a checkpoint that lacks its weights. Its folder is its own: a config.json beside the other
+#: vocabulary would be read for every checkpoint, and digests would depend on what was fetched before.
 BACKBONE: Final = Place(
     "huggingface", "dmis-lab/biobert-v1.1", ("config.json", "pytorch_model.bin", "vocab.txt"), "biobert-v1.1-weights"
 )
@@ -56,7 +56,7 @@ def _trained(name: str) -> Published:
     return Published(Place("huggingface", f"stonkgs/{name}", _CHECKPOINT, name), None)
 
 
-#: All of them, by the names of `configs/model`.
+#: All checkpoints, by the names in `configs/model`.
 MODELS: Final = {
     "species": _tuned("5205530", "mouse", "rat", "human"),
     "location": _tuned(

@@ -1,4 +1,4 @@
-"""From a published model's name to a model folder of ours and its store: made at their first use, and then there."""
+"""Makes a model folder and its store from a published model's name, at the first use; later uses find them."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ from stonkgs.published.fetch import fetch
 
 
 def store_path() -> Path:
-    """The store that all published models were trained with; UserError where it cannot be made."""
+    """Return the store that all published models were trained with. Raises UserError if it cannot be made."""
     cache = Cache.of_user()
     if not cache.store.exists():
         _make(cache)
@@ -21,7 +21,7 @@ def store_path() -> Path:
 
 
 def model_path(name: str) -> Path:
-    """The model folder of a published model, when its store is there too; UserError where it cannot be made."""
+    """Return the folder of a published model, and make sure of its store. Raises UserError if one cannot be made."""
     if not isinstance(name, str) or name not in MODELS:
         raise UserError(f"model.name={name}: there is no such published model; there are {', '.join(MODELS)}")
     cache = Cache.of_user()
@@ -32,12 +32,12 @@ def model_path(name: str) -> Path:
 
 
 def _make(cache: Cache, name: str | None = None) -> None:
-    """What is not there yet: the store, and with a name this model. One process does, and others wait for it."""
+    """Make the store, and the model of this name, if they are missing. Other processes wait meanwhile."""
     made = []
     with cache.alone():
         wants_store = not cache.store.exists()
         wants_model = name is not None and not (cache.models / name).exists()
-        # All files at once: where the network is out of reach, all that is missing is told.
+        # One call for all files: without a network, its message names every missing file.
         fetch(_places(name if wants_model else None, store=wants_store), cache.files)
         if wants_store:
             files = cache.files / GRAPH.folder
@@ -51,12 +51,12 @@ def _make(cache: Cache, name: str | None = None) -> None:
 
 
 def _places(name: str | None, *, store: bool) -> list[Place]:
-    """Whose files are read to make them."""
+    """Return the places whose files are read to make the store and the model."""
     return [GRAPH] * store + ([MODELS[name].place, VOCABULARY] if name else [])
 
 
 def _convert(cache: Cache, name: str) -> Path:
-    """The checkpoint as a model folder of ours, with its labels and the store's digest."""
+    """Convert the checkpoint to a model folder of ours, with its labels and the store's digest."""
     model, output = MODELS[name], cache.models / name
     checkpoint, backbone = cache.files / model.place.folder, VOCABULARY
     if not any(key.startswith("lm_backbone.") for key in read_weights(checkpoint)):
@@ -72,7 +72,7 @@ def _convert(cache: Cache, name: str) -> Path:
 
 
 def _check_vocabulary(path: Path) -> None:
-    """UserError where these are not the lines that all published models were trained with."""
+    """Raise UserError if this vocabulary has not as many lines as the one that all published models share."""
     with open(path, "rb") as file:
         lines = sum(1 for _ in file)
     if lines != ENTRIES:

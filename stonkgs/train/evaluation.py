@@ -92,11 +92,11 @@ class Rating:
         )
         options: dict[str, Any] = {"num_workers": placed.workers(cfg), "start_method": cfg.start_method}
         data = StatementData(source, batches, committed=writer.parts, **options)
-        progress = RowProgress.over(writer, placed.trainer.world_size)
+        progress = RowProgress.over(writer, placed.trainer.world_size, hidden=placed.trainer.local_rank != 0)
         callbacks: list[pl.Callback] = placed.trainer.callbacks  # type: ignore[attr-defined]
         placed.trainer.callbacks = [*callbacks, writer, progress]  # type: ignore[attr-defined]
         try:
-            module = StatementModule(rater, threads=placed.threads(cfg), together=True)
+            module = StatementModule(rater, threads=placed.threads(cfg))
             placed.trainer.predict(module, datamodule=data, return_predictions=False)
         finally:
             placed.trainer.callbacks = callbacks  # type: ignore[attr-defined]

@@ -10,15 +10,15 @@ from omegaconf import DictConfig
 from stonkgs.config import named
 from stonkgs.disk import shared_memory
 from stonkgs.engine import settings
-from stonkgs.engine.processes import reap
 from stonkgs.evaluate.calibration import temperature
-from stonkgs.evaluate.needs import needs
+from stonkgs.evaluate.extras import require
 from stonkgs.evaluate.plots import draw_all
 from stonkgs.runs.record import Record, now
 from stonkgs.train.census import Census, census
 from stonkgs.train.evaluation import Rating, figures
 from stonkgs.train.fit import write_history
 from stonkgs.train.folder import Begun, TrainFolder
+from stonkgs.train.launch import reap
 from stonkgs.train.protocol import TEST, VALIDATION
 from stonkgs.train.record import training_record
 from stonkgs.train.settings import check_settings
@@ -34,14 +34,14 @@ def train(cfg: DictConfig) -> Trained | None:
     """
     settings.quiet()
     check_settings(cfg)
-    needs("sklearn")
-    needs("matplotlib")
+    require("sklearn")
+    require("matplotlib")
     if not cfg.output_dir:
         cfg.output_dir = str(Path("training" if cfg.mode == "train" else "tested") / cfg.task.name)
     stages = Stages.build(cfg)
     check_stages(cfg, stages)
-    overwrite = cfg.overwrite and not stages.stands.child
-    stages.check(overwrite=overwrite)
+    overwrite = cfg.overwrite and not stages.launch.child
+    stages.launch.check(stages.trainer, overwrite=overwrite)
     if threads := stages.threads(cfg):
         torch.set_num_threads(threads)
     record, folder = training_record(cfg, stages), TrainFolder(Path(cfg.output_dir))
@@ -54,7 +54,7 @@ def train(cfg: DictConfig) -> Trained | None:
     counted = state.census if isinstance(state, Begun) else _count(cfg, stages, folder, record, overwrite=overwrite)
     selection = counted.selection(stages.reader, stages.task, stages.protocol)
     training = Training(cfg, stages, stages.kge, selection, counted, folder)
-    with stages.ending_others(lambda: "the same command continues from the last checkpoint"):
+    with stages.launch.ending_others(stages.trainer, "the same command continues from the last checkpoint"):
         with shared_memory(stages.workers(cfg)):
             result = _evaluate(Rating(record, training), stages.start.learn(training), stages.protocol.name)
         failed = reap(stages.trainer.strategy.launcher)

@@ -8,10 +8,11 @@ import torch
 from omegaconf import DictConfig
 
 from stonkgs.config import build
-from stonkgs.engine.processes import Placed, standing, trainer_config
+from stonkgs.engine.placed import Placed
 from stonkgs.errors import UserError
 from stonkgs.kge.store import KgeStore
 from stonkgs.source.base import Reader, Source
+from stonkgs.train.launch import Launch, launch
 from stonkgs.train.protocol import TRAIN, Protocol
 from stonkgs.train.start import Start
 from stonkgs.train.starts import start_of
@@ -22,6 +23,7 @@ from stonkgs.train.task import Task
 class Stages(Placed):
     """What a training's configuration builds, and where it runs."""
 
+    launch: Launch
     task: Task
     protocol: Protocol
     reader: Reader
@@ -32,14 +34,16 @@ class Stages(Placed):
     @classmethod
     def build(cls, cfg: DictConfig) -> Self:
         """Each of them, a line a stage; UserError where one cannot be built."""
-        stands = standing(None)
+        launched = launch()
         make = partial(build, trust=tuple(cfg.trust))
         task, protocol = make(cfg.task), make(cfg.protocol)
         source = make(cfg.source)
         source.files()  # a path that is misspelt is told before a published model is fetched
         start, kge = start_of(make(cfg.model)), make(cfg.kge)
-        trainer = make(trainer_config(cfg.trainer, None, stands))
-        return cls(stands, trainer, task, protocol, source.reader(source.plan(cfg.split.rows)), kge, start)
+        trainer = make(launched.trainer_config(cfg.trainer))
+        local = max(launched.local, trainer.num_devices)
+        reader = source.reader(source.plan(cfg.split.rows))
+        return cls(trainer, local, launched, task, protocol, reader, kge, start)
 
     @property
     def source(self) -> Source:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from omegaconf import DictConfig
 
-from stonkgs.engine.processes import Placed
+from stonkgs.engine.placed import Placed
 from stonkgs.kge.store import KgeStore
 from stonkgs.model.rater import Rater
 from stonkgs.train.census import Census

@@ -14,7 +14,7 @@ from stonkgs.config import Stage
 from stonkgs.config.values import Count, checked
 from stonkgs.encode.encoder import Encoder
 from stonkgs.errors import UserError
-from stonkgs.evaluate.needs import needs
+from stonkgs.evaluate.extras import require
 from stonkgs.model.rater import Rater
 from stonkgs.source.base import ROLES
 from stonkgs.statement import Statement
@@ -69,7 +69,7 @@ class TfIdf(Stage, Rater):
         or 1. `seed` is the solver's, and lbfgs draws nothing: the result is the same for any. Raises UserError where
         there is nothing to learn from, or a setting is none.
         """
-        needs("sklearn")
+        require("sklearn")
         rows, given = list(statements), np.asarray(targets if isinstance(targets, np.ndarray) else list(targets))
         if not rows:
             raise UserError("TF-IDF: there are no rows to learn from")

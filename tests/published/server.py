@@ -132,10 +132,12 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def cut(after: int) -> Fault:
-    """The connection ends in the middle."""
+    """The connection ends in the middle, after so many bytes of what was asked for."""
 
     def fault(handler: Handler, content: bytes) -> None:
-        handler.start(200, len(content))
+        wanted = handler.headers["Range"] or "bytes=0-"
+        content = content[int(wanted.removeprefix("bytes=").removesuffix("-")) :]
+        handler.start(206 if handler.headers["Range"] else 200, len(content))
         handler.wfile.write(content[:after])
 
     return fault

@@ -93,14 +93,22 @@ def test_what_is_there_is_taken_as_it_is(site: Site, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("place", "path"), [(RECORD, ZENODO), (REPOSITORY, HUB)])
 def test_a_cut_connection_is_gone_on_with(place: Place, path: str, site: Site, tmp_path: Path) -> None:
-    """From the last 10 MiB on, which is what the library writes at a time."""
-    content = os.urandom(21 << 20)
-    site.records["77"]["b.bin"] = site.repositories["owner/name"]["c.bin"] = content
-    site.faults[path] = [cut(20_971_600), cut(20_971_600)]
+    """From the byte on that came last, and once more where nothing came."""
+    site.faults[path] = [cut(700_000), cut(0)]
     fetch([place], tmp_path)
-    assert content in read(tmp_path).values()
+    assert read(tmp_path).items() <= WHOLE.items()
     asked = [asked.range for asked in site.asked if asked.path == path and asked.method == "GET"]
-    assert asked == [None, "bytes=20971520-", "bytes=20971520-"]
+    assert asked == [None, "bytes=700000-", "bytes=700000-"]
+
+
+def test_a_connection_that_is_always_cut(site: Site, tmp_path: Path) -> None:
+    """What it has brought stays for the next command."""
+    site.faults[HUB] = [cut(700_000), *3 * [cut(0)]]
+    assert "; the same command tries again, or fetch elsewhere " in refused([REPOSITORY], tmp_path)
+    fetch([REPOSITORY], tmp_path)
+    assert read(tmp_path).items() <= WHOLE.items()
+    asked = [asked.range for asked in site.fetched("c.bin")]
+    assert asked == [None, *4 * ["bytes=700000-"]]
 
 
 def test_what_an_earlier_process_has_fetched_is_gone_on_with(
@@ -167,9 +175,11 @@ def test_a_file_lies_elsewhere(site: Site, tmp_path: Path) -> None:
     [
         (ZENODO, RECORD, instead(CONTENT[::-1]), "records/77: came damaged, with the md5 "),
         (HUB, REPOSITORY, instead(CONTENT), "/owner/name: came damaged, with the sha256 "),
-        (ZENODO, RECORD, instead(CONTENT[:-1]), "records/77: 1,048,575 bytes came, not the 1,048,576 that"),
-        (ZENODO, RECORD, instead(CONTENT + b"x"), "records/77: more than the 1,048,576 bytes came"),
-        (ZENODO, RECORD, without_end, "records/77: more than the 1,048,576 bytes came"),
+        (ZENODO, RECORD, instead(CONTENT[:-1]), "records/77: 1,048,575 bytes came, not its 1,048,576; "),
+        (ZENODO, RECORD, instead(CONTENT + b"x"), "records/77: more than its 1,048,576 bytes came"),
+        (ZENODO, RECORD, without_end, "records/77: more than its 1,048,576 bytes came"),
+        (HUB, REPOSITORY, instead(CONTENT[:-1]), "/owner/name: 1,048,575 bytes came, not its 1,048,576; "),
+        (HUB, REPOSITORY, without_end, "/owner/name: more than its 1,048,576 bytes came"),
     ],
 )
 def test_something_else_is_never_used_and_then_fetched_again(
@@ -338,20 +348,32 @@ def test_there_is_no_room_for_it(site: Site, tmp_path: Path) -> None:
     assert not site.fetched("a.json")
 
 
-def test_the_libraries_keep_silent_and_only_here(
-    site: Site,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A cut connection is warned of by one library, each request logged by another."""
-    before = logging.root.manager.disable
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_TELEMETRY", False)
+def test_nothing_else_is_printed(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     site.faults[ZENODO] = [cut(300_000)]
-    with caplog.at_level(logging.DEBUG):
-        fetch([RECORD, REPOSITORY], tmp_path)
-    assert not caplog.records
-    assert logging.root.manager.disable == before
-    assert not huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY
+    fetch([RECORD, REPOSITORY], tmp_path)
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_what_others_log_meanwhile_is_heard(site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def talking(handler: Handler, content: bytes) -> None:
+        logging.getLogger("another.thread").warning("heard")
+        handler.answer(200, content)
+
+    site.faults[ZENODO] = [talking]
+    with caplog.at_level(logging.WARNING):
+        fetch([RECORD], tmp_path)
+    assert [record.message for record in caplog.records] == ["heard"]
+
+
+def test_no_telemetry(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Left alone, the library asks the endpoint of its import for names of programs."""
+    for name, value in {
+        "HF_HUB_DISABLE_TELEMETRY": False,
+        "AGENT_HARNESSES_PATH": str(tmp_path / "asked.json"),
+        "ENDPOINT": site.address,
+        "HUGGINGFACE_CO_URL_TEMPLATE": site.address + "/{repo_id}/resolve/{revision}/{filename}",
+    }.items():
+        monkeypatch.setattr(huggingface_hub.constants, name, value, raising=False)
+    fetch([REPOSITORY], tmp_path)
+    assert {asked.path.split("/")[1] for asked in site.asked} == {"owner"}
+    assert not huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY

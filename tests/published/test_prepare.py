@@ -270,7 +270,10 @@ def test_killed_in_a_download_for_good(site: Site, cache: Path, wanted: str) -> 
     never.set()
     assert not (cache / "models" / "species").exists()
     assert digest("species") == wanted
-    assert [asked.range for asked in site.asked if asked.path == WEIGHTS] == [None, "bytes=10485760-"]
+    first, second = (asked.range for asked in site.asked if asked.path == WEIGHTS)
+    assert first is None
+    assert second
+    assert 10 << 20 <= int(second.removeprefix("bytes=").removesuffix("-")) <= 12_000_000
 
 
 @pytest.mark.process

@@ -8,10 +8,11 @@ import pytest
 import yaml  # type: ignore[import-untyped, unused-ignore]
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2 import UndefinedError
 
 from stonkgs.evaluate.metrics import metrics
 from stonkgs.evaluate.outcomes import Outcomes, majority
-from stonkgs.train.card import fenced, inline, model_card, table
+from stonkgs.train.card import escaped, fenced, inline, model_card
 
 ENDS = "ab" * 32
 
@@ -62,10 +63,11 @@ def cells(card: str, first: str) -> list[list[str]]:
 def test_says_what_it_is_told() -> None:
     told = facts()
     card = model_card(told)
-    assert card.startswith("---\nlicense: other # fill in\nlibrary_name: stonkgs\n")
+    assert card.startswith("---\n")
     front = yaml.safe_load(card.split("---\n")[1])
-    assert front["license"] == "other"
+    assert (front["license"], front["library_name"]) == ("other", "stonkgs")
     assert "f1" in front["metrics"]
+    assert "it tells which one of these it is; it was trained on the column correctness:\n\n- incorrect\n- c" in card
     assert cells(card, "metric") == [["metric", "test", "test, majority class"]]
     assert cells(card, "macro F1") == [["macro F1", "0.6667", "0.2500"]]
     assert cells(card, "rows") == [["rows", "3", "3"]]
@@ -83,6 +85,12 @@ def test_says_what_it_is_told() -> None:
     assert config == {**told["config"], "path": "/somewhere", "list": [1, 2]}
 
 
+def test_a_multi_label_task_is_told_as_one() -> None:
+    told = facts()
+    told["task"]["multi_label"] = True
+    assert "it tells which of these classes it has, several or none; it was trained on" in model_card(told)
+
+
 def test_validation_has_a_column_where_there_is_one() -> None:
     told = facts()
     told["metrics"]["validation"] = told["metrics"]["test"]
@@ -90,7 +98,20 @@ def test_validation_has_a_column_where_there_is_one() -> None:
 
 
 def test_what_is_undefined_is_a_dash() -> None:
-    assert table(["a", "b", "c"], [["x", None, float("nan")]]).endswith("| x | – | – |")
+    told = facts()
+    told["metrics"]["test"] |= {"auroc": None, "nll": float("nan")}
+    card = model_card(told)
+    assert cells(card, "AUROC (macro)")[0][1] == "–"
+    assert cells(card, "negative log-likelihood (nats, less is better)")[0][1] == "–"
+    assert escaped(float("inf")) == "–"
+
+
+@pytest.mark.parametrize("missing", sorted(facts()))
+def test_what_is_missing_is_no_empty_place(missing: str) -> None:
+    told = facts()
+    del told[missing]
+    with pytest.raises((KeyError, UndefinedError), match=missing):
+        model_card(told)
 
 
 NASTY = [

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from stonkgs.errors import UserError
-from stonkgs.evaluate.needs import needs
+from stonkgs.evaluate.extras import require
 
 
 def test_says_how_to_install_it() -> None:
-    needs("numpy")
+    require("numpy")
     with pytest.raises(UserError, match=r"needs no_such_package, .*pip install 'stonkgs\[train\]'"):
-        needs("no_such_package")
+        require("no_such_package")
 
 
 #: torchmetrics comes first: it looks for these itself, and does without.

@@ -1,0 +1,98 @@
+"""A training on several devices: processes of Lightning's, of torchrun's or of SLURM's, in one process group.
+
+Unlike those of a prediction (`stonkgs.engine`) they share every step, so that Lightning starts and ends them.
+"""
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytorch_lightning as pl
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from stonkgs.engine.interrupt import advising
+from stonkgs.errors import UserError
+
+#: In a SLURM job of one task Lightning starts the other processes, instead of taking tasks for them.
+_ALONE = {"_target_": "pytorch_lightning.plugins.environments.LightningEnvironment"}
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Who has started this process, and with how many others."""
+
+    #: whether Lightning has started it from another process, which has begun the training
+    child: bool
+    #: how many processes torchrun has started in all, and on this machine
+    world: int
+    local: int
+
+    def trainer_config(self, config: DictConfig) -> DictConfig:
+        """The trainer's configuration, with what torchrun says of the number of processes: nobody has to say it twice.
+
+        Where it asks for more than one device, or more than one machine, it is what was asked for.
+        """
+        given: dict[str, Any] = {}
+        if config.get("devices") == 1 and self.world > 1:
+            given = {"devices": self.local, "num_nodes": self.world // self.local}
+        elif _numbers(os.environ).get("SLURM_NTASKS") == 1:
+            given["plugins"] = [*(config.get("plugins") or []), _ALONE]
+        return OmegaConf.create(OmegaConf.to_container(config, resolve=True) | given)  # type: ignore[operator]
+
+    def check(self, trainer: pl.Trainer, *, overwrite: bool) -> None:
+        """UserError where this process would destroy what others have begun, or a sweep's job has several devices."""
+        if overwrite and (self.world > 1 or trainer.num_nodes > 1):
+            raise UserError(
+                "overwrite=true: this is one process of several, and would destroy what the others have begun; remove "
+                "the earlier result, or choose another output_dir="
+            )
+        sweeping = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+        if sweeping and trainer.world_size > 1:
+            raise UserError(
+                "--multirun trains each job on one device: trainer.devices=1, or start a command for each job"
+            )
+
+    @contextmanager
+    def ending_others(self, trainer: pl.Trainer, advice: str) -> Iterator[None]:
+        """Where this fails, end the processes that Lightning has started; `advice` is for who has interrupted it."""
+        try:
+            with advising(lambda: "" if self.child else advice):
+                yield
+        except BaseException:
+            reap(trainer.strategy.launcher, kill=signal.SIGTERM)
+            raise
+
+
+def launch(environ: Mapping[str, str] = os.environ) -> Launch:
+    """Who has started this process, by what torchrun and Lightning leave in the environment."""
+    number = _numbers(environ)
+    torchrun = "RANK" in number and "WORLD_SIZE" in number
+    return Launch(
+        child=not torchrun and number.get("LOCAL_RANK", 0) > 0,
+        world=number["WORLD_SIZE"] if torchrun else 1,
+        local=max(number.get("LOCAL_WORLD_SIZE", 1), 1),
+    )
+
+
+def reap(launcher: Any, *, kill: int | None = None) -> int:
+    """Wait for the processes that Lightning has started, or end them; how many have failed."""
+    processes: list[subprocess.Popen[bytes]] = getattr(launcher, "procs", [])
+    for process in processes:
+        if kill is not None:
+            process.send_signal(kill)
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+    return sum(process.wait() != 0 for process in processes)
+
+
+def _numbers(environ: Mapping[str, str]) -> dict[str, int]:
+    return {name: int(value) for name, value in environ.items() if re.fullmatch(r"\d{1,9}", value)}
