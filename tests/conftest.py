@@ -2,6 +2,7 @@
 
 import os
 import resource
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,15 @@ NODES = ["p(HGNC:4910 ! HIF1A)", "NA", 'bp(GO:0006915 ! "apoptotic process")', "
 NODES += [f"p(HGNC:{number})" for number in range(5, 120)]
 WALK_LENGTH, HIDDEN = 5, 16
 LABELS = ("incorrect", "correct")
+
+
+@pytest.fixture(autouse=True)
+def no_process_group_is_left() -> Iterator[None]:
+    """Lightning leaves the process group of a training behind: whatever is forked later would wait for it forever."""
+    yield
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 @pytest.fixture(scope="session")
