@@ -19,8 +19,8 @@ from stonkgs.model.decision import chosen, names
 from stonkgs.model.digest import model_digest
 from stonkgs.model.network import Inputs, Network
 from stonkgs.model.rater import Rater
-from stonkgs.rows.rows import Row, frame_rows, is_frame, roles, windows
-from stonkgs.rows.windows import encoded
+from stonkgs.rows.rows import Row, frame_rows, is_frame, role_names, windows
+from stonkgs.rows.windows import encode_windows
 from stonkgs.statement import OnRejected, Rejection, Statement
 
 #: Columns beside the probabilities, where a DataFrame is asked for.
@@ -122,7 +122,7 @@ class Predictor(Rater):
         for name, value, least in (("size", size, 1), ("window", window, 1), ("num_workers", num_workers, 0)):
             if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
                 raise UserError(f"{name}={value!r}: must be a whole number of {least} or more")
-        roles(columns)  # what is wrong with it is said now, not when the first row is asked for
+        role_names(columns)  # what is wrong with it is said now, not when the first row is asked for
         source = frame_rows(rows, columns) if is_frame(rows) else _iterated(rows)
         return self._predict(windows(source, size=window, columns=columns, on_rejected=on_rejected), size, num_workers)
 
@@ -158,7 +158,7 @@ class Predictor(Rater):
     def _predict(
         self, read: Iterator[list[Statement]], size: int, num_workers: int
     ) -> Generator[Prediction, None, None]:
-        with closing(encoded(read, self.encoder(), size=size, num_workers=num_workers)) as pairs:
+        with closing(encode_windows(read, self.encoder(), size=size, num_workers=num_workers)) as pairs:
             for statements, batches in pairs:
                 results: dict[int, Prediction] = {}
                 for batch in batches:

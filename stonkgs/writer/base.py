@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import BasePredictionWriter
 from torch import Tensor
 
-from stonkgs.batch import Batch, SplitEnd, give_back
+from stonkgs.batch import Batch, SplitEnd, trim_memory
 from stonkgs.config.values import checked
 from stonkgs.disk import publish
 from stonkgs.encode.nodes import Found
@@ -148,7 +148,7 @@ class PredictionWriter(BasePredictionWriter, ABC):
         if batch.end is not None:
             rows += len(batch.end.rejected)
             self._commit(batch.split, self._open.pop(batch.split), batch.end)
-            give_back()
+            trim_memory()
         self.presence.tell(rows, ended=batch.end is not None, holds=self._open)
 
     def finish(self) -> Account:
