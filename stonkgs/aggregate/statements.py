@@ -17,7 +17,7 @@ from stonkgs.aggregate.reduce import Doubles, Runs, one_each
 from stonkgs.aggregate.sort import Sorter, even, sorter
 from stonkgs.aggregate.write import check_output, opened
 from stonkgs.errors import printable
-from stonkgs.model.decision import chosen, names
+from stonkgs.model.decision import class_names, predicted_classes
 from stonkgs.tables.damage import reading
 
 #: Stands for the logarithm of 0: 1 - exp(-40) is 1 in doubles.
@@ -137,13 +137,13 @@ def _table(runs: Runs, evidences: Evidences) -> pa.Table:
     """Statements as they are written."""
     layout = evidences.layout
     measured = measures(runs)
-    said = chosen(measured[:, 1].T, multi_label=evidences.multi_label)
+    said = predicted_classes(measured[:, 1].T, multi_label=evidences.multi_label)
     keys, passed = (
         [column.leave(values) for column, values in zip(columns, found, strict=True)]
         for columns, found in ((layout.keys, runs.keys), (layout.passed, runs.smallest))
     )
     flat = map(pa.array, measured.reshape(-1, len(runs)))
-    counted = [pa.array(runs.added[1].astype(np.int64)), *flat, pa.array(names(said, layout.labels), pa.string())]
+    counted = [pa.array(runs.added[1].astype(np.int64)), *flat, pa.array(class_names(said, layout.labels), pa.string())]
     return pa.Table.from_arrays([*keys, *counted, *passed], schema=layout.schema)
 
 
