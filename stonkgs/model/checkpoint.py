@@ -184,7 +184,7 @@ def _check_layers(config: ModelConfig, weights: Weights, where: str) -> None:
 
 
 def _with_labels(config: ModelConfig, labels: Any, folder: Path) -> ModelConfig:
-    """Return the configuration with the user's labels, if any. Labels that YAML reads as numbers or booleans become text."""
+    """Return the configuration with the user's labels, if any. Numbers and booleans that YAML read become text."""
     if labels is None:
         return config
     if not isinstance(labels, list | tuple) or not all(isinstance(label, str | int | float) for label in labels):

@@ -102,8 +102,8 @@ class ModelConfig:
     legacy_text_padding: bool = False
     #: defect of the first implementation that its weights depend on: see `stonkgs.encode.walks.vector_rows`
     legacy_node_shift: bool = False
-    #: how this model finds nodes in its store: by "exact" name only, or by that first and then by "identifier". Models of
-    #: the first implementation use exact names only, as they did there.
+    #: how this model finds nodes in its store: by "exact" name only, or by that first and then by "identifier"; models
+    #: of the first implementation use exact names only, as they did there
     kge_match: str = "identifier"
     #: digest of the KGE store that the model was trained with, if known
     kge_digest: str | None = None

@@ -56,7 +56,7 @@ class Fresh(Stage):
     def make(self, kge: KgeStore, texts: Callable[[], Iterator[str]], folder: Path) -> Network:
         """Return the model. Its weights come from torch's global random generator.
 
-        A learned vocabulary is written to `folder`/vocab.txt. Raises UserError as `check` does, and for a bad vocabulary.
+        A learned vocabulary is written to `folder`/vocab.txt. Raises UserError as `check` does, or for a bad one.
         """
         self.check(kge)
         path = Path(self.vocabulary) if self.vocabulary else folder / "vocab.txt"

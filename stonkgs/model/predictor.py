@@ -122,7 +122,7 @@ class Predictor(Rater):
         for name, value, least in (("size", size, 1), ("window", window, 1), ("num_workers", num_workers, 0)):
             if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
                 raise UserError(f"{name}={value!r}: must be a whole number of {least} or more")
-        role_names(columns)  # what is wrong with it is classes now, not when the first row is asked for
+        role_names(columns)  # raises its errors now, not when the first row is read
         source = frame_rows(rows, columns) if is_frame(rows) else _iterated(rows)
         return self._predict(windows(source, size=window, columns=columns, on_rejected=on_rejected), size, num_workers)
 

@@ -11,8 +11,8 @@ from stonkgs.indra.convert import Converter, Fault, Skipped, is_statement
 from stonkgs.source.base import ROLES
 from stonkgs.statement import RAW_LIMIT, OnRejected, Rejection, Statement, UnusableError
 
-#: A dictionary with source, target and evidence (other keys go into `extra`), a tuple of these three, or a Statement; or
-#: an INDRA statement as an object or as JSON, which gives a row for each of its evidences.
+#: A dictionary with source, target and evidence (other keys go into `extra`), a tuple of these three, or a Statement;
+#: or an INDRA statement as an object or as JSON, which gives a row for each of its evidences.
 Row = Mapping[str, Any] | Sequence[str] | Statement | Any
 
 
