@@ -1,12 +1,12 @@
-"""Predictions of rows to one row a statement: what all evidences behind it come to."""
+"""Aggregates predictions of rows to one row per statement, which sums up all evidences for it."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stonkgs.aggregate.statements import Summary, aggregate
+    from stonkgs.aggregate.statements import AggregateSummary, aggregate
 
-__all__ = ["Summary", "aggregate"]
+__all__ = ["AggregateSummary", "aggregate"]
 
 
 def __getattr__(name: str) -> Any:
