@@ -203,17 +203,17 @@ def _append(remote: Remote, start: int) -> None:
     """Append the bytes from `start` on. Raises UserError if more bytes come than announced: they may never end."""
     with _answer(remote.url, start) as answer:
         mode = "ab" if answer.status_code == 206 else "wb"  # 206 is the range only; any other answer is the whole file
-        with open(remote.part, mode) as file, _progress(remote, file.tell()) as progress:
+        with (
+            open(remote.part, mode) as file,
+            tqdm(
+                desc=remote.path.name, total=remote.size, initial=file.tell(), unit="B", unit_scale=True, disable=None
+            ) as bar,
+        ):
             for chunk in answer.iter_bytes():
                 if file.tell() + len(chunk) > remote.size:
                     raise UserError(f"{remote.title}: more than its {remote.size:,} bytes came; {AGAIN}")
                 file.write(chunk)
-                progress.update(len(chunk))
-
-
-def _progress(remote: Remote, start: int) -> Any:
-    """A progress bar, on terminals only."""
-    return tqdm(desc=remote.path.name, total=remote.size, initial=start, unit="B", unit_scale=True, disable=None)
+                bar.update(len(chunk))
 
 
 @contextmanager
