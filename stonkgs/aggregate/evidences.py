@@ -33,14 +33,9 @@ class Evidences:
         self.rows = self.without_key = 0
         #: the largest distance from 1 of the sum of a row's probabilities
         self.deviation = 0.0
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The layout's columns with the types that are sorted."""
-        columns = self.layout.columns
-        return pa.schema(
-            [(column.field.name, column.to_sortable(pa.nulls(0, column.field.type)).type) for column in columns]
-        )
+        empty = [(column.field, column.to_sortable(pa.nulls(0, column.field.type))) for column in layout.columns]
+        #: the layout's columns with the types that are sorted
+        self.schema = pa.schema([(field.name, array.type) for field, array in empty])
 
     @property
     def multi_label(self) -> bool:

@@ -146,12 +146,9 @@ def _table(groups: Groups, evidences: Evidences) -> pa.Table:
         for columns, found in ((layout.keys, groups.keys), (layout.passed, groups.smallest))
     )
     flat = map(pa.array, measured.reshape(-1, len(groups)))
-    counted = [
-        pa.array(groups.added[1].astype(np.int64)),
-        *flat,
-        pa.array(class_names(classes, layout.labels), pa.string()),
-    ]
-    return pa.Table.from_arrays([*keys, *counted, *passed], schema=layout.schema)
+    predictions = pa.array(class_names(classes, layout.labels), pa.string())
+    columns = [*keys, pa.array(groups.added[1].astype(np.int64)), *flat, predictions, *passed]
+    return pa.Table.from_arrays(columns, schema=layout.schema)
 
 
 def measures(groups: Groups) -> Doubles:

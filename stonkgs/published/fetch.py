@@ -203,17 +203,17 @@ def _append(remote: Remote, start: int) -> None:
     """Append the bytes from `start` on. Raises UserError if more bytes come than announced: they may never end."""
     with _answer(remote.url, start) as answer:
         mode = "ab" if answer.status_code == 206 else "wb"  # 206 is the range only; any other answer is the whole file
-        with (
-            open(remote.part, mode) as file,
-            tqdm(
-                desc=remote.path.name, total=remote.size, initial=file.tell(), unit="B", unit_scale=True, disable=None
-            ) as bar,
-        ):
+        with open(remote.part, mode) as file, _progress_bar(remote, file.tell()) as bar:
             for chunk in answer.iter_bytes():
                 if file.tell() + len(chunk) > remote.size:
                     raise UserError(f"{remote.title}: more than its {remote.size:,} bytes came; {AGAIN}")
                 file.write(chunk)
                 bar.update(len(chunk))
+
+
+def _progress_bar(remote: Remote, start: int) -> Any:
+    """Return a progress bar that is shown on terminals only."""
+    return tqdm(desc=remote.path.name, total=remote.size, initial=start, unit="B", unit_scale=True, disable=None)
 
 
 @contextmanager
