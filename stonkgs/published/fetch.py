@@ -97,7 +97,9 @@ def _zenodo(record: str, names: Sequence[str]) -> Iterator[tuple[str, Any, str]]
     """Yield address, size and MD5 of a record's files. Addresses in Zenodo's answer are not used."""
     base = os.environ.get("STONKGS_ZENODO", "").rstrip("/") or "https://zenodo.org"
     if not base.startswith(("http://", "https://")):
-        raise UserError(f"STONKGS_ZENODO={base}: is the address of a mirror of https://zenodo.org, https://...")
+        raise UserError(
+            f"STONKGS_ZENODO={base}: must be the address of a mirror of https://zenodo.org, such as https://..."
+        )
     described = _read_record(f"{base}/api/records/{record}")
     for name in names:
         if not isinstance(file := described.get(name), dict):

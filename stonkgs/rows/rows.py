@@ -55,7 +55,7 @@ def _statements(rows: Iterable[Row], names: Mapping[str, str], on_rejected: OnRe
 
 
 def _has_roles(row: Any, names: Mapping[str, str]) -> bool:
-    """Return whether the row itself holds a source and a target, so that it is no INDRA statement."""
+    """Return whether a row names a source or a target, or is a tuple or a Statement, and so is no INDRA statement."""
     if isinstance(row, Mapping):
         return names["source"] in row or names["target"] in row
     return isinstance(row, Statement | tuple)

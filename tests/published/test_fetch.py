@@ -328,7 +328,7 @@ def test_offline_is_offline(site: Site, tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("base", ["ftp://zenodo.org", "file:///etc", "zenodo.org"])
 def test_a_mirror_that_is_none(base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STONKGS_ZENODO", base)
-    assert f"STONKGS_ZENODO={base}: is the address of a mirror" in refused([RECORD], tmp_path)
+    assert f"STONKGS_ZENODO={base}: must be the address of a mirror" in refused([RECORD], tmp_path)
 
 
 def test_the_disk_is_full(site: Site, tmp_path: Path) -> None:

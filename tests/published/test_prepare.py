@@ -132,7 +132,7 @@ def test_it_is_made_once(site: Site, cache: Path, wanted: str, capsys: pytest.Ca
 def test_a_cache_that_is_only_read_is_enough(site: Site, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An administrator has filled it, and others use it: no lock is taken."""
     model_path("species")
-    monkeypatch.setattr(Cache, "alone", lambda self: pytest.fail("taken"))
+    monkeypatch.setattr(Cache, "locked", lambda self: pytest.fail("taken"))
     assert model_path("species").exists()
 
 
