@@ -12,7 +12,7 @@ from stonkgs.aggregate.predictions import Predictions
 from stonkgs.errors import UserError
 from stonkgs.tables.columns import HOLDS, is_json, json_field
 from stonkgs.tables.damage import MisfitError
-from stonkgs.tables.types import is_text, stored
+from stonkgs.tables.types import is_text, storage
 
 #: What a statement is passed through with: of several values among its rows, the smallest; of NODES the smallest pair.
 PASSED: Final = ("source", "target", "stmt_type", "belief")
@@ -37,7 +37,7 @@ class Column:
     @classmethod
     def of(cls, field: pa.Field) -> Self | None:
         """From a file's column; None where its values have no order."""
-        type_ = stored(pa.nulls(0, field.type)).type
+        type_ = storage(pa.nulls(0, field.type)).type
         if is_text(type_) or types.is_null(type_):
             type_ = pa.string()
         elif types.is_float16(type_):
@@ -52,7 +52,7 @@ class Column:
 
         No value is the empty text, which is all that a TSV knows of null, and NaN, which is pandas' null.
         """
-        type_, column = self.field.type, stored(column)
+        type_, column = self.field.type, storage(column)
         if is_text(column.type):
             column.validate(full=True)  # Parquet and JSON promise UTF-8, and no reader checks
             column = column.cast(pa.string())
