@@ -1,12 +1,7 @@
 """CSV with commas, or with semicolons as spreadsheets write it in countries with a decimal comma."""
 
-from collections.abc import Mapping
-
-from stonkgs.config.values import Count
 from stonkgs.errors import UserError
-from stonkgs.source.base import Limit
 from stonkgs.source.delimited import DelimitedSource
-from stonkgs.source.file import Paths
 from stonkgs.source.text.quoted import delimiter_name
 
 
@@ -14,17 +9,6 @@ class CsvSource(DelimitedSource):
     """CSV with a header. There is no mode without quotes, as a sentence could then hold no comma."""
 
     remedy = 'a field that holds a quote is quoted itself, and the quote written twice: "a ""b"" c"'
-
-    def __init__(
-        self,
-        *,
-        path: Paths,
-        columns: Mapping[str, str] | None = None,
-        delimiter: str = ",",
-        max_record: Count = 1 << 20,
-        limit: Limit | None = None,
-    ) -> None:
-        super().__init__(path=path, columns=columns, delimiter=delimiter, max_record=max_record, limit=limit)
 
     def check(self) -> None:
         """Raise UserError where the delimiter is not one ASCII character or has another meaning."""

@@ -37,10 +37,10 @@ class DelimitedSource(TextSource):
         self,
         *,
         path: Paths,
-        columns: Mapping[str, str] | None,
-        delimiter: str,
-        max_record: Count,
-        limit: Limit | None,
+        columns: Mapping[str, str] | None = None,
+        delimiter: str = ",",
+        max_record: Count = 1 << 20,
+        limit: Limit | None = None,
     ) -> None:
         super().__init__(path=path, columns=columns, max_record=max_record, limit=limit)
         self.delimiter = delimiter
@@ -82,16 +82,15 @@ class DelimitedSource(TextSource):
 
     def _read_header(self, scanner: Lines) -> TableHeader:
         """Returns the first record. Raises UserError where there is none or it cannot be read."""
-        record = next(iter(scanner.records(0, END)), None)
-        names = self._names(record, scanner.cursor.file)
-        assert record is not None
+        record, file = next(iter(scanner.records(0, END)), None), scanner.cursor.file
+        if record is None:
+            raise UserError(f"{file}: is empty; its first line has to give the columns' names")
+        names = self._names(record, file)
         end = scanner.end(record.offset)
         assert end is not None
         return TableHeader(names, end, scanner.lines)
 
-    def _names(self, record: RawRecord | None, file: str) -> list[str]:
-        if record is None:
-            raise UserError(f"{file}: is empty; its first line has to give the columns' names")
+    def _names(self, record: RawRecord, file: str) -> list[str]:
         if record.problem:
             advice = self._advice(record.raw.decode(errors="replace")) or record.problem
             raise UserError(f"{file}: the header is no record: {advice}")

@@ -70,23 +70,24 @@ class Quoted(Lines):
         self.delimiter, self.patterns = delimiter, patterns(delimiter)
         #: Advice for a user whose file has misplaced quotes.
         self.remedy = remedy
-        # Results of the last failed search, which started at `_failed_at`. A later record that is inside quotes at a
-        # newline before `_fails_until` is in the same state as that search was, so it fails too, unless max_record
-        # lets it reach `_reaches`. Without this, a file of stray quotes would be searched again from each line.
-        self._failed_at, self._fails_until, self._reaches = 0, 0, END
+        # The last failed search started at `_failed_at`; with a larger max_record it would have ended at `_late_end`. A
+        # later record that is inside quotes at a newline before `_fails_until` meets the same bytes in the same state:
+        # it fails too, unless its max_record reaches `_late_end`. Without this, a file of stray quotes would be
+        # searched again from each of its lines.
+        self._failed_at, self._fails_until, self._late_end = 0, 0, END
         # `_hop` is not tried before this offset, because it has failed there.
         self._no_hop_before = 0
 
     def end(self, start: int) -> int | None:
-        """As for `Lines`; None also where a quote is misplaced or not closed within max_record bytes."""
+        """Returns what `Lines.end` does; None also where a quote is misplaced or not closed within max_record bytes."""
         cursor = self.cursor
         at = start - cursor.base
         newline = cursor.data.find(b"\n", at, at + self.max_record + 1)
         if newline >= 0:
             if self.patterns.outside(cursor.data, at, newline + 1).end() == newline + 1:  # type: ignore[union-attr]
                 return cursor.base + newline + 1
-            open_too = self._failed_at < start and cursor.base + newline < self._fails_until
-            if open_too and start + self.max_record + 1 < self._reaches:
+            same_state = self._failed_at < start and cursor.base + newline < self._fails_until
+            if same_state and start + self.max_record + 1 < self._late_end:
                 return None
         return self._search(start)
 
@@ -104,7 +105,7 @@ class Quoted(Lines):
                 break
             cursor.fill(start)
         late = (last_record if cursor.ended else record)(data, at, at + ahead)
-        self._reaches = cursor.base + late.end() if late else END
+        self._late_end = cursor.base + late.end() if late else END
         self._failed_at, self._fails_until = start, min(cursor.base + stuck, start + BLOCK)
         return None
 
@@ -154,8 +155,8 @@ class Quoted(Lines):
         while cursor.end - start < BLOCK and not cursor.ended:
             cursor.fill(start)
         data, at = cursor.data, start - cursor.base
-        reach = min(cut - cursor.base, at + BLOCK // 2, at + self.max_record + 1)
-        place: int = self.patterns.outside(data, at, reach).end()  # type: ignore[union-attr]
+        limit = min(cut - cursor.base, at + BLOCK // 2, at + self.max_record + 1)
+        place: int = self.patterns.outside(data, at, limit).end()  # type: ignore[union-attr]
         if place > at:
             if data[place - 1] == ord("\n"):
                 return cursor.base + place
