@@ -56,12 +56,7 @@ class IndraSource(JsonObjectSource):
 
     def schema(self, files: Sequence[str]) -> pa.Schema:
         """Returns the columns, which are the same for every file."""
-        self.converter()
         return pa.schema([*((role, pa.string()) for role in ROLES), *COLUMNS])
-
-    def converter(self) -> Converter:
-        """Returns what turns a statement into rows. Raises UserError where a setting is wrong."""
-        return Converter(missing_text=self.missing_text, complexes=self.complexes)
 
     def scan(self, file: str) -> Lines:
         """Returns the scanner for a file, by its content. Raises UserError where it has no INDRA statements."""
@@ -93,7 +88,8 @@ class IndraSource(JsonObjectSource):
 
     def conversion(self, scanner: Lines) -> Convert:
         """Returns a function that converts a statement by the rules of `stonkgs.indra`."""
-        convert, cut = self.converter(), _STATEMENT_COLUMN.get(type(scanner))
+        convert = Converter(missing_text=self.missing_text, complexes=self.complexes)
+        cut = _STATEMENT_COLUMN.get(type(scanner))
 
         def rows(record: RawRecord) -> Iterator[Statement | Skipped | Fault]:
             if cut is None:
