@@ -14,7 +14,7 @@ from torch.utils.data import IterableDataset
 
 from stonkgs.encode.encoder import Encoder, Example
 from stonkgs.encode.inputs import Arrays
-from stonkgs.source.base import Reader, Reading, Source
+from stonkgs.source.base import Reader, Source, SplitRows
 from stonkgs.source.split import Split
 from stonkgs.statement import Rejection, Statement, Tally
 from stonkgs.tables.columns import as_columns
@@ -165,7 +165,7 @@ class Batches(IterableDataset[Batch]):
 
     def _statements(self, split: Split, end: SplitEnd) -> Generator[Statement, None, None]:
         """Yield the usable rows. Rejected rows and the tally go into `end`."""
-        reading = Reading(self.reader.read(split))
+        reading = SplitRows(self.reader.read(split))
         for record in reading:
             if isinstance(record, Rejection):
                 end.rejected.append(record)

@@ -12,7 +12,7 @@ from stonkgs.aggregate.predictions import Predictions
 from stonkgs.errors import UserError
 from stonkgs.tables.columns import HOLDS, is_json, json_field
 from stonkgs.tables.damage import MisfitError
-from stonkgs.tables.types import is_text, stored
+from stonkgs.tables.types import is_text, storage
 
 #: Columns that are passed on to statements. If rows differ, the smallest value is taken, of NODES the smallest pair.
 PASSED: Final = ("source", "target", "stmt_type", "belief")
@@ -37,7 +37,7 @@ class Column:
     @classmethod
     def of(cls, field: pa.Field) -> Self | None:
         """Return the column for a file's column, or None if its values cannot be ordered."""
-        type_ = stored(pa.nulls(0, field.type)).type
+        type_ = storage(pa.nulls(0, field.type)).type
         if is_text(type_) or types.is_null(type_):
             type_ = pa.string()
         elif types.is_float16(type_):
@@ -53,7 +53,7 @@ class Column:
         Missing are the empty text, which is null in a TSV, and NaN, which is null in pandas. Raises MisfitError if a
         value does not fit the type.
         """
-        type_, column = self.field.type, stored(column)
+        type_, column = self.field.type, storage(column)
         if is_text(column.type):
             column.validate(full=True)  # the readers do not check that text is UTF-8
             column = column.cast(pa.string())

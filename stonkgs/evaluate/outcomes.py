@@ -14,7 +14,7 @@ import torch
 
 from stonkgs.errors import UserError
 from stonkgs.model.decision import CLASS_SEPARATOR, THRESHOLD, predicted_classes
-from stonkgs.source.parquet import naming_damage, opened
+from stonkgs.source.parquet import open_parquet, parquet_errors
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
@@ -113,7 +113,7 @@ class Outcomes:
                 f"class {odd[0]!r}: {CLASS_SEPARATOR!r} separates the classes of a row, it cannot be part of one"
             )
         names = [prefix + label for label in labels]
-        with opened(str(path)) as parquet:
+        with open_parquet(str(path)) as parquet:
             _check_columns(path, parquet.schema_arrow, [*names, truth])
             probabilities = np.empty((parquet.metadata.num_rows, len(labels)), np.float32)
             targets = np.zeros(probabilities.shape if multi_label else len(probabilities), np.int64)
@@ -141,7 +141,7 @@ def _fill(
 ) -> None:
     """Read the rows into two arrays, batch after batch."""
     first = 0
-    with naming_damage(str(path)):
+    with parquet_errors(str(path)):
         for batch in parquet.iter_batches(BATCH_ROWS, columns=[*names, truth], use_threads=False):
             stop = first + batch.num_rows
             for number, name in enumerate(names):

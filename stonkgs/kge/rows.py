@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from stonkgs.errors import UserError
-from stonkgs.source.file import compression, naming, open_bytes
+from stonkgs.source.file import compression, file_errors, open_bytes
 
 #: How many bytes of text are read at a time. A longer line is read completely.
 BLOCK = 4 << 20
@@ -53,7 +53,7 @@ def read_rows(path: str, label: str) -> Iterator[TextRows]:
     total = None if compression(path) else Path(path).stat().st_size
     line, any_rows = 1, False
     with (
-        naming(path),
+        file_errors(path),
         open_bytes(path) as file,
         tqdm(total=total, desc=label, unit="B", unit_scale=True, leave=False, disable=None) as bar,
     ):

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 from stonkgs.batch import Batch, window_batches
-from stonkgs.disk import shared_memory
+from stonkgs.disk import explain_full_shm
 from stonkgs.encode.encoder import Encoder
 from stonkgs.errors import UserError
 from stonkgs.statement import Statement
@@ -26,7 +26,7 @@ def encode_windows(
         for window in read:
             yield window, window_batches(window, encoder, size=size)
         return
-    with shared_memory(num_workers):
+    with explain_full_shm(num_workers):
         pool = ProcessPoolExecutor(num_workers, initializer=_start_worker, initargs=(encoder, size))
     try:
         yield from _ahead(read, pool, num_workers)
