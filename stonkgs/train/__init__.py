@@ -1,1 +1,1 @@
-"""Fine-tuning: a labelled column, a model, and what comes of them."""
+"""Fine-tuning: trains a model on a labelled column, and rates it on rows that it was not trained with."""

@@ -1,7 +1,5 @@
-"""Beside the training: what it can go on from after a kill, and how far it is."""
+"""Callbacks of a training: one saves what it continues from after a kill, one shows how far it is."""
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,55 +8,55 @@ from tqdm import tqdm
 
 from stonkgs.engine import interrupt
 from stonkgs.train.checkpoints import LAST
+from stonkgs.train.folder import TrainFolder
 from stonkgs.train.module import FineTuning
 from stonkgs.train.stream import Step
 
 
 class KeepLast(Checkpoint):
-    """Writes `last.ckpt` every so many steps, after every validation, and when somebody interrupts.
+    """Writes `last.ckpt` every `every` steps, after every validation, and after Ctrl-C; and history.csv beside it.
 
-    Only where the optimizer has just taken a step: gradients that are being accumulated are in no checkpoint, and one
-    process waits for that with an interruption. Where one of several is interrupted, there is none to be had that all
-    have part in: the last one stands.
+    It saves only where the optimizer has just taken a step, because a checkpoint does not hold accumulated gradients.
+    After Ctrl-C a single process trains on to such a step. One of several processes stops at once and saves nothing,
+    because a checkpoint needs all of them: the training then continues from the last one.
     """
 
-    def __init__(self, folder: Path, *, every: int, tell: Callable[[], None]) -> None:
-        self.path = folder / LAST
+    def __init__(self, folder: TrainFolder, *, every: int) -> None:
+        self.folder = folder
         self.every = every
-        #: called beside each checkpoint, in the first process
-        self.tell = tell
 
     def on_train_batch_end(  # Lightning's hook
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Step, batch_idx: int
     ) -> None:
-        """Between two steps. At a lap's end there is a validation first: see on_train_epoch_end."""
+        """Save between two steps. At the end of a lap a validation comes first: see `on_train_epoch_end`."""
         assert isinstance(pl_module, FineTuning)
         done, schedule = pl_module.done, pl_module.schedule
         alone = trainer.world_size == 1
         if not schedule.is_lap_end(done) and schedule.is_boundary(done):
             if done % self.every == 0 or (interrupt.asked() and alone):
-                self._save(trainer)
+                self._save(trainer, pl_module)
             interrupt.check()
         elif not alone:
             interrupt.check()
 
     def on_validation_batch_end(self, *_: Any) -> None:
-        """A validation may take long; the lap is then done again from the last checkpoint."""
+        """Stop in the middle of a validation, which may take long. The next start repeats steps since the last save."""
         interrupt.check()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """A lap is over, its validation too."""
-        self._save(trainer)
+        """Save at the end of a lap, after its validation."""
+        assert isinstance(pl_module, FineTuning)
+        self._save(trainer, pl_module)
         interrupt.check()
 
-    def _save(self, trainer: pl.Trainer) -> None:
-        trainer.save_checkpoint(self.path)
+    def _save(self, trainer: pl.Trainer, module: FineTuning) -> None:
+        trainer.save_checkpoint(self.folder.checkpoints / LAST)
         if trainer.is_global_zero:
-            self.tell()
+            self.folder.write_history(module.history)
 
 
 class TrainProgress(pl.Callback):
-    """A bar in rows, with the last loss; silent where the output is no terminal."""
+    """Shows a progress bar in rows, with the scores of the last validation, if the output is a terminal."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, FineTuning)

@@ -1,6 +1,6 @@
-"""The README.md of a model folder: what the model is, what it was made from, and how good it is.
+"""Writes the README.md of a model folder: what the model is, what it was made from, and how good it is.
 
-`card.md.j2` is its text. This file makes the tables and escapes what the template writes.
+The template `card.md.j2` has its text. This file makes the tables and escapes all values.
 """
 
 import html
@@ -19,7 +19,7 @@ from markupsafe import Markup
 from stonkgs.errors import printable
 from stonkgs.train.protocol import PARTS
 
-#: The card's first lines, which Hugging Face reads. They hold no name of a user's, which could say anything.
+#: The card's first lines, which Hugging Face reads. They contain no text of a user's, so nothing has to be escaped.
 FRONT_MATTER: Final = ModelCardData(
     license="other",
     library_name="stonkgs",

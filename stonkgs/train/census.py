@@ -1,4 +1,4 @@
-"""Before the training: every row is looked at once for its label, and once for its part. Nothing is kept but counts."""
+"""Counts the rows of a training before it begins: one pass reads their labels, a second one their parts."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -15,17 +15,17 @@ from stonkgs.source.base import Reader, SplitRows
 from stonkgs.source.split import Plan, Split
 from stonkgs.statement import Rejection
 from stonkgs.train.protocol import TEST, TRAIN, Protocol
-from stonkgs.train.selection import TRUTH, Selection, labelled, numbers
+from stonkgs.train.selection import TRUTH, Selection, class_numbers, with_targets
 from stonkgs.train.task import Classes, Task, Unused
 from stonkgs.writer.base import FLAGS, PREDICTION
 
-#: A label column with more distinct values than this is another column.
+#: A column with more distinct combinations of values than this is probably not the label column.
 MOST_VALUES = 100_000
 
 
 @dataclass(frozen=True, eq=False)
 class Census:
-    """What there is to learn from."""
+    """The classes of a task, and how many rows each class and part has."""
 
     classes: Classes
     #: part -> class -> rows
@@ -36,25 +36,25 @@ class Census:
     unused: dict[str, int]
     #: labelled rows before each split: int64 [splits]
     first: npt.NDArray[np.int64]
-    #: all labelled rows, those that are not drawn among them
+    #: all labelled rows, including those that `max_rows` leaves out
     labelled: int = 0
+    #: rows that cannot be read
     rejected: int = 0
-    #: what somebody should know before the figures are trusted
+    #: reasons to doubt the figures, such as a class with few rows
     warnings: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return it as JSON values, for training.json."""
         return {**asdict(self), "first": self.first.tolist()}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """What `to_json` has told."""
-        given = dict(values["classes"])
-        classes = Classes(**{**given, "labels": tuple(given["labels"])})
+        """Make a census from the result of `to_json`."""
+        classes = Classes(**{**values["classes"], "labels": tuple(values["classes"]["labels"])})
         return cls(**{**values, "classes": classes, "first": np.array(values["first"], np.int64)})
 
-    def told(self) -> dict[str, Any]:
-        """What people want to know of it."""
+    def report(self) -> dict[str, Any]:
+        """Return the part that run.json shows, as JSON values."""
         return {
             "classes": list(self.classes.labels),
             "multi_label": self.classes.multi_label,
@@ -62,7 +62,7 @@ class Census:
         }
 
     def selection(self, reader: Reader, task: Task, protocol: Protocol) -> Selection:
-        """The rows that were counted, to be read again."""
+        """Return the counted rows, to be read again."""
         protocol.rows = self.labelled
         return Selection(reader, task, protocol, self.classes, self.first)
 
@@ -70,21 +70,23 @@ class Census:
 def census(
     reader: Reader, task: Task, protocol: Protocol, rejected: BinaryIO, *, labels: tuple[str, ...] | None = None
 ) -> Census:
-    """Count a planned source's rows. What cannot be read is written to `rejected`, a JSON object a line.
+    """Count the rows of a planned source. Rows that cannot be read are written to `rejected` as JSON Lines.
 
-    With `labels` the classes are those of a finished model, however many rows they have here. UserError where
-    a column is missing, a label has no meaning, a class too few rows, or a part none.
+    With `labels` the classes are those of a finished model, however few rows they have here. Raises UserError if
+    a column is missing, a label is no class, a class has too few rows, or a part has none.
     """
     _check_columns(reader, task, protocol)
     values, unused, failed = _values(reader, task, rejected)
     classes = task.known(values, labels) if labels else task.decide(values)
     if clash := sorted({PREDICTION, *FLAGS}.intersection(classes.labels)):
-        raise UserError(f"class {clash[0]!r} is called as an output column is; give it another name with task.map")
-    for values_of, count in values.items():
-        if classes.target(values_of) is None:
-            unused["several values" if len(values_of) > 1 and not classes.multi_label else "too rare"] += count
-    # The protocols that look at a row's number have to know how many there are.
-    protocol.rows = total = sum(count for found, count in values.items() if classes.target(found) is not None)
+        raise UserError(f"class {clash[0]!r} has the name of an output column; give it another name with task.map")
+    total = 0
+    for found, count in values.items():
+        if classes.target(found) is None:
+            unused["several values" if len(found) > 1 and not classes.multi_label else "too rare"] += count
+        else:
+            total += count
+    protocol.rows = total  # which max_rows and folds over rows depend on
     first, rows, parts = _parts(reader, task, protocol, classes)
     if total > sum(rows.values()):
         unused["not drawn"] = total - sum(rows.values())
@@ -112,7 +114,7 @@ def _check_columns(reader: Reader, task: Task, protocol: Protocol) -> None:
 
 
 def _values(reader: Reader, task: Task, rejected: BinaryIO) -> tuple[Counter[tuple[str, ...]], Counter[str], int]:
-    """How often each label occurred, how many rows have none and why, and how many cannot be read."""
+    """Count the rows of each label, the rows without one by reason, and the rows that cannot be read."""
     values, unused, failed, place, current = Counter[tuple[str, ...]](), Counter[str](), 0, Place(0), ""
     for split in _progress(reader.plan, "labels"):
         if split.file != current:
@@ -139,17 +141,17 @@ def _values(reader: Reader, task: Task, rejected: BinaryIO) -> tuple[Counter[tup
 def _parts(
     reader: Reader, task: Task, protocol: Protocol, classes: Classes
 ) -> tuple[npt.NDArray[np.int64], dict[str, int], dict[str, dict[str, int]]]:
-    """Labelled rows before each split, and the drawn rows of each part, and of each class in it."""
+    """Return the labelled rows before each split, the sampled rows of each part, and those of each class in it."""
     rows = dict.fromkeys(protocol.parts, 0)
     parts = {part: dict.fromkeys(classes.labels, 0) for part in rows}
     first, number = np.zeros(len(reader.plan), np.int64), 0
     for split in _progress(reader.plan, "parts"):
         first[split.number] = number
-        for statement, target in labelled(reader, task, classes, split):
-            if protocol.drawn(number):
+        for statement, target in with_targets(reader, task, classes, split):
+            if protocol.samples(number):
                 part = protocol.part(statement, number)
                 rows[part] += 1
-                for one in numbers(target):
+                for one in class_numbers(target):
                     parts[part][classes.labels[one]] += 1
             number += 1
     return first, rows, parts
@@ -162,9 +164,9 @@ def _check_parts(protocol: Protocol, rows: Mapping[str, int], parts: Mapping[str
                 f"the {part} part has no rows of {sum(rows.values()):,} ({protocol.name}): give more rows, other "
                 "shares (protocol.validation=, protocol.test=) or another protocol.by="
             )
-    if TRAIN in parts and len(there := [label for label, count in parts[TRAIN].items() if count]) < 2:
+    if TRAIN in parts and len(present := [label for label, count in parts[TRAIN].items() if count]) < 2:
         raise UserError(
-            f"the training part has no class but {there[0]!r} ({protocol.name}): give more rows, or another "
+            f"the training part has no class but {present[0]!r} ({protocol.name}): give more rows, or another "
             "protocol.by="
         )
 

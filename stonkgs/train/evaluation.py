@@ -1,4 +1,4 @@
-"""A part rated by the very flow that predicts, and what is made of it: figures, plots, a temperature, a model card."""
+"""Rates a part of the rows with the flow that predicts, and computes the figures of a training."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -23,47 +23,36 @@ from stonkgs.runs.folder import Begun
 from stonkgs.runs.job import Job
 from stonkgs.runs.record import Record
 from stonkgs.train.census import Census
-from stonkgs.train.folder import TrainFolder
 from stonkgs.train.protocol import TRAIN
-from stonkgs.train.selection import TRUTH, Part
+from stonkgs.train.selection import TRUTH, PartReader
 from stonkgs.train.start import Training
 from stonkgs.writer.base import FLAGS, PREDICTION
 from stonkgs.writer.parquet import ParquetWriter
 
-#: Before the class names in test_predictions.parquet where the input has columns of these names, as often as it takes.
+#: Stands before the class names in test_predictions.parquet, repeated until no column of the input has such a name.
 PREFIX = "predicted_"
-#: What the identity of a rating calls the weights that it rates with.
+#: The key of the weights' digest in the identity of a rating.
 RATER: Final = "the digest of what rates"
 
 
 @dataclass(frozen=True, eq=False)
 class Rating:
-    """How parts are rated: by the flow that predicts, with a training's settings."""
+    """Rates parts with the flow that predicts and a training's settings."""
 
-    #: of the training that rates
+    #: the training's
     record: Record
     training: Training
 
-    @property
-    def census(self) -> Census:
-        """What was counted."""
-        return self.training.census
-
-    @property
-    def folder(self) -> TrainFolder:
-        """The training's."""
-        return self.training.folder
-
     def rate(self, part: str, rater: Rater) -> tuple[Path, str]:
-        """Predict a part: its Parquet file, and the prefix of its columns. All processes take their share.
+        """Predict a part; each process takes its share. Returns the Parquet file and the prefix of its columns.
 
-        A rating that was interrupted goes on if the weights are the same: the folder's name has their digest.
+        An interrupted rating is continued if the weights are the same: the folder's name contains their digest.
         """
-        source = Part.of(self.training.selection, part, self.census.rows[part])
+        source = PartReader.of(self.training.selection, part, self.training.census.rows[part])
         prefix, digest = self._prefix(source), rater.digest
         writer = ParquetWriter(prefix=prefix)
         job = Job(
-            output_dir=self.folder.path / f"rated-{part}-{digest[:16]}",
+            output_dir=self.training.folder.path / f"rated-{part}-{digest[:16]}",
             plan=source.plan,
             labels=rater.labels,
             first_line=source.source.first_line,
@@ -76,7 +65,7 @@ class Rating:
         return writer.folder.predictions, prefix
 
     def _record(self, part: str, rater: Rater, digest: str) -> Record:
-        """Of the training, and beside it which rows are rated, and with which weights."""
+        """Return the training's record with the part and the weights' digest added to its identity."""
         identity = self.record.identity
         return replace(
             self.record,
@@ -85,7 +74,7 @@ class Rating:
             multi_label=rater.multi_label,
         )
 
-    def _predict(self, source: Part, rater: Rater, writer: ParquetWriter) -> None:
+    def _predict(self, source: PartReader, rater: Rater, writer: ParquetWriter) -> None:
         cfg, placed = self.training.cfg, self.training.placed
         batches: Callable[..., Batches] = partial(
             Batches, encoder=rater.encoder(), size=cfg.batch.size, window=cfg.batch.window
@@ -101,57 +90,60 @@ class Rating:
         finally:
             placed.trainer.callbacks = callbacks  # type: ignore[attr-defined]
 
-    def _prefix(self, source: Part) -> str:
+    def _prefix(self, source: PartReader) -> str:
         taken, prefix = set(source.plan.schema.names), ""
-        while taken & {f"{prefix}{name}" for name in (*self.census.classes.labels, PREDICTION, *FLAGS)}:
+        while taken & {f"{prefix}{name}" for name in (*self.training.census.classes.labels, PREDICTION, *FLAGS)}:
             prefix += PREFIX
         return prefix
 
     def outcomes(self, part: str, rater: Rater) -> Outcomes:
-        """What the model says of a part, and what is true."""
+        """Rate a part, and return its predictions beside the truth."""
         return self.read(*self.rate(part, rater))
 
     def read(self, path: Path, prefix: str) -> Outcomes:
-        """What `rate` has written."""
-        classes = self.census.classes
+        """Read the predictions that `rate` has written."""
+        classes = self.training.census.classes
         return Outcomes.read(path, classes.labels, truth=TRUTH, multi_label=classes.multi_label, prefix=prefix)
 
     def keep(self, test: Path, prefix: str, temperature: float) -> None:
-        """Give the test part's predictions their place, calibrated, and remove what the ratings have left."""
+        """Write the calibrated predictions of the test part to the training's folder, and remove all ratings."""
+        folder = self.training.folder
         if temperature == 1:
-            test.replace(self.folder.predictions)
+            test.replace(folder.predictions)
         else:
-            names = [f"{prefix}{label}" for label in self.census.classes.labels]
+            names = [f"{prefix}{label}" for label in self.training.census.classes.labels]
             with (
                 pq.ParquetFile(test) as file,
-                publish(self.folder.predictions) as to,
+                publish(folder.predictions) as to,
                 pq.ParquetWriter(to, file.schema_arrow) as written,
             ):
                 for batch in file.iter_batches():
                     written.write_batch(self._calibrated(batch, names, temperature))
-        for left in self.folder.path.glob("rated-*"):
-            shutil.rmtree(left, ignore_errors=True)
+        for rating in folder.path.glob("rated-*"):
+            shutil.rmtree(rating, ignore_errors=True)
 
     def _calibrated(self, batch: pa.RecordBatch, names: Sequence[str], temperature: float) -> pa.RecordBatch:
-        """The same rows with other probabilities; which class is the most probable, or over one half, stays."""
+        """Return the rows with calibrated probabilities. The predicted classes stay the same."""
+        classes = self.training.census.classes
         probabilities = np.stack([batch[name].to_numpy(zero_copy_only=False) for name in names], axis=1)
-        targets = np.zeros(probabilities.shape if self.census.classes.multi_label else len(probabilities))
-        kind = np.bool_ if self.census.classes.multi_label else np.int64
-        scaled = Outcomes(self.census.classes.labels, probabilities, targets.astype(kind)).calibrated(temperature)
+        targets = np.zeros(probabilities.shape, np.bool_) if classes.multi_label else np.zeros(len(batch), np.int64)
+        scaled = Outcomes(classes.labels, probabilities, targets).calibrated(temperature)
         for name, values in zip(names, scaled.probabilities.T, strict=True):
             batch = batch.set_column(batch.schema.get_field_index(name), name, pa.array(values, pa.float32()))
         return batch
 
 
 def figures(
-    raw: Outcomes, validation: Outcomes | None, census: Census, protocol: str, temperature_used: float
+    raw: Outcomes, validation: Outcomes | None, census: Census, protocol: str, temperature: float
 ) -> dict[str, Any]:
-    """The test part's figures, before calibration too, with those of who always says what is most frequent."""
-    test = raw.calibrated(temperature_used)
+    """Return the content of metrics.json: figures of test and validation part, and of the majority class on the test
+    part. `raw` is the test part before calibration, `validation` is calibrated.
+    """
+    test = raw.calibrated(temperature)
     values: dict[str, Any] = {"protocol": protocol, "test": metrics(test)}
     if validation is not None:
         values["validation"] = metrics(validation)
-    if temperature_used != 1:
+    if temperature != 1:
         before = metrics(raw)
         values["test_uncalibrated"] = {name: before[name] for name in ("nll", "brier", "ece")}
     if TRAIN in census.rows:

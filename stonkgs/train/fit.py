@@ -1,12 +1,9 @@
-"""The training itself: Lightning around a FineTuning, from wherever an earlier attempt was."""
+"""Runs Lightning's training loop over a `FineTuning` module, from the last checkpoint if there is one."""
 
-import csv
 import errno
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -14,22 +11,24 @@ from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from torch.utils.data import DataLoader
 
 from stonkgs.batch import Batch, Batches
-from stonkgs.disk import publish
 from stonkgs.engine.lightning import OwnBatches, loader
 from stonkgs.errors import UserError
 from stonkgs.source.base import World
 from stonkgs.train.callbacks import KeepLast, TrainProgress
 from stonkgs.train.census import Census
-from stonkgs.train.checkpoints import BEST, ENDED, LAST, Published, read
+from stonkgs.train.checkpoints import BEST, ENDED, LAST, WholeCheckpoints, read
 from stonkgs.train.folder import TrainFolder
 from stonkgs.train.module import BACKBONE, FineTuning
 from stonkgs.train.protocol import VALIDATION
-from stonkgs.train.selection import Part, Selection
+from stonkgs.train.selection import PartReader, Selection
 from stonkgs.train.stream import Step, Stream
 
 
 class TrainingData(OwnBatches):
-    """The DataLoaders of a training: what is left of the current lap, and the validation part."""
+    """Makes the DataLoaders of a training: one for the rest of the current lap, one for the validation part.
+
+    A lap is the stretch of an epoch between two validations.
+    """
 
     def __init__(
         self,
@@ -52,7 +51,7 @@ class TrainingData(OwnBatches):
         self.start_method = start_method
 
     def train_dataloader(self) -> DataLoader[Step]:
-        """Made anew for each lap, when Lightning has made the process group and a checkpoint was loaded."""
+        """Make the loader of one lap. By now Lightning has connected the processes and read a checkpoint."""
         assert self.trainer is not None
         schedule = self.module.schedule
         epoch, start, stop = schedule.lap(self.module.done)
@@ -70,11 +69,11 @@ class TrainingData(OwnBatches):
         return loader(stream, self.num_workers, self.start_method)
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
-        """Each process its share of the part's splits, as in a prediction; they may be uneven."""
+        """Make the loader of this process' share of the validation part. Shares may differ in size."""
         assert self.trainer is not None
         if not self.census.rows.get(VALIDATION):
             return []
-        part = Part.of(self.selection, VALIDATION, self.census.rows[VALIDATION])
+        part = PartReader.of(self.selection, VALIDATION, self.census.rows[VALIDATION])
         reader = part.at(World(self.trainer.global_rank, self.trainer.world_size))
         encoder, size = self.module.predictor.encoder(), self.module.schedule.size
         batches = Batches(source=reader, encoder=encoder, size=size, window=self.window)
@@ -83,28 +82,30 @@ class TrainingData(OwnBatches):
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A training as it is asked for."""
+    """The training loop and its settings."""
 
     folder: TrainFolder
     trainer: pl.Trainer
-    #: the validation's score by which the best weights are kept
+    #: the validation score that chooses the best weights
     monitor: str
+    #: validations without a better score after which training stops; None: it never stops early
     patience: int | None
+    #: steps between two checkpoints
     checkpoint_every: int
 
     def run(self, module: FineTuning, data: TrainingData) -> None:
-        """Train, or go on; in the end the network has the best weights, or without a validation part the last ones."""
+        """Train, or continue. The network then has the best weights, or without a validation part the last ones."""
         checkpoints = self.folder.checkpoints
         last, stopped = checkpoints / LAST, False
         if last.exists():
             kept = read(last)
             module.on_load_checkpoint(kept)
-            stopped = bool(kept["stonkgs"]["stopped"])  # early; it would train on, since nobody else remembers
+            stopped = bool(kept["stonkgs"]["stopped"])  # early stopping; Lightning itself would train on
         laps = module.schedule.laps_left(module.done)
         if not (checkpoints / ENDED).exists() and laps and not stopped:
             self.trainer.fit_loop.max_epochs = laps
-            self.trainer.strategy.checkpoint_io = Published()
-            with self._room(), self._watched(module, data):
+            self.trainer.strategy.checkpoint_io = WholeCheckpoints()
+            with self._disk_errors(), self._own_callbacks(data):
                 path = str(last) if last.exists() else None
                 self.trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
             self.trainer.strategy.barrier()
@@ -113,13 +114,13 @@ class Fit:
         best = checkpoints / BEST
         missing = module.load_state_dict(read(best if best.exists() else last)["state_dict"], strict=False)
         if missing.unexpected_keys or not all(name.startswith(BACKBONE) for name in missing.missing_keys):
-            raise UserError(f"{checkpoints}: of another model; start the training anew: overwrite=true")
+            raise UserError(f"{checkpoints}: belong to another model; start the training anew: overwrite=true")
         module.network.refresh()
         module.network.eval()
 
     @contextmanager
-    def _room(self) -> Iterator[None]:
-        """UserError where checkpoints or a logger's files do not fit onto the disk; what they replace stands."""
+    def _disk_errors(self) -> Iterator[None]:
+        """Raise UserError if the disk is too full for a checkpoint or a logger's file. The earlier ones stay."""
         try:
             yield
         except OSError as error:
@@ -131,46 +132,33 @@ class Fit:
             ) from error
 
     @contextmanager
-    def _watched(self, module: FineTuning, data: TrainingData) -> Iterator[None]:
-        """With our callbacks behind the user's own."""
-        own: list[pl.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
-        self.trainer.callbacks = [*own, *self._callbacks(module, data)]  # type: ignore[attr-defined]
+    def _own_callbacks(self, data: TrainingData) -> Iterator[None]:
+        """Add our callbacks behind the user's for the time of the block."""
+        users: list[pl.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        self.trainer.callbacks = [*users, *self._callbacks(data)]  # type: ignore[attr-defined]
         try:
             yield
         finally:
-            self.trainer.callbacks = own  # type: ignore[attr-defined]
+            self.trainer.callbacks = users  # type: ignore[attr-defined]
 
-    def _callbacks(self, module: FineTuning, data: TrainingData) -> Sequence[pl.Callback]:
-        """In the order in which they are called: what is saved last knows what the others have noted."""
-        watched: dict[str, Any] = {
+    def _callbacks(self, data: TrainingData) -> Sequence[pl.Callback]:
+        """Return them in the order of their calls. `KeepLast` is last because it saves the state of the others."""
+        monitor: dict[str, Any] = {
             "monitor": f"validation/{self.monitor}",
             "mode": "min" if self.monitor == "loss" else "max",
         }
         validated = bool(data.census.rows.get(VALIDATION))
         callbacks: list[pl.Callback] = [TrainProgress()]
         if validated and self.patience is not None:
-            callbacks.append(EarlyStopping(patience=self.patience, **watched))
+            callbacks.append(EarlyStopping(patience=self.patience, **monitor))
         if validated:
-            name = BEST.removesuffix(".ckpt")
-            kept: dict[str, Any] = {
-                "save_weights_only": True,
-                "enable_version_counter": False,
-                "auto_insert_metric_name": False,
-            }
-            callbacks.append(ModelCheckpoint(dirpath=self.folder.checkpoints, filename=name, **kept, **watched))
-
-        def tell() -> None:
-            write_history(self.folder.history, module.history)
-
-        return [*callbacks, KeepLast(self.folder.checkpoints, every=self.checkpoint_every, tell=tell)]
-
-
-def write_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
-    """history.csv: what was measured, a row a point of the learning curves."""
-    names = list(dict.fromkeys(name for row in history for name in row)) or ["step"]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    with publish(path) as file:
-        file.write(text.getvalue().encode())
+            best = ModelCheckpoint(
+                dirpath=self.folder.checkpoints,
+                filename=BEST.removesuffix(".ckpt"),
+                save_weights_only=True,
+                enable_version_counter=False,
+                auto_insert_metric_name=False,
+                **monitor,
+            )
+            callbacks.append(best)
+        return [*callbacks, KeepLast(self.folder, every=self.checkpoint_every)]

@@ -1,8 +1,10 @@
-"""The folder of a training: what it is, what it can go on from, and what is not ours to touch."""
+"""The output folder of a training: reads what an earlier training has left in it, and writes its files."""
 
+import csv
+import io
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +18,12 @@ from stonkgs.runs.record import Record
 from stonkgs.train.census import Census
 from stonkgs.train.summary import Trained
 
-#: How run.json says that a training of ours wrote it.
+#: The `format` of run.json.
 FORMAT: Final = "stonkgs-training-1"
-#: How training.json says so, and how earlier versions said so.
+#: The `format` of training.json, and those of earlier versions.
 BEGUN: Final = "stonkgs-training-2"
 OLDER: Final = ("stonkgs-training-1",)
-#: All that a training leaves. `rated-*` and what is called `*.tmp-*` is gone when it is through.
+#: The files that a finished training leaves. It has removed `rated-*` and `*.tmp-*`.
 OURS: Final = (
     "training.json",
     "run.json",
@@ -33,19 +35,19 @@ OURS: Final = (
     SUCCESS,
 )
 OUR_FOLDERS: Final = ("checkpoints", "logs", "model", "plots")
-#: What may be done where another training is in the way.
+#: The advice if the folder holds another training.
 REMEDY: Final = "Go on with the same, choose another output_dir=, or start anew: overwrite=true"
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
-    """A training that is under way."""
+class TrainingBegun:
+    """A training that has begun and is not finished."""
 
     census: Census
 
 
 class TrainFolder:
-    """An `output_dir` of train. `training.json` is written when the rows are counted, `_SUCCESS` last."""
+    """The `output_dir` of a training. It writes training.json when the rows are counted, and `_SUCCESS` last."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -53,7 +55,7 @@ class TrainFolder:
         self.record = path / "run.json"
         self.metrics = path / "metrics.json"
         self.rejected = path / "rejected.jsonl"
-        #: the same until the rows are counted
+        #: the name of rejected.jsonl until the rows are counted
         self.counted = path / "rejected.jsonl.tmp-counted"
         self.history = path / "history.csv"
         self.predictions = path / "test_predictions.parquet"
@@ -62,11 +64,11 @@ class TrainFolder:
         self.model = path / "model"
         self.plots = path / "plots"
 
-    def state(self, record: Record, *, overwrite: bool) -> Begun | Trained | None:
-        """The training that is under way or finished here; None where there is none, or it shall not count.
+    def state(self, record: Record, *, overwrite: bool) -> TrainingBegun | Trained | None:
+        """Return the training that is begun or finished here; None if there is none, or with `overwrite`.
 
-        Raises UserError that says what differs where it is another one than `record` describes, or where the folder
-        holds what no training of ours wrote.
+        Raises UserError, with what differs, if it is not the training that `record` describes, or if something else
+        wrote the folder.
         """
         if not self.path.exists() or (self.path.is_dir() and all(map(_unpublished, self.path.iterdir()))):
             return None
@@ -89,7 +91,7 @@ class TrainFolder:
             raise UserError(
                 f"{self.path}: holds a training that is not finished, and of other settings: {found}. {REMEDY}"
             )
-        return Begun(census)
+        return TrainingBegun(census)
 
     def _finished(self, record: Record) -> Trained:
         try:
@@ -102,7 +104,7 @@ class TrainFolder:
 
     @contextmanager
     def counting(self, *, overwrite: bool) -> Iterator[BinaryIO]:
-        """Make the folder, without what an earlier training has left; what is written goes to rejected.jsonl."""
+        """Make the folder, and yield the file for rejected rows. With `overwrite` remove an earlier training first."""
         make_folder(self.path)
         if overwrite:
             self._clear()
@@ -110,25 +112,35 @@ class TrainFolder:
             yield file
 
     def begin(self, record: Record, census: Census) -> None:
-        """Write training.json: from here on the same command goes on with it."""
+        """Write training.json. From then on the same command continues this training."""
         self.write(self.begun, {"format": BEGUN, "record": record.to_json(), "census": census.to_json()})
         self.settle()
 
     def settle(self) -> None:
-        """Give the rejected rows their name, if there are any; again, where a process died on the way."""
-        with suppress(FileNotFoundError):  # done before, or by another process of this training
+        """Give the file of rejected rows its name if it has any. Called again, in case a process was killed before."""
+        with suppress(FileNotFoundError):  # already done, perhaps by another process of this training
             if self.counted.stat().st_size:
                 self.counted.replace(self.rejected)
             else:
                 self.counted.unlink()
 
     def write(self, path: Path, values: Mapping[str, Any]) -> None:
-        """A JSON file, whole or not at all."""
+        """Write a JSON file, whole or not at all."""
         with publish(path) as file:
             file.write(json.dumps(values, indent=2, default=str).encode() + b"\n")
 
+    def write_history(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Write history.csv: each row is a point of the learning curves."""
+        names = list(dict.fromkeys(name for row in history for name in row)) or ["step"]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(history)
+        with publish(self.history) as file:
+            file.write(text.getvalue().encode())
+
     def finish(self, trained: Trained) -> None:
-        """Take the last steps: write run.json and `_SUCCESS`, and remove the checkpoints."""
+        """Write run.json and then `_SUCCESS`, and remove the checkpoints."""
         self._clear_unpublished()
         self.write(self.record, {"format": FORMAT, **trained.to_json()})
         with publish(self.success):
@@ -136,20 +148,20 @@ class TrainFolder:
         self.tidy()
 
     def tidy(self) -> None:
-        """Remove what a finished training does not need any more."""
+        """Remove the checkpoints, which a finished training does not need."""
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def _clear(self) -> None:
         self.success.unlink(missing_ok=True)
         for name in OURS:
-            if name != self.begun.name:  # by which the folder is ours, until the rows are counted and it is replaced
+            if name != self.begun.name:  # it marks the folder as a training's until it is replaced
                 (self.path / name).unlink(missing_ok=True)
         self._clear_unpublished()
         for folder in [*(self.path / name for name in OUR_FOLDERS), *self.path.glob("rated-*")]:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _clear_unpublished(self) -> None:
-        """What was being written when a process was killed."""
+        """Remove files that were being written when a process was killed."""
         for path in [path for path in self.path.iterdir() if _unpublished(path)]:
             path.unlink(missing_ok=True)
 

@@ -1,6 +1,6 @@
-"""A training on several devices: processes of Lightning's, of torchrun's or of SLURM's, in one process group.
+"""Trains on several devices: by processes that Lightning, torchrun or SLURM starts, in one process group.
 
-Unlike those of a prediction (`stonkgs.engine`) they share every step, so that Lightning starts and ends them.
+The processes of a prediction (`stonkgs.engine`) are independent of each other; these share every step.
 """
 
 import os
@@ -20,34 +20,32 @@ from omegaconf import DictConfig, OmegaConf
 from stonkgs.engine.interrupt import advising
 from stonkgs.errors import UserError
 
-#: In a SLURM job of one task Lightning starts the other processes, instead of taking tasks for them.
-_ALONE = {"_target_": "pytorch_lightning.plugins.environments.LightningEnvironment"}
+#: With this plugin Lightning starts the other processes itself in a SLURM job that has one task.
+_NO_SLURM = {"_target_": "pytorch_lightning.plugins.environments.LightningEnvironment"}
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """Who has started this process, and with how many others."""
+    """How this process was started, and with how many others."""
 
-    #: whether Lightning has started it from another process, which has begun the training
+    #: whether Lightning has started it from the process that has begun the training
     child: bool
-    #: how many processes torchrun has started in all, and on this machine
+    #: processes that torchrun has started in all
     world: int
+    #: processes that torchrun has started on this machine
     local: int
 
     def trainer_config(self, config: DictConfig) -> DictConfig:
-        """The trainer's configuration, with what torchrun says of the number of processes: nobody has to say it twice.
-
-        Where it asks for more than one device, or more than one machine, it is what was asked for.
-        """
+        """Return the trainer's configuration, with torchrun's numbers of devices and machines unless it has its own."""
         given: dict[str, Any] = {}
         if config.get("devices") == 1 and self.world > 1:
             given = {"devices": self.local, "num_nodes": self.world // self.local}
         elif _numbers(os.environ).get("SLURM_NTASKS") == 1:
-            given["plugins"] = [*(config.get("plugins") or []), _ALONE]
+            given["plugins"] = [*(config.get("plugins") or []), _NO_SLURM]
         return OmegaConf.create(OmegaConf.to_container(config, resolve=True) | given)  # type: ignore[operator]
 
     def check(self, trainer: pl.Trainer, *, overwrite: bool) -> None:
-        """UserError where this process would destroy what others have begun, or a sweep's job has several devices."""
+        """Raise UserError if this process would destroy what others have begun, or a sweep has several devices."""
         if overwrite and (self.world > 1 or trainer.num_nodes > 1):
             raise UserError(
                 "overwrite=true: this is one process of several, and would destroy what the others have begun; remove "
@@ -61,7 +59,7 @@ class Launch:
 
     @contextmanager
     def ending_others(self, trainer: pl.Trainer, advice: str) -> Iterator[None]:
-        """Where this fails, end the processes that Lightning has started; `advice` is for who has interrupted it."""
+        """End the processes that Lightning has started if the block fails. After Ctrl-C `advice` is shown."""
         try:
             with advising(lambda: "" if self.child else advice):
                 yield
@@ -71,7 +69,7 @@ class Launch:
 
 
 def launch(environ: Mapping[str, str] = os.environ) -> Launch:
-    """Who has started this process, by what torchrun and Lightning leave in the environment."""
+    """Find out from the environment how torchrun or Lightning has started this process."""
     number = _numbers(environ)
     torchrun = "RANK" in number and "WORLD_SIZE" in number
     return Launch(
@@ -82,7 +80,10 @@ def launch(environ: Mapping[str, str] = os.environ) -> Launch:
 
 
 def reap(launcher: Any, *, kill: int | None = None) -> int:
-    """Wait for the processes that Lightning has started, or end them; how many have failed."""
+    """Wait for the processes that Lightning has started, or end them by the signal `kill`.
+
+    Returns how many have failed.
+    """
     processes: list[subprocess.Popen[bytes]] = getattr(launcher, "procs", [])
     for process in processes:
         if kill is not None:

@@ -1,4 +1,4 @@
-"""Fine-tuning of a network on what was counted."""
+"""Fine-tunes a network: builds the schedule, the module and the data from a training's settings."""
 
 from typing import Any
 
@@ -16,9 +16,9 @@ from stonkgs.train.start import Training
 
 
 def fine_tune(training: Training, predictor: Predictor, *, frozen: bool) -> list[dict[str, float]]:
-    """Train the predictor's network, from wherever an earlier attempt was; what was measured on the way.
+    """Train the predictor's network, or continue from the last checkpoint. Returns the rows of history.csv.
 
-    The text backbone is `frozen` where the configuration does not say.
+    `frozen` says whether the text backbone is frozen where the configuration does not.
     """
     cfg, placed = training.cfg, training.placed
     module = _module(training, predictor, frozen=frozen)
@@ -64,14 +64,17 @@ def _schedule(training: Training) -> Schedule:
         seed=cfg.seed,
     )
     if schedule.rows < schedule.world:
-        raise UserError(f"{schedule.rows} rows train on {schedule.world} devices: trainer.devices=1")
+        raise UserError(f"{schedule.rows} training rows are too few for {schedule.world} devices: trainer.devices=1")
     return schedule
 
 
 def _weights(counted: Census) -> Any:
-    """float64 [K]: rows / (classes x rows of the class), as scikit-learn balances; multi-label: the others per row."""
+    """Return the balanced weights of the classes, float64 [K].
+
+    A class of n of N rows weighs N / (K n), as scikit-learn's "balanced" does, or in a multi-label task (N - n) / n.
+    """
     counts = np.array(list(counted.parts[TRAIN].values()), np.float64)
-    there, weights = counts > 0, np.zeros(len(counts))  # a rare class may have all of its rows in another part
+    present, weights = counts > 0, np.zeros(len(counts))  # a rare class may have all of its rows in another part
     if counted.classes.multi_label:
-        return np.divide(counted.rows[TRAIN] - counts, counts, out=weights, where=there)
-    return np.divide(counts.sum(), there.sum() * counts, out=weights, where=there)
+        return np.divide(counted.rows[TRAIN] - counts, counts, out=weights, where=present)
+    return np.divide(counts.sum(), present.sum() * counts, out=weights, where=present)

@@ -1,7 +1,7 @@
-"""Fine-tuning as a LightningModule: the loss, the optimizer, and what an interrupted training needs to go on."""
+"""Fine-tuning as a LightningModule: the loss, the optimizer, and the state that a checkpoint keeps."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -29,18 +29,18 @@ from stonkgs.train.schedule import Schedule
 from stonkgs.train.selection import TRUTH
 from stonkgs.train.stream import Step
 
-#: An optimizer that only lacks its parameters.
+#: A function that makes an optimizer of `params`.
 MakeOptimizer = Callable[..., torch.optim.Optimizer]
 
-#: The frozen part of a network.
+#: How the names of the text backbone's weights begin, the part that may be frozen.
 BACKBONE = "network.lm_backbone."
 
 
 class FineTuning(pl.LightningModule):
-    """A network that learns a task, as it goes; after `done` steps everything to come follows from its state.
+    """A network in training. Its state after `done` steps determines all later steps.
 
-    With `freeze_backbone` the text backbone stays as it is and in eval mode, as in the first implementation. Dropout
-    follows from (seed, step, process), so that nothing depends on what was drawn before.
+    With `freeze_backbone` the text backbone is not trained and stays in eval mode, as in the first implementation.
+    Dropout is seeded by (seed, step, process), so that a continued training repeats it.
     """
 
     def __init__(
@@ -64,21 +64,22 @@ class FineTuning(pl.LightningModule):
         self.frozen = freeze_backbone and hasattr(self.network, "lm_backbone")
         if self.frozen:
             self._backbone().requires_grad_(False)
-            self.strict_loading = False  # what is frozen is not in a checkpoint
-        #: of the classes: float64 [K], and as the loss takes them, float32 [K]
+            self.strict_loading = False  # a checkpoint does not hold the frozen weights
+        #: the classes' weights, float64 [K]; None: all 1
         self.class_weights = weights
+        #: the same for the loss, float32 [K]
         self.weights: Tensor | None
         self.register_buffer("weights", None if weights is None else torch.tensor(weights, dtype=torch.float32), False)
         self.threads = threads
         self.log_every = log_every
-        #: steps that are done
+        #: finished steps
         self.done = 0
-        #: what was measured: a row a `log_every` steps, and a row a validation
+        #: measurements: a row every `log_every` steps, and a row for each validation
         self.history: list[dict[str, float]] = []
-        #: the sum of this process' losses since the last note, and how many they are
-        self.seen, self.count = torch.zeros(()), 0
+        #: the sum and the number of this process' losses since the last row of training losses
+        self.loss_sum, self.loss_count = torch.zeros(()), 0
         self.scores = scores(len(predictor.labels), multi_label=predictor.model.config.multi_label)
-        # Not looked at row by row, which would make a GPU wait: a NaN shows in the mean.
+        # A NaN shows in the mean. A check of each row would make a GPU wait.
         self.loss = MeanMetric(nan_strategy="disable")
         self._numbers = {label: number for number, label in enumerate(predictor.labels)}
 
@@ -92,7 +93,7 @@ class FineTuning(pl.LightningModule):
         return self.network.get_submodule("lm_backbone")
 
     def on_fit_start(self) -> None:
-        """Set what Lightning sets otherwise: threads, signal handlers, and the mode, which a loaded model brings."""
+        """Set threads, signal handlers and training mode, which Lightning or a loaded model has set differently."""
         if self.threads:
             torch.set_num_threads(self.threads)
         interrupt.wait_for_batches()
@@ -104,19 +105,19 @@ class FineTuning(pl.LightningModule):
     def training_step(self, step: Step, number: int) -> Tensor:
         torch.manual_seed(scramble(self.schedule.seed, step.number * self.schedule.world + self.global_rank) >> 1)
         loss = self.step_loss(step)
-        self.seen, self.count = self.seen.to(loss.device) + loss.detach().float(), self.count + 1
+        self.loss_sum, self.loss_count = self.loss_sum.to(loss.device) + loss.detach().float(), self.loss_count + 1
         self.done = step.number + 1
-        # At the end of a lap, too: before a validation of what is no number any more.
         if self.done % self.log_every == 0:
-            self._note_training()
+            self._log_training()
         elif self.schedule.is_lap_end(self.done):
-            self._mean_loss()
+            self._mean_loss()  # fails before a validation whose values would not be numbers either
         return loss
 
     def step_loss(self, step: Step) -> Tensor:
-        """The mean loss of a step, such that the mean over all processes is that of all their rows.
+        """Return a step's loss, a scalar. Its mean over all processes is the mean loss of all their rows.
 
-        Cross-entropy, weighted by the rows' classes as torch has it; of a multi-label task binary cross-entropy.
+        It is cross-entropy, weighted by the rows' classes as torch does it, or binary cross-entropy in a multi-label
+        task.
         """
         if not self.frozen:
             self.network.refresh()
@@ -131,17 +132,17 @@ class FineTuning(pl.LightningModule):
         return loss * (self.schedule.world / step.weight)
 
     def _mean_loss(self) -> float:
-        """The mean loss since the last note, over all processes; UserError where it is no number."""
-        loss = self._seen() / self.count
+        """Return the mean loss of all processes since the last row of losses. Raises UserError if it is not finite."""
+        loss = self._loss_sum() / self.loss_count
         if not math.isfinite(loss):
             raise UserError(
                 f"the loss is {loss} at step {self.done}: a smaller optimizer.lr= or a longer warmup= may help"
             )
         return loss
 
-    def _seen(self) -> float:
-        """The mean over all processes of what each has seen; all have made the same steps."""
-        return float(self.trainer.strategy.reduce(self.seen.clone(), reduce_op="mean"))
+    def _loss_sum(self) -> float:
+        """Return the mean of all processes' sums. All have the same number of losses."""
+        return float(self.trainer.strategy.reduce(self.loss_sum.clone(), reduce_op="mean"))
 
     def on_validation_epoch_start(self) -> None:
         if not self.frozen:
@@ -152,7 +153,7 @@ class FineTuning(pl.LightningModule):
             return
         try:
             probabilities = self.predictor(batch)
-        except UserError as error:  # its words are for who predicts
+        except UserError as error:  # its advice is for prediction
             raise UserError(
                 f"the model gives values that are not numbers after step {self.done}: a smaller optimizer.lr= or a "
                 "longer warmup= may help"
@@ -162,7 +163,7 @@ class FineTuning(pl.LightningModule):
         self.loss.update(losses(probabilities, targets))
 
     def targets(self, batch: Batch) -> Tensor:
-        """What is true of a batch: int64 [B], or of a multi-label task int64 [B, K]."""
+        """Return the true classes of a batch: int64 [B], or in a multi-label task 0 and 1 as int64 [B, K]."""
         names = batch.columns[TRUTH].to_pylist()
         if not self.predictor.model.config.multi_label:
             return torch.tensor([self._numbers[name] for name in names])
@@ -172,42 +173,42 @@ class FineTuning(pl.LightningModule):
         return hot
 
     def on_validation_epoch_end(self) -> None:
-        """All processes together, also those that had no rows."""
+        """Compute and log the scores over all processes, including those without rows."""
         computed = {"loss": self.loss.compute(), **self.scores.compute()}
         self.loss.reset()
         self.scores.reset()
         found = {name: float(value) for name, value in computed.items()}
         values = {f"validation/{name}": value for name, value in found.items()} | {"step": float(self.done)}
         self.log_dict(values, rank_zero_only=False)
-        self.history.append({**self._place(), **found})
+        self.history.append({**self._progress(), **found})
 
-    def _note_training(self) -> None:
-        """The mean loss since the last note, over all processes."""
+    def _log_training(self) -> None:
+        """Log the mean loss and the learning rate."""
         loss, rate = self._mean_loss(), float(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
-        self.seen, self.count = torch.zeros(()), 0
-        self.history.append({**self._place(), "train_loss": loss, "learning_rate": rate})
-        # The step of the whole training: Lightning's own count begins again when a training goes on.
+        self.loss_sum, self.loss_count = torch.zeros(()), 0
+        self.history.append({**self._progress(), "train_loss": loss, "learning_rate": rate})
+        # The step is given because Lightning's own count begins again when a training is continued.
         values = {"train/loss": loss, "learning_rate": rate, "step": float(self.done)}
         self.log_dict(values, rank_zero_only=True)
 
-    def _place(self) -> dict[str, float]:
+    def _progress(self) -> dict[str, float]:
         return {"step": self.done, "epoch": self.done / self.schedule.steps}
 
     def configure_optimizers(self) -> Any:
-        """Warm-up and linear decay to nothing, a step at a time; no decay of biases and of what normalises."""
-        groups = [{"params": group, **rest} for group, rest in decayed(self.network.parameters()) if group]
+        """Make the optimizer. Its learning rate rises linearly in the warm-up and then falls linearly to 0."""
+        groups = [group for group in decay_groups(self.network.parameters()) if group["params"]]
         optimizer = self.make_optimizer(params=groups)
         steps = self.schedule.optimizer_steps
         rate = get_linear_schedule_with_warmup(optimizer, round(self.warmup * steps), steps)  # type: ignore[no-untyped-call]
         return [optimizer], [{"scheduler": rate, "interval": "step"}]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Our own count of steps instead of the loops' state, and nothing that is frozen."""
+        """Save our own count of steps instead of the state of Lightning's loops, and leave out frozen weights."""
         checkpoint.pop("loops", None)
         checkpoint["stonkgs"] = {
             "done": self.done,
             "history": self.history,
-            "seen": [self._seen(), self.count],  # all processes come by here, and go on from the mean
+            "seen": [self._loss_sum(), self.loss_count],  # all processes continue from the mean of their sums
             "stopped": self.trainer.should_stop,
         }
         if self.frozen:
@@ -217,28 +218,29 @@ class FineTuning(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.done = checkpoint["stonkgs"]["done"]
         self.history = checkpoint["stonkgs"]["history"]
-        total, self.count = checkpoint["stonkgs"]["seen"]
-        self.seen = torch.tensor(total)
+        loss_sum, self.loss_count = checkpoint["stonkgs"]["seen"]
+        self.loss_sum = torch.tensor(loss_sum)
 
 
-def decayed(parameters: Iterable[nn.Parameter]) -> list[tuple[list[nn.Parameter], Mapping[str, Any]]]:
-    """Trainable parameters: matrices, whose decay is the optimizer's, and vectors, which have none."""
+def decay_groups(parameters: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
+    """Group trainable parameters: matrices have the optimizer's weight decay; biases and norms, vectors, have none."""
     trainable = [weight for weight in parameters if weight.requires_grad]
     matrices = [weight for weight in trainable if weight.dim() > 1]
-    return [(matrices, {}), ([weight for weight in trainable if weight.dim() <= 1], {"weight_decay": 0.0})]
+    vectors = [weight for weight in trainable if weight.dim() <= 1]
+    return [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
 
 
 def losses(probabilities: Tensor, targets: Tensor) -> Tensor:
-    """The negative log-likelihood of each row [B], or of each row and class [B, K]."""
+    """Return the negative log-likelihood of each row [B], or of each row and class [B, K], in nats."""
     tiny = torch.finfo(torch.float32).tiny
     if targets.dim() == 1:
         return -probabilities.gather(1, targets[:, None])[:, 0].clamp_min(tiny).log()
-    right = torch.where(targets.bool(), probabilities, 1 - probabilities)
-    return -right.clamp_min(tiny).log()
+    of_truth = torch.where(targets.bool(), probabilities, 1 - probabilities)
+    return -of_truth.clamp_min(tiny).log()
 
 
 def scores(classes: int, *, multi_label: bool) -> MetricCollection:
-    """The scores of a validation; see `stonkgs.evaluate.metrics` for all that is told of the test part."""
+    """Make the scores of a validation. `stonkgs.evaluate.metrics` computes those of the test part."""
     metrics: dict[str, Metric]
     if multi_label:
         options: dict[str, Any] = {"num_labels": classes, "threshold": THRESHOLD}

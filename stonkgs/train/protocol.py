@@ -1,4 +1,4 @@
-"""Which rows train, which choose, which test: decided row by row, without looking at any other."""
+"""Divides labelled rows into training, validation and test part, each row by itself."""
 
 import math
 from abc import ABC, abstractmethod
@@ -18,16 +18,16 @@ from stonkgs.statement import Statement
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 PARTS = (TRAIN, VALIDATION, TEST)
 
-#: splitmix64's constants.
+#: The constants of splitmix64.
 _STEP, _ROUNDS = 0x9E3779B97F4A7C15, ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
-_MOST = 2**64 - 1
+_MASK = 2**64 - 1
 
-#: So many parts take turns at being tested.
+#: The number of folds of a cross-validation.
 Folds = Annotated[int, Range(2, MOST)]
 
 
 class Protocol(Stage, ABC):
-    """How rows are divided. `name` stands beside every figure."""
+    """How labelled rows are divided. `name` is shown beside every figure."""
 
     @checked("protocol")
     def __init__(
@@ -37,12 +37,13 @@ class Protocol(Stage, ABC):
             tested = f"folds={folds}" if folds else f"test={test}"
             raise UserError(f"protocol.validation={validation} and protocol.{tested} leave nothing to train with")
         if not 0 <= fold < (folds or 1):
-            raise UserError(f"protocol.fold={fold}: is one of 0 to {(folds or 1) - 1}" + _advice(folds))
+            advice = "" if folds else "; it counts with protocol.folds= only"
+            raise UserError(f"protocol.fold={fold}: is one of 0 to {(folds or 1) - 1}{advice}")
         self.validation, self.test = validation, test
         self.folds, self.fold = folds, fold
         self.max_rows = max_rows
         self.seed = seed
-        #: labelled rows in all, once they are counted
+        #: all labelled rows; set when they are counted
         self.rows = 0
 
     @property
@@ -52,24 +53,24 @@ class Protocol(Stage, ABC):
 
     @abstractmethod
     def part(self, statement: Statement, number: int) -> str:
-        """The part of a labelled row, the `number`th from 0 of all labelled rows in the input's order."""
+        """Return the part of a labelled row. `number` counts labelled rows from 0 in the input's order."""
 
     def columns(self) -> tuple[str, ...]:
-        """Columns that the input must have beside the task's."""
+        """Return the columns that the input must have beside the task's."""
         return ()
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The parts that are to have rows."""
+        """The parts that must have rows."""
         return tuple(part for part in PARTS if part != VALIDATION or self.validation)
 
-    def drawn(self, number: int) -> bool:
-        """Whether a labelled row is among the `max_rows` that are drawn from all of them."""
+    def samples(self, number: int) -> bool:
+        """Return whether a labelled row is in the random sample of `max_rows` rows."""
         return self._highest is None or scramble(self.seed, number) <= self._highest
 
     @cached_property
     def _highest(self) -> int | None:
-        """The largest scrambled number that is drawn; None where all are. Looked for in 8 bytes a row, for a moment."""
+        """The largest scrambled number in the sample; None if all rows are in. Finding it takes 8 bytes a row."""
         if self.max_rows is None or self.rows <= self.max_rows:
             return None
         return int(np.partition(scrambled(self.seed, self.rows), self.max_rows - 1)[self.max_rows - 1])
@@ -80,10 +81,10 @@ class Protocol(Stage, ABC):
 
 
 class Grouped(Protocol):
-    """Rows of one group are in one part, so that nothing is tested that was seen: by default those of one evidence.
+    """Puts all rows of a group, by default those of one evidence, into one part. So no tested text was trained with.
 
-    A group's part follows from the hash of its name: rows that are added later move no other, and need no list.
-    With `folds` the test part is the fold of the number `fold` instead of a share, by the same hash.
+    A hash of the group's name decides its part, so that rows that are added later do not move others. With `folds` the
+    test part is fold `fold` of them, by the same hash.
     """
 
     @checked("protocol")
@@ -100,7 +101,7 @@ class Grouped(Protocol):
     ) -> None:
         super().__init__(validation=validation, test=test, folds=folds, fold=fold, max_rows=max_rows, seed=seed)
         if not by:
-            raise UserError(f"protocol.by={by}: is a column, such as evidence or pmid")
+            raise UserError(f"protocol.by={by}: must be a column, such as evidence or pmid")
         self.by = by
 
     @property
@@ -109,36 +110,36 @@ class Grouped(Protocol):
         return f"grouped by {self.by}, {self._shares()}, hash seed {self.seed}"
 
     def columns(self) -> tuple[str, ...]:
-        """The grouping column, unless it is a role of every statement."""
+        """Return the grouping column, unless it is source, target or evidence, which every input has."""
         return () if self.by in ROLES else (self.by,)
 
     def part(self, statement: Statement, number: int) -> str:
-        """By two hashes of the group: one for the test part, one for the validation part of what is left."""
+        """Return the part by two hashes of the group: the first decides the test part, the second the other two."""
         group = getattr(statement, self.by) if self.by in ROLES else statement.extra[self.by]
-        # Blanks and case do not make another sentence of one. A row without a group is a group of its own.
+        # Texts that differ in blanks or case are one group. A row without a group is a group of its own.
         missing = group is None or (isinstance(group, float) and math.isnan(group))
         text = "" if missing else " ".join(str(group).lower().split())
         name = text or f"\0{number}"
-        test, validation = self._places(name)
+        test, validation = self._hashes(name)
         if int(test * self.folds) == self.fold if self.folds else test < self.test:
             return TEST
-        # Of what is left, so many that they are `validation` of all.
-        left = 1 - (1 / self.folds if self.folds else self.test)
-        return VALIDATION if validation * left < self.validation else TRAIN
+        # `validation` is a share of all rows: of the rest it is a larger one.
+        rest = 1 - (1 / self.folds if self.folds else self.test)
+        return VALIDATION if validation * rest < self.validation else TRAIN
 
-    def _places(self, name: str) -> tuple[float, float]:
-        """Two places in [0, 1), of 53 bits, that follow from the name alone."""
+    def _hashes(self, name: str) -> tuple[float, float]:
+        """Return two independent hashes of a name, as numbers in [0, 1) of 53 bits."""
         digest = blake2b(name.encode(errors="surrogatepass"), digest_size=16, key=b"%d" % self.seed).digest()
         high, low = (int.from_bytes(digest[at : at + 8]) >> 11 for at in (0, 8))
         return high / 2**53, low / 2**53
 
 
 class Shuffled(Protocol):
-    """The paper's protocol: a shuffled K-fold over the rows (scikit-learn's KFold, seed 42), of at most 100,000.
+    """The paper's protocol: scikit-learn's KFold with seed 42 over shuffled rows, at most 100,000 of them.
 
-    Rows of one evidence stand on both sides, so that its figures are too good: for comparison with published ones
-    only. Of more rows those that count are drawn by a hash; the first implementation drew them by class, and left out
-    rows whose nodes it did not know. The paper had no validation part; with one, it is drawn from the training rows.
+    It is for comparison with published figures only: they are too good, because rows of one evidence are in both
+    training and test part. Of more rows a hash draws a sample; the first implementation drew it by class, and left out
+    rows with unknown nodes. The paper had no validation part; here one is taken from the training rows if asked for.
     """
 
     @checked("protocol")
@@ -153,7 +154,7 @@ class Shuffled(Protocol):
         return f"shuffled K-fold on rows (the paper's; rows of one evidence are on both sides), {self._shares()}"
 
     def part(self, statement: Statement, number: int) -> str:
-        """By the row's place among those that are drawn."""
+        """Return the part by the row's place in the sample."""
         place = number if self._order is None else int(np.searchsorted(self._order, number))
         if self._tested[place]:
             return TEST
@@ -162,14 +163,14 @@ class Shuffled(Protocol):
 
     @cached_property
     def _order(self) -> npt.NDArray[np.int64] | None:
-        """The numbers of the rows that are drawn, where not all are: int64 [max_rows]."""
+        """The numbers of the sampled rows, int64 [max_rows]; None if all rows are in."""
         if self._highest is None:
             return None
         return np.flatnonzero(scrambled(self.seed, self.rows) <= self._highest)
 
     @cached_property
     def _tested(self) -> npt.NDArray[np.bool_]:
-        """Which of the drawn rows are the fold's: bool [rows]."""
+        """Which of the sampled rows are in the fold: bool [rows]."""
         from sklearn.model_selection import KFold
 
         count = min(self.rows, self.max_rows or self.rows)
@@ -184,7 +185,7 @@ class Shuffled(Protocol):
 
 
 class Everything(Protocol):
-    """All labelled rows are tested: for rows that a finished model has never seen."""
+    """Tests all labelled rows. It is for rows that a finished model was not trained with."""
 
     def __init__(self, *, max_rows: int | None = None, seed: int = 0) -> None:
         super().__init__(validation=0.0, test=0.0, folds=None, fold=0, max_rows=max_rows, seed=seed)
@@ -200,20 +201,20 @@ class Everything(Protocol):
         return (TEST,)
 
     def part(self, statement: Statement, number: int) -> str:
-        """The test part."""
+        """Return the test part."""
         return TEST
 
 
 def scramble(seed: int, number: int) -> int:
-    """A 64-bit number that follows from two: splitmix64 (Steele et al. 2014), a bijection of `number`."""
-    mixed = (number * _STEP + _start(seed)) & _MOST
+    """Return a pseudo-random 64-bit number: splitmix64 (Steele et al. 2014), a bijection of `number` for each seed."""
+    mixed = (number * _STEP + _start(seed)) & _MASK
     for shift, factor in _ROUNDS:
-        mixed = (mixed ^ (mixed >> shift)) * factor & _MOST
+        mixed = (mixed ^ (mixed >> shift)) * factor & _MASK
     return mixed ^ (mixed >> 31)
 
 
 def scrambled(seed: int, count: int) -> npt.NDArray[np.uint64]:
-    """`scramble` of 0 to count - 1: uint64 [count]."""
+    """Return `scramble` of 0 to count - 1: uint64 [count]."""
     mixed = np.arange(count, dtype=np.uint64) * np.uint64(_STEP) + np.uint64(_start(seed))
     for shift, factor in _ROUNDS:
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
@@ -223,7 +224,3 @@ def scrambled(seed: int, count: int) -> npt.NDArray[np.uint64]:
 @cache
 def _start(seed: int) -> int:
     return int.from_bytes(blake2b(b"%d" % seed, digest_size=8).digest())
-
-
-def _advice(folds: int | None) -> str:
-    return "" if folds else "; it counts with protocol.folds= only"

@@ -1,4 +1,4 @@
-"""How many steps a training has, and which rows each takes: arithmetic that every process does alike."""
+"""Computes how many steps a training has, and which rows each step takes. Every process computes the same."""
 
 from dataclasses import dataclass
 from random import Random
@@ -6,39 +6,43 @@ from random import Random
 import numpy as np
 import numpy.typing as npt
 
-#: Offsets are drawn from so many: coarse enough that rounding moves none over a whole number.
-_FINE = 1 << 20
+#: Offsets are multiples of 1 / _GRID: so coarse that rounding moves no sum over a whole number.
+_GRID = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Schedule:
-    """A training of `epochs` passes. All processes take every step together, each its share of the step's rows."""
+    """The steps of a training. All processes take each step together, and each takes its share of the step's rows.
 
-    #: rows of each class in the training part: int64 [K]; of a multi-label task all rows as if of one class
+    A lap is the stretch of an epoch between two validations. `done` counts the finished steps of all epochs.
+    """
+
+    #: rows of each class in the training part, int64 [K]; in a multi-label task all rows, [1]
     counts: npt.NDArray[np.int64]
     epochs: int
-    #: rows of a step and process, at most
+    #: the largest number of rows that one process takes in a step
     size: int
     #: processes
     world: int = 1
-    #: validations in an epoch
+    #: laps of an epoch
     laps: int = 1
-    #: batches whose gradients make one step of the optimizer
+    #: steps whose gradients are summed for one step of the optimizer
     accumulate: int = 1
-    #: each class is seen equally often
+    #: whether an epoch has equally many rows of each class
     balanced: bool = False
     seed: int = 0
 
     @property
     def rows(self) -> int:
-        """Rows of an epoch, balanced or not."""
+        """Rows of an epoch; balancing does not change their number."""
         return int(self.counts.sum())
 
     @property
     def steps(self) -> int:
-        """Steps of an epoch: as many as rows need; no row is left out, and no step is much smaller than the others.
+        """Steps of an epoch, just enough for all rows. The rows are spread evenly over them.
 
-        With a size of 1 rather one fewer, some of whose shares are two rows, than one where a process has none.
+        There are never more steps than each process has rows, so that each has a row in every step. With a size of 1
+        some steps therefore take two rows of a process.
         """
         return max(1, min(-(-self.rows // (self.size * self.world)), self.rows // self.world))
 
@@ -49,61 +53,61 @@ class Schedule:
 
     @property
     def optimizer_steps(self) -> int:
-        """Steps of the optimizer: gradients are not accumulated beyond a lap."""
+        """Steps of the optimizer in all epochs. Gradients are not accumulated beyond the end of a lap."""
         return self.epochs * sum(-(-(stop - start) // self.accumulate) for start, stop in self.lap_bounds())
 
     def lap_bounds(self) -> list[tuple[int, int]]:
-        """The steps [start, stop) of an epoch after each of which there is a validation."""
+        """Return the steps [start, stop) of each lap of an epoch."""
         laps = min(self.laps, self.steps)
         return [(self.steps * lap // laps, self.steps * (lap + 1) // laps) for lap in range(laps)]
 
     def lap(self, done: int) -> tuple[int, int, int]:
-        """The epoch, and its steps [start, stop) that are left of the current lap when `done` steps are done."""
+        """Return the current epoch, and the steps [start, stop) of it that are left in the current lap."""
         epoch, start = divmod(done, self.steps)
         return epoch, start, next(stop for _, stop in self.lap_bounds() if start < stop)
 
     def laps_left(self, done: int) -> int:
-        """Laps that are to be run, or to be ended, when `done` steps are done."""
+        """Return the number of laps that are not finished."""
         epoch, start = divmod(done, self.steps)
         bounds = self.lap_bounds()
         return (self.epochs - epoch) * len(bounds) - sum(stop <= start for _, stop in bounds)
 
     def is_lap_end(self, done: int) -> bool:
-        """Whether a lap is over when `done` steps are done."""
+        """Return whether step `done` was the last of a lap."""
         return done > 0 and done % self.steps in {start for start, _ in self.lap_bounds()}
 
     def is_boundary(self, done: int) -> bool:
-        """Whether the optimizer has just taken a step when `done` steps are done."""
+        """Return whether the optimizer took a step after step `done`."""
         _, start, _ = self.lap(done)
         first = max(first for first, _ in self.lap_bounds() if first <= start)
         return (start - first) % self.accumulate == 0
 
     def copies(self) -> npt.NDArray[np.float64]:
-        """How often an epoch has each row, on average, by its class: float64 [K]."""
+        """Return how often an epoch has a row of each class, on average: float64 [K]."""
         if not self.balanced:
             return np.ones(len(self.counts))
-        there = self.counts > 0  # a rare class may have all of its rows in another part
+        present = self.counts > 0  # a rare class may have all of its rows in another part
         copies: npt.NDArray[np.float64] = np.zeros(len(self.counts))
-        copies[there] = self.rows / (there.sum() * self.counts[there])
+        copies[present] = self.rows / (present.sum() * self.counts[present])
         return copies
 
     def offsets(self, epoch: int) -> list[float]:
-        """Where the systematic sampling of each class starts, in [0, 1): it decides which rows have a copy more.
+        """Return where the systematic sampling of each class starts, in [0, 1), which decides how its copies round.
 
-        Each is drawn evenly, but together they are evenly spread: no epoch has more rows than another.
+        Each offset is uniform. Together they are evenly spread, so that all epochs have the same number of rows.
         """
         classes = len(self.counts)
         if not self.balanced:
             return [0.0] * classes
         draw = Random(f"{self.seed}/{epoch}/copies")
-        shift = (draw.randrange(_FINE) + 0.5) / _FINE
+        shift = (draw.randrange(_GRID) + 0.5) / _GRID
         return [(place + shift) / classes for place in draw.sample(range(classes), classes)]
 
-    def drawn(self, epoch: int) -> int:
-        """Rows of this very epoch, as its sampling rounds them, known before any is read."""
+    def sampled_rows(self, epoch: int) -> int:
+        """Return the number of rows that the sampling of this epoch gives, before any is read."""
         return int(sum(np.floor(self.counts * self.copies() + self.offsets(epoch))))
 
     def bounds(self, epoch: int, step: int) -> tuple[int, int]:
-        """The rows [first, last) of the epoch's stream that a step of it takes, all processes together."""
-        rows = self.drawn(epoch)
+        """Return the rows [first, last) of the epoch's stream that all processes together take in a step."""
+        rows = self.sampled_rows(epoch)
         return rows * step // self.steps, rows * (step + 1) // self.steps

@@ -1,4 +1,4 @@
-"""Which rows of a source are used, in which part, and what they are to be taken for."""
+"""Reads the labelled rows of a source, by part, each with its class."""
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
@@ -15,21 +15,21 @@ from stonkgs.statement import Rejection, Statement, Tally
 from stonkgs.train.protocol import Protocol
 from stonkgs.train.task import Classes, Task, Unused
 
-#: A row's class, or with multi_label its classes.
+#: The number of a row's class, or in a multi-label task those of its classes.
 Target = int | tuple[int, ...]
-#: The column of `Part` that holds the name of a row's class.
+#: The column that `PartReader` adds: the names of a row's classes.
 TRUTH = "truth"
 
 
-def numbers(target: Target) -> tuple[int, ...]:
-    """The classes of a row, one or several."""
+def class_numbers(target: Target) -> tuple[int, ...]:
+    """Return the numbers of a row's classes, one or several."""
     return target if isinstance(target, tuple) else (target,)
 
 
-class Labelled(NamedTuple):
-    """A row that can be learned from."""
+class LabelledRow(NamedTuple):
+    """A row that has a class."""
 
-    #: its place, from 0, among all labelled rows in the input's order
+    #: from 0, among all labelled rows in the input's order
     number: int
     statement: Statement
     target: Target
@@ -37,7 +37,7 @@ class Labelled(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """The rows of a planned source that a task and a protocol make use of. Travels to the workers."""
+    """The rows of a planned source that a task and a protocol use. It is sent to the worker processes."""
 
     reader: Reader
     task: Task
@@ -46,23 +46,23 @@ class Selection:
     #: labelled rows before each split: int64 [splits]
     first: npt.NDArray[np.int64]
 
-    def labelled(self, split: Split) -> Iterator[Labelled]:
-        """The labelled rows of a split, whatever their part, without those that are not drawn."""
+    def labelled(self, split: Split) -> Iterator[LabelledRow]:
+        """Yield the labelled rows of a split, of all parts, without those that `max_rows` leaves out."""
         number = int(self.first[split.number])
-        for statement, target in labelled(self.reader, self.task, self.classes, split):
-            if self.protocol.drawn(number):
-                yield Labelled(number, statement, target)
+        for statement, target in with_targets(self.reader, self.task, self.classes, split):
+            if self.protocol.samples(number):
+                yield LabelledRow(number, statement, target)
             number += 1
 
-    def rows(self, split: Split, part: str) -> Iterator[Labelled]:
-        """Those of one part."""
+    def rows(self, split: Split, part: str) -> Iterator[LabelledRow]:
+        """Yield the rows of one part in a split."""
         for row in self.labelled(split):
             if self.protocol.part(row.statement, row.number) == part:
                 yield row
 
 
-def labelled(reader: Reader, task: Task, classes: Classes, split: Split) -> Iterator[tuple[Statement, Target]]:
-    """The rows of a split that have a class, with its number."""
+def with_targets(reader: Reader, task: Task, classes: Classes, split: Split) -> Iterator[tuple[Statement, Target]]:
+    """Yield each row of a split that has a class, with the class' number."""
     for record in reader.read(split):
         if isinstance(record, Rejection):
             continue
@@ -72,10 +72,10 @@ def labelled(reader: Reader, task: Task, classes: Classes, split: Split) -> Iter
 
 
 @dataclass(frozen=True, eq=False)
-class Part(Reader):
-    """One part of a selection, for whatever reads rows: with a further column, `truth`, the names of the classes.
+class PartReader(Reader):
+    """Reads one part of a selection, with a further column `truth`: the names of the classes, joined by `|`.
 
-    What cannot be used is passed over: it was reported when the rows were counted.
+    It skips rows that cannot be used. They were reported when the rows were counted.
     """
 
     selection: Selection
@@ -83,7 +83,7 @@ class Part(Reader):
 
     @classmethod
     def of(cls, selection: Selection, name: str, rows: int) -> Self:
-        """A part as a process reads it that is alone; `rows` is how many it has."""
+        """Make the reader of a part of `rows` rows, for a single process."""
         inner = selection.reader
         schema = inner.plan.schema.append(pa.field(TRUTH, pa.string()))
         return cls(inner.source, replace(inner.plan, schema=schema, rows=rows), World(), selection, name)
@@ -91,6 +91,6 @@ class Part(Reader):
     def read(self, split: Split) -> Generator[Statement | Rejection, None, Tally]:
         labels = self.selection.classes.labels
         for _, statement, target in self.selection.rows(split, self.name):
-            truth = CLASS_SEPARATOR.join(labels[number] for number in numbers(target))
+            truth = CLASS_SEPARATOR.join(labels[number] for number in class_numbers(target))
             yield replace(statement, extra={**statement.extra, TRUTH: truth})
         return Tally()

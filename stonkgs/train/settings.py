@@ -1,4 +1,4 @@
-"""What the keys of a training may be, and what is refused before anything is loaded, or begun."""
+"""Checks the keys of `configs/train.yaml` that are not stages."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -9,16 +9,16 @@ from stonkgs.config.values import Count, Range, Whole, read
 from stonkgs.engine.settings import StartMethod, check_paths
 from stonkgs.errors import UserError
 
-#: Of the trainer's settings those that would break the count of steps.
-OURS = (
+#: Settings of Lightning's Trainer that would break our count of steps.
+REFUSED = (
     *("max_steps", "min_steps", "min_epochs", "max_time", "fast_dev_run", "overfit_batches", "val_check_interval"),
     *("check_val_every_n_epoch", "limit_train_batches", "limit_val_batches", "limit_predict_batches"),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Batching:
-    """How rows are mixed and batched."""
+class TrainBatching:
+    """How rows are shuffled and batched."""
 
     size: Count
     buffer: Count
@@ -26,7 +26,7 @@ class Batching:
 
 
 @dataclass(frozen=True, slots=True)
-class Splitting:
+class TrainSplitting:
     """How the input is cut into splits."""
 
     rows: Count
@@ -34,7 +34,7 @@ class Splitting:
 
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
-    """What the keys of `configs/train.yaml` beside the stages may be; there stands what each means."""
+    """The values that each key may have; `configs/train.yaml` says what the keys mean."""
 
     mode: Literal["train", "test"]
     output_dir: str | None
@@ -51,8 +51,8 @@ class TrainSettings:
     calibrate: bool
     log_every: Count
     checkpoint_every: Count
-    batch: Batching
-    split: Splitting
+    batch: TrainBatching
+    split: TrainSplitting
     num_workers: Whole | None
     start_method: StartMethod | None
     threads: Count | None
@@ -61,11 +61,9 @@ class TrainSettings:
 
 
 def check_settings(cfg: DictConfig) -> None:
-    """Before anything is loaded."""
+    """Raise UserError if a key has a value that it must not have. This loads nothing."""
     read(cfg, TrainSettings)
     check_paths(cfg)
-    for key in OURS:
+    for key in REFUSED:
         if cfg.trainer.get(key) is not None:
-            raise UserError(
-                f"trainer.{key}: how long it trains, and when it validates, is said by epochs= and validations="
-            )
+            raise UserError(f"trainer.{key}: set epochs= and validations= instead; they decide when training ends")

@@ -1,8 +1,9 @@
-"""What a training's configuration builds, and what is refused before anything is loaded, or begun."""
+"""Builds the stages of a training from its configuration, checks that they go together, and records them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Self
+from typing import Any, Final, Self
 
 import torch
 from omegaconf import DictConfig
@@ -11,17 +12,23 @@ from stonkgs.config import build
 from stonkgs.engine.placed import Placed
 from stonkgs.errors import UserError
 from stonkgs.kge.store import KgeStore
-from stonkgs.source.base import Reader, Source
+from stonkgs.runs.identity import STORE
+from stonkgs.runs.record import Record
+from stonkgs.runs.recording import PACKAGES, record_of
+from stonkgs.source.base import Reader
 from stonkgs.train.launch import Launch, launch
 from stonkgs.train.protocol import TRAIN, Protocol
 from stonkgs.train.start import Start
 from stonkgs.train.starts import start_of
 from stonkgs.train.task import Task
 
+#: The trainer's settings that change a figure.
+_TRAINER: Final = ("precision", "gradient_clip_val", "accumulate_grad_batches")
+
 
 @dataclass(frozen=True, slots=True)
-class Stages(Placed):
-    """What a training's configuration builds, and where it runs."""
+class TrainingStages(Placed):
+    """The objects that a training's configuration names, and the devices that it runs on."""
 
     launch: Launch
     task: Task
@@ -33,44 +40,53 @@ class Stages(Placed):
 
     @classmethod
     def build(cls, cfg: DictConfig) -> Self:
-        """Each of them, a line a stage; UserError where one cannot be built."""
+        """Build each stage. Raises UserError if one cannot be built."""
         launched = launch()
         make = partial(build, trust=tuple(cfg.trust))
         task, protocol = make(cfg.task), make(cfg.protocol)
         source = make(cfg.source)
-        source.files()  # a path that is misspelt is told before a published model is fetched
+        source.files()  # reports a misspelt path before a published model is downloaded
         start, kge = start_of(make(cfg.model)), make(cfg.kge)
         trainer = make(launched.trainer_config(cfg.trainer))
         local = max(launched.local, trainer.num_devices)
         reader = source.reader(source.plan(cfg.split.rows))
         return cls(trainer, local, launched, task, protocol, reader, kge, start)
 
-    @property
-    def source(self) -> Source:
-        """Where the labelled statements come from."""
-        return self.reader.source
+    def record(self, cfg: DictConfig) -> Record:
+        """Return the record of a training that is about to begin."""
+        packages = (*PACKAGES, "torchmetrics", "scikit-learn")
+        inputs, nodes = self.reader.source.files(), self.kge.nodes
+        return record_of(cfg, inputs, dict(self._decisive(cfg)), command="train", packages=packages, nodes=nodes)
+
+    def _decisive(self, cfg: DictConfig) -> Iterator[tuple[str, Any]]:
+        """Yield the name and value of what changes the result and is not a key that `record_of` compares."""
+        yield from ((f"trainer.{key}", cfg.trainer.get(key)) for key in _TRAINER)
+        yield "processes", self.trainer.world_size
+        yield "device", self.device
+        yield from self.start.identity().items()
+        yield STORE, self.kge.digest
 
 
-def check_stages(cfg: DictConfig, stages: Stages) -> None:
-    """UserError where stages do not go together."""
+def check_stages(cfg: DictConfig, stages: TrainingStages) -> None:
+    """Raise UserError if stages do not go together."""
     trains = TRAIN in stages.protocol.parts
     if cfg.mode == "train" and not trains:
-        raise UserError("protocol=all leaves nothing to train with; it is for mode=test")
+        raise UserError("protocol=all leaves no rows to train with; it is for mode=test")
     start = stages.start
     if cfg.mode == "test" and not start.labels:
-        raise UserError("mode=test rates with a model that was fine-tuned: give its folder as model.path=")
+        raise UserError("mode=test needs a model that was fine-tuned: give its folder as model.path=")
     start.check(stages.kge, any_kge=cfg.any_kge, processes=stages.trainer.world_size)
     if cfg.mode == "test" and start.multi_label != stages.task.multi_label:
         raise UserError(f"mode=test: this model needs task.multi_label={str(start.multi_label).lower()}")
     if cfg.sampling == "balanced" and stages.task.multi_label:
         raise UserError("sampling=balanced: rows of several classes cannot be balanced; class_weights=balanced can")
     if cfg.sampling == "balanced" and cfg.class_weights == "balanced":
-        raise UserError("sampling=balanced and class_weights=balanced make up for the same thing twice; choose one")
-    check_parts(cfg)
+        raise UserError("sampling=balanced and class_weights=balanced correct the same thing twice; choose one")
+    _check_optimizer_and_logger(cfg)
 
 
-def check_parts(cfg: DictConfig) -> None:
-    """UserError where the optimizer or the logger cannot be made: said before all rows are counted, not after."""
+def _check_optimizer_and_logger(cfg: DictConfig) -> None:
+    """Raise UserError if the optimizer or the logger cannot be made: now, and not after all rows are counted."""
     make = build(cfg.optimizer, trust=tuple(cfg.trust))
     try:
         make(params=[{"params": [torch.nn.Parameter(torch.zeros(1))]} for _ in range(2)])

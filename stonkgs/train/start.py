@@ -1,4 +1,4 @@
-"""What a training starts from, what it has at hand, and what it comes to: the contracts of all that learns."""
+"""The contracts of everything that can be trained: what it starts from, what it may use, and what it returns."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -14,71 +14,71 @@ from stonkgs.model.rater import Rater
 from stonkgs.train.census import Census
 from stonkgs.train.folder import TrainFolder
 from stonkgs.train.protocol import TRAIN
-from stonkgs.train.selection import Labelled, Selection
+from stonkgs.train.selection import LabelledRow, Selection
 
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """What a training has at hand once its rows are counted."""
+    """What a training may use once its rows are counted."""
 
     cfg: DictConfig
-    #: where it runs
+    #: the trainer and its devices
     placed: Placed
     kge: KgeStore
     selection: Selection
     census: Census
     folder: TrainFolder
 
-    def rows(self) -> Iterator[Labelled]:
-        """The rows of the training part, in the input's order."""
+    def rows(self) -> Iterator[LabelledRow]:
+        """Yield the rows of the training part in the input's order."""
         for split in self.selection.reader.plan:
             yield from self.selection.rows(split, TRAIN)
 
 
 @dataclass
 class Learned:
-    """What a training has come to. This one can neither be calibrated nor be written as a model folder."""
+    """The result of a training. This one can be neither calibrated nor saved as a model folder; subclasses can."""
 
     rater: Rater
-    #: what was measured on the way
+    #: the measurements made during training, the rows of history.csv
     history: list[dict[str, float]] = field(default_factory=list)
-    #: whether a temperature may be found for it
+    #: whether a temperature may be fitted
     calibrates: ClassVar[bool] = False
 
     def uncalibrate(self) -> float:
-        """Set the rater's temperature to 1, and return what it was: parts are rated first and calibrated then."""
+        """Set the rater's temperature to 1, so that parts are rated before calibration. Returns the earlier one."""
         return 1.0
 
     def save(self, folder: Path, *, kge: KgeStore, temperature: float) -> None:
-        """Write a model folder that `predict` takes, calibrated by `temperature`; nothing where there can be none."""
+        """Write a model folder for `predict`, calibrated with `temperature`, where this kind of model has one."""
         return
 
 
 class Start(ABC):
-    """What a training starts from: what `model=` builds, as the training sees it."""
+    """What a training starts from: it wraps what `model=` builds."""
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The classes that it tells apart before any training, for mode=test; none where it has to learn first."""
+        """The classes that it knows before any training, as mode=test needs; empty if it has to learn first."""
         return ()
 
     @property
     def multi_label(self) -> bool:
-        """Whether these are not exclusive."""
+        """Whether a row may have several of these classes."""
         return False
 
     @abstractmethod
     def base(self, config: Mapping[str, Any]) -> str:
-        """What run.json and the model card call it; `config` is what it was built from."""
+        """Return its name in run.json and the model card. `config` is the configuration that it was built from."""
 
     def check(self, kge: KgeStore, *, any_kge: bool, processes: int) -> None:
-        """UserError where it cannot learn with this store, or in so many processes."""
+        """Raise UserError if it cannot learn with this store, or in this number of processes."""
         return
 
-    def decides(self) -> dict[str, Any]:
-        """What of it decides the result beside its configuration, by the names that people give it."""
+    def identity(self) -> dict[str, Any]:
+        """Return what changes the result beside its configuration, such as a digest of weights, by names for users."""
         return {}
 
     @abstractmethod
     def learn(self, training: Training) -> Learned:
-        """Learn the task; with mode=test, be what is there."""
+        """Learn the task, and return the result; with mode=test, return the model as it is."""

@@ -1,4 +1,4 @@
-"""The starts of a training: a network that is fine-tuned, one that is drawn anew, and counted words."""
+"""The kinds of `Start`: a network from a model folder, one with random weights, and TF-IDF."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
@@ -25,14 +25,14 @@ from stonkgs.train.tfidf import TfIdf
 
 @singledispatch
 def start_of(model: object) -> Start:
-    """What `model=` has built, as a training starts from it. Raises UserError where no training can."""
-    if isinstance(model, Start):  # somebody's own
+    """Wrap what `model=` has built. Raises UserError if no training can start from it."""
+    if isinstance(model, Start):  # a user's own class
         return model
-    raise UserError(f"model._target_: a {type(model).__name__} is nothing that a training starts from")
+    raise UserError(f"model._target_: a training cannot start from a {type(model).__name__}")
 
 
-class Tuned(Learned):
-    """A network that was fine-tuned, or is to be tested."""
+class LearnedNetwork(Learned):
+    """A network that was fine-tuned, or with mode=test the one that was given."""
 
     rater: Predictor
     calibrates: ClassVar[bool] = True
@@ -49,14 +49,14 @@ class Tuned(Learned):
 
 
 class NetworkStart(Start):
-    """A network, fine-tuned by gradients."""
+    """A network, to be trained by gradient descent."""
 
-    #: whether the text backbone stays as it is where nothing else is asked for
+    #: whether the text backbone is frozen by default
     frozen: bool = False
 
     @abstractmethod
     def network(self, training: Training) -> Network:
-        """The network, with whatever classifier it has."""
+        """Return the network. Its classifier is replaced if it is to be trained."""
 
     def learn(self, training: Training) -> Learned:
         cfg, classes = training.cfg, training.census.classes
@@ -65,11 +65,12 @@ class NetworkStart(Start):
         if cfg.mode == "train":
             network = network.with_classes(classes.labels, multi_label=classes.multi_label)
         predictor = Predictor(network, training.kge, any_kge=cfg.any_kge)
-        return Tuned(predictor, fine_tune(training, predictor, frozen=self.frozen) if cfg.mode == "train" else [])
+        history = fine_tune(training, predictor, frozen=self.frozen) if cfg.mode == "train" else []
+        return LearnedNetwork(predictor, history)
 
 
 class Pretrained(NetworkStart):
-    """A network from a model folder."""
+    """A network from a model folder, or a published one."""
 
     def __init__(self, given: Network) -> None:
         self.given = given
@@ -89,7 +90,7 @@ class Pretrained(NetworkStart):
     def check(self, kge: KgeStore, *, any_kge: bool, processes: int) -> None:
         Predictor(self.given, kge, any_kge=any_kge)  # refuses another model's store
 
-    def decides(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         return {MODEL: model_digest(self.given)}
 
     def network(self, training: Training) -> Network:
@@ -97,7 +98,7 @@ class Pretrained(NetworkStart):
 
 
 class FromScratch(NetworkStart):
-    """A network of random weights, with a vocabulary that is given or learned."""
+    """A network with random weights, whose vocabulary is given or learned from the training part."""
 
     def __init__(self, fresh: Fresh) -> None:
         self.fresh = fresh
@@ -108,7 +109,7 @@ class FromScratch(NetworkStart):
     def check(self, kge: KgeStore, *, any_kge: bool, processes: int) -> None:
         self.fresh.check(kge)
 
-    def decides(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         vocabulary = self.fresh.vocabulary
         return {"the vocabulary": Fingerprint.of(vocabulary).ends} if vocabulary else {}
 
@@ -119,8 +120,8 @@ class FromScratch(NetworkStart):
         return self.fresh.make(training.kge, texts, training.folder.path)
 
 
-class CountedWords(Start):
-    """The baseline without a network; it holds the training part in memory."""
+class TfIdfStart(Start):
+    """The baseline without a network. It holds the training part in memory."""
 
     def __init__(self, given: TfIdf) -> None:
         self.given = given
@@ -146,4 +147,4 @@ class CountedWords(Start):
 
 start_of.register(Network, Pretrained)
 start_of.register(Fresh, FromScratch)
-start_of.register(TfIdf, CountedWords)
+start_of.register(TfIdf, TfIdfStart)

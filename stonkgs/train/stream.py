@@ -1,4 +1,4 @@
-"""The training part as a stream of steps: shuffled, dealt, encoded. Its order is a function of seed and epoch alone."""
+"""Turns the training part into steps: shuffles, shares out and encodes rows in an order that seed and epoch decide."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from stonkgs.source.split import Split
 from stonkgs.statement import Statement
 from stonkgs.train.protocol import TRAIN
 from stonkgs.train.schedule import Schedule
-from stonkgs.train.selection import Labelled, Selection, Target, numbers
+from stonkgs.train.selection import LabelledRow, Selection, Target, class_numbers
 
 #: Steps whose rows are sorted by length together.
 POOL = 16
@@ -24,23 +24,23 @@ POOL = 16
 
 @dataclass(slots=True)
 class Step:
-    """What one process does in one step: B of the rows that all processes take together."""
+    """One process' share of a step: B of the rows that all processes take together."""
 
-    #: counted from 0 over all epochs
+    #: from 0, over all epochs
     number: int
     batch: Batch
-    #: int64 [B], or of a multi-label task float32 [B, K]
+    #: int64 [B], or in a multi-label task float32 [B, K]
     targets: npt.NDArray[np.int64] | npt.NDArray[np.float32]
-    #: the sum of the weights of all processes' rows: what the summed loss is divided by
+    #: the sum of the weights of all processes' rows, by which the sum of the losses is divided
     weight: float
 
 
 class Stream(IterableDataset[Step]):
-    """Steps [start, stop) of an epoch, as one of `schedule.world` processes takes them.
+    """Yields steps [start, stop) of an epoch, with the rows of process `rank` of `schedule.world` processes.
 
-    Every worker of every process reads all rows in the same order and encodes its own: reading costs little beside a
-    step of the network, and so nothing has to be agreed on, all make the same steps, and steps that are done already
-    are passed over without encoding. Rows wait in a shuffle buffer of `buffer` of them, without their other columns.
+    Every worker of every process reads all rows in the same order and encodes only its own. Reading costs little
+    beside the network, and so the processes need not communicate, and finished steps are skipped without encoding.
+    A shuffle buffer holds `buffer` rows, without their other columns.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Stream(IterableDataset[Step]):
         self.selection = selection
         self.encoder = encoder
         self.schedule = schedule
-        #: of the classes, float64 [K]; None: all 1
+        #: the classes' weights, float64 [K]; None: all 1
         self.weights = weights
         self.buffer = buffer
         self.epoch = epoch
@@ -70,53 +70,55 @@ class Stream(IterableDataset[Step]):
     def __iter__(self) -> Iterator[Step]:
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
-        for number, rows in enumerate(islice(self.taken(), self.stop)):
+        for number, rows in enumerate(islice(self.step_rows(), self.stop)):
             # The DataLoader asks its workers in turns, so that the steps come in order.
             if number >= self.start and (number - self.start) % workers == worker:
                 yield self._step(number, rows)
 
-    def taken(self) -> Iterator[Sequence[Labelled]]:
-        """The rows of each step of the epoch, of all processes.
+    def step_rows(self) -> Iterator[Sequence[LabelledRow]]:
+        """Yield the rows of each step of the epoch, those of all processes together.
 
-        The rows of POOL steps are sorted by length before they are cut into steps, and then the steps are shuffled: a
-        step of any lengths is padded to its longest text, which is about twice their mean.
+        The rows of POOL steps are sorted by length and cut into steps, which are then shuffled. Texts of one step are
+        padded to its longest one: with mixed lengths that is about twice their mean.
         """
         rows, random = self.rows(), Random(f"{self.schedule.seed}/{self.epoch}/pools")
         for first in range(0, self.schedule.steps, POOL):
-            places = range(first, min(first + POOL, self.schedule.steps))
-            sizes = [stop - start for start, stop in (self.schedule.bounds(self.epoch, place) for place in places)]
+            numbers = range(first, min(first + POOL, self.schedule.steps))
+            sizes = [stop - start for start, stop in (self.schedule.bounds(self.epoch, number) for number in numbers)]
             pool = sorted(islice(rows, sum(sizes)), key=lambda row: len(row.statement.evidence))
             steps = [pool[end - size : end] for size, end in zip(sizes, accumulate(sizes), strict=True)]
             random.shuffle(steps)
             yield from steps
 
-    def rows(self) -> Iterator[Labelled]:
-        """The epoch's rows in the order in which they are trained with."""
+    def rows(self) -> Iterator[LabelledRow]:
+        """Yield the epoch's rows in the order of training."""
         random = Random(f"{self.schedule.seed}/{self.epoch}")
         splits = split_order(self.selection.reader, random)
         return shuffled(self._copied(self._read(splits)), self.buffer, random)
 
-    def _read(self, splits: Iterable[Split]) -> Iterator[Labelled]:
+    def _read(self, splits: Iterable[Split]) -> Iterator[LabelledRow]:
         for split in splits:
             for number, statement, target in self.selection.rows(split, TRAIN):
                 bare = Statement(statement.source, statement.target, statement.evidence)
-                yield Labelled(number, bare, target)
+                yield LabelledRow(number, bare, target)
 
-    def _copied(self, rows: Iterable[Labelled]) -> Iterator[Labelled]:
-        """Each row as often as a balanced epoch has it: systematic sampling, which keeps to the number in all."""
+    def _copied(self, rows: Iterable[LabelledRow]) -> Iterator[LabelledRow]:
+        """Repeat or skip rows as a balanced epoch needs it, by systematic sampling within each class.
+
+        Of a class with c copies a row and offset o, row n is repeated floor((n + 1) c + o) - floor(n c + o) times.
+        """
         if not self.schedule.balanced:
             yield from rows
             return
-        each, reached = self.schedule.copies().tolist(), self.schedule.offsets(self.epoch)
-        seen = [0] * len(each)
+        copies, offsets = self.schedule.copies().tolist(), self.schedule.offsets(self.epoch)
+        read = [0] * len(copies)
         for row in rows:
             assert isinstance(row.target, int)
-            seen[row.target] += 1
-            now = seen[row.target] * each[row.target] + reached[row.target]
-            before = (seen[row.target] - 1) * each[row.target] + reached[row.target]
-            yield from [row] * (int(now) - int(before))
+            each, offset, before = copies[row.target], offsets[row.target], read[row.target]
+            read[row.target] += 1
+            yield from [row] * (int((before + 1) * each + offset) - int(before * each + offset))
 
-    def _step(self, number: int, rows: Sequence[Labelled]) -> Step:
+    def _step(self, number: int, rows: Sequence[LabelledRow]) -> Step:
         mine = rows[self.rank :: self.schedule.world]
         examples = self.encoder([row.statement for row in mine])
         return Step(
@@ -132,11 +134,11 @@ class Stream(IterableDataset[Step]):
             return np.array(targets, np.int64)
         hot = np.zeros((len(targets), len(classes.labels)), np.float32)
         for row, target in zip(hot, targets, strict=True):
-            row[list(numbers(target))] = 1
+            row[list(class_numbers(target))] = 1
         return hot
 
     def _weight(self, targets: Sequence[Target]) -> float:
-        """As torch's cross-entropy means it: by the rows' weights; of a multi-label loss by rows and classes."""
+        """Return the divisor of torch's mean losses: the rows' weights, or in a multi-label task rows times classes."""
         classes = self.selection.classes
         if classes.multi_label:
             return float(len(targets) * len(classes.labels))
@@ -144,7 +146,7 @@ class Stream(IterableDataset[Step]):
 
 
 def split_order(reader: Reader, random: Random) -> Iterator[Split]:
-    """All splits in a random order; those of a file that cannot be seeked together, and in theirs."""
+    """Yield all splits in a random order. The splits of a file that cannot be seeked stay together and in order."""
     plan = reader.plan
     units: list[list[int]] = []
     for file, grouped in groupby(range(len(plan)), key=lambda number: plan.files[plan.file[number]]):
@@ -154,9 +156,9 @@ def split_order(reader: Reader, random: Random) -> Iterator[Split]:
     return (plan[number] for unit in units for number in unit)
 
 
-def shuffled(rows: Iterable[Labelled], size: int, random: Random) -> Iterator[Labelled]:
-    """Each row gives way to another one of `size` that are held; where there are no more of them, to all orders."""
-    held: list[Labelled] = []
+def shuffled(rows: Iterable[LabelledRow], size: int, random: Random) -> Iterator[LabelledRow]:
+    """Shuffle rows with a buffer of `size`: each row replaces a random one of the buffer, which is yielded."""
+    held: list[LabelledRow] = []
     for row in rows:
         if len(held) < size:
             held.append(row)

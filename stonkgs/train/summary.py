@@ -1,4 +1,4 @@
-"""What a training has come to: a table for people, a model card for whoever gets the model."""
+"""The result of a training: reads and writes run.json, prints a summary, and writes the model card."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -11,10 +11,10 @@ from stonkgs.runs.record import Record
 from stonkgs.train.card import model_card
 from stonkgs.train.protocol import TEST
 
-#: The figures of the table, by the names that metrics.json gives them.
+#: The figures of the printed table, by their names in metrics.json.
 SHOWN: Final = ("weighted_f1", "macro_f1", "accuracy", "auroc", "auprc", "brier", "ece")
-#: What run.json tells of a training beside its record, and of which type it is.
-TOLD: Final[dict[str, type | tuple[type, ...]]] = {
+#: The keys of run.json beside those of the record, and the types of their values.
+KEYS: Final[dict[str, type | tuple[type, ...]]] = {
     **{"protocol": str, "base": str, "finished": str, "census": dict, "metrics": dict},
     "temperature": (int, float),
 }
@@ -22,7 +22,7 @@ TOLD: Final[dict[str, type | tuple[type, ...]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """A finished training, or test."""
+    """A finished training, or with mode=test a finished test."""
 
     record: Record
     protocol: str
@@ -30,41 +30,41 @@ class Trained:
     base: str
     #: when it was finished, in UTC
     finished: str
-    #: the rows that were counted: `Census.told`
+    #: the counts of rows: `Census.report`
     census: Mapping[str, Any]
-    #: figures by what they are of, as metrics.json has them
+    #: the content of metrics.json: part -> figures
     metrics: Mapping[str, Mapping[str, Any]]
     temperature: float
     output_dir: Path
-    #: whether it was finished before this command
+    #: whether an earlier command has finished it
     before: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """What run.json says."""
-        return {**self.record.to_json(), **{key: getattr(self, key) for key in TOLD}}
+        """Return the content of run.json."""
+        return {**self.record.to_json(), **{key: getattr(self, key) for key in KEYS}}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any], output_dir: Path) -> Self:
-        """A training that was finished before, as its run.json says; ValueError where that is something else."""
+        """Read a training that was finished before from its run.json. Raises ValueError if that is damaged."""
         record = Record.from_json(values)
-        told = {key: values.get(key) for key in TOLD}
-        if any(not isinstance(value, TOLD[key]) for key, value in told.items()):
+        fields = {key: values.get(key) for key in KEYS}
+        if any(not isinstance(value, KEYS[key]) for key, value in fields.items()):
             raise ValueError("is no record of this version")
-        return cls(record=record, output_dir=output_dir, before=True, **told)  # type: ignore[arg-type]
+        return cls(record=record, output_dir=output_dir, before=True, **fields)  # type: ignore[arg-type]
 
     @property
     def objective(self) -> float | None:
-        """What a sweep looks for the best of: the monitored figure on the validation part, and never on the test part.
+        """The figure that a sweep optimises: the monitored one on the validation part, never on the test part.
 
-        The loss is called nll there, and a sweep minimises it.
+        The monitored loss is the figure `nll`, which a sweep minimises. None without a validation part.
         """
         name = "nll" if self.record.config["monitor"] == "loss" else self.record.config["monitor"]
         value: float | None = self.metrics.get("validation", {}).get(name)
         return value
 
     def __str__(self) -> str:
-        """Facts, then the test part's figures beside the majority's, each with its protocol; then what to beware of."""
-        lines = [f"{name:10} {printable(value)}" for name, value in self._facts()]
+        """Return the summary for people: rows and files, a table of figures, and warnings."""
+        lines = [f"{name:10} {printable(value)}" for name, value in self._lines()]
         columns = [part for part in (TEST, "majority", "validation") if part in self.metrics]
         lines += ["", f"{'':14}" + "".join(f"{name:>12}" for name in columns)]
         for name in SHOWN:
@@ -72,7 +72,8 @@ class Trained:
         lines += ["", *(f"beware: {printable(text)}" for text in self.census["warnings"])]
         return "\n".join(lines).rstrip()
 
-    def _facts(self) -> Iterator[tuple[str, str]]:
+    def _lines(self) -> Iterator[tuple[str, str]]:
+        """Yield the summary's first lines, each a name and a text."""
         census, task = self.census, self.record.config["task"]
         yield "task", f"{task['name']}: {', '.join(census['classes'])}"
         yield "protocol", self.protocol
@@ -85,13 +86,13 @@ class Trained:
             yield "rejected", f"{census['rejected']:,} rows: {self.output_dir / 'rejected.jsonl'}"
         if self.record.config["mode"] == "train" and (self.output_dir / "model").exists():
             yield "model", str(self.output_dir / "model")
-            yield "calibrated", f"temperature {self.temperature:g}" + self._why()
+            yield "calibrated", f"temperature {self.temperature:g}" + self._uncalibrated()
         if self.before:
             yield "finished", "before; nothing was done (overwrite=true starts anew)"
         yield "figures", f"{self.output_dir / 'metrics.json'}, {self.output_dir / 'plots'}"
 
-    def _why(self) -> str:
-        """Why probabilities are left as they are, if they are."""
+    def _uncalibrated(self) -> str:
+        """Explain why calibration has left the probabilities as they are, if it has."""
         if self.temperature != 1 or not self.record.config["calibrate"]:
             return ""
         return ": as it is, the validation part shows no better one" if "validation" in self.metrics else ""

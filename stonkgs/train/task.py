@@ -1,4 +1,4 @@
-"""What a downstream task learns: from a statement's label column to the numbers of its classes."""
+"""Maps the values of a label column to the classes of a downstream task."""
 
 import copy
 import difflib
@@ -18,20 +18,20 @@ from stonkgs.errors import UserError
 from stonkgs.model.decision import CLASS_SEPARATOR
 from stonkgs.statement import Statement
 
-#: In place of a list of classes: they are the values that occur often enough.
+#: In place of a list of classes: the classes are the values that occur often enough.
 DISCOVER = "discover"
-#: Discovered classes beyond this are taken for a mistake: the column holds identifiers, or text.
+#: More discovered classes than this are an error: the column probably holds identifiers or text.
 MOST_CLASSES = 1000
-#: Up to here every whole number is one float64 of its own.
+#: float64 represents all whole numbers up to this one.
 _EXACT = 2**53
 
-#: Names for a message: they come from a file, and may be many, long and of any characters.
+#: Shortens values of a file for a message: they may be many, long and contain any character.
 _shown = reprlib.Repr()
 _shown.maxlist, _shown.maxstring, _shown.maxother = 20, 80, 80
 
 
 class Unused(StrEnum):
-    """Why a row has no values to learn from."""
+    """The reasons why a row has no value to learn from."""
 
     UNLABELLED = "unlabelled"
     FILTERED = "filtered"
@@ -40,16 +40,16 @@ class Unused(StrEnum):
 
 @dataclass(frozen=True)
 class Classes:
-    """The classes of a task, decided once from all rows, and which of them a row is of."""
+    """The classes of a task, decided once from all rows."""
 
     #: in the order of the logits
     labels: tuple[str, ...]
     multi_label: bool
-    #: rows of each class; a row of several counts for each
+    #: rows of each class; a row of several classes counts for each
     counts: dict[str, int]
     #: rows of each value that is too rare to be a class, the most frequent first
     left_out: dict[str, int] = field(default_factory=dict)
-    #: rows of several values, where a row is of one class: they are not used
+    #: unused rows, which have several values in a task that is not multi-label
     ambiguous: int = 0
 
     @cached_property
@@ -57,10 +57,10 @@ class Classes:
         return {label: number for number, label in enumerate(self.labels)}
 
     def target(self, values: tuple[str, ...]) -> int | tuple[int, ...] | None:
-        """The number of a row's class, or with multi_label those of its classes in rising order; None: not used.
+        """Return the number of a row's class, or with multi_label those of its classes in rising order.
 
-        `values` is what `Task.values` gives: distinct. Not used is a row of several values where a row is of one
-        class, and one none of whose values is a class.
+        `values` are the distinct values that `Task.values` returns. Returns None if the row is not used: none of its
+        values is a class, or it has several values and the task is not multi-label.
         """
         if not self.multi_label:
             return self._numbers.get(values[0]) if len(values) == 1 else None
@@ -68,10 +68,10 @@ class Classes:
 
 
 class Task(Stage):
-    """A column of the input, and what its values mean.
+    """A label column of the input, and the classes that its values stand for.
 
-    A value is mapped once (what it is mapped to is not looked up again). What is ignored may be named as the column
-    has it or as it is mapped. Names that are no text become one: 10090 is "10090", true is "true".
+    `map` replaces values, once: the result is not looked up again. `ignore` drops values, by their name before or
+    after that. Names that are no text become text as in JSON: 10090 is "10090", true is "true".
     """
 
     def __init__(
@@ -88,11 +88,11 @@ class Task(Stage):
     ) -> None:
         self.name = _name("task.name", name)
         self.column = _column("task.column", self.name if column is None else column)
-        #: the class names in the order of the logits; None: discovered
+        #: the class names in the order of the logits; None: the values that are frequent enough
         self.classes = _classes(classes)
         self.map = {_name("task.map", value): _name("task.map", to) for value, to in _table("task.map", map).items()}
         self.ignore = frozenset(_names("task.ignore", [] if ignore is None else ignore))
-        check("task.min_count", min_count, Count)  # names are not checked so: a number is one, too
+        check("task.min_count", min_count, Count)  # `checked` would refuse names that are numbers
         check("task.multi_label", multi_label, bool)
         self.min_count = min_count
         self.where = {
@@ -103,42 +103,42 @@ class Task(Stage):
         self._check_meanings()
 
     def _check_meanings(self) -> None:
-        """UserError where a value is given two meanings, or where one is mapped to what is no class."""
+        """Raise UserError if a class is also ignored, or a value is mapped to something that is no class."""
         if both := sorted(self.ignore.intersection(self.classes or ())):
             raise UserError(f"task.ignore: {both[0]!r} is also one of task.classes; take it out of one of them")
         for value, to in self.map.items():
             if self.classes and to not in self.ignore.union(self.classes):
-                there = f"classes: {_shown.repr(list(self.classes))}{_meant(to, self.classes)}"
+                known = f"classes: {_shown.repr(list(self.classes))}{_suggestion(to, self.classes)}"
                 raise UserError(
-                    f"task.map: {value!r} is mapped to {to!r}, which is neither a class nor ignored; {there}"
+                    f"task.map: {value!r} is mapped to {to!r}, which is neither a class nor ignored; {known}"
                 )
 
     def check(self, names: Sequence[str]) -> None:
-        """UserError where the input, whose columns these are, lacks one that this task reads."""
+        """Raise UserError if the input, which has the columns `names`, lacks one that this task reads."""
         for name in (self.column, *self.where):
             if name not in names:
                 key = "task.column=" if name == self.column else "task.where"
-                there = f"there are {_shown.repr(list(names))}{_meant(name, names)}"
-                raise UserError(f"task {self.name!r}: no column {name!r}; {there}. Name yours with {key}")
+                known = f"there are {_shown.repr(list(names))}{_suggestion(name, names)}"
+                raise UserError(f"task {self.name!r}: no column {name!r}; {known}. Name yours with {key}")
 
     def values(self, statement: Statement) -> tuple[str, ...] | Unused:
-        """The row's distinct values in sorted order, mapped and without what is ignored; or why there are none.
+        """Return the row's distinct values, mapped, sorted, without ignored ones; or the reason why it has none.
 
-        KeyError where the statement lacks a column: see `check`.
+        Raises KeyError if the statement lacks a column, which `check` rules out.
         """
         for column, wanted in self.where.items():
-            if wanted.isdisjoint(pieces(statement.extra[column])):
+            if wanted.isdisjoint(split_values(statement.extra[column])):
                 return Unused.FILTERED
-        found = pieces(statement.extra[self.column])
+        found = split_values(statement.extra[self.column])
         if not found:
             return Unused.UNLABELLED
         kept = {self.map.get(value, value) for value in found if value not in self.ignore} - self.ignore
         return tuple(sorted(kept)) or Unused.IGNORED
 
     def decide(self, counts: Mapping[tuple[str, ...], int]) -> Classes:
-        """The classes, from how many rows had each tuple that `values` gave.
+        """Decide the classes. `counts` has the number of rows for each tuple that `values` has returned.
 
-        UserError where there are fewer than two, one has too few rows to learn from, or a value has no meaning.
+        Raises UserError if there are fewer than two classes, one has too few rows, or a value is no class.
         """
         rows, occurring = Counter[str](), Counter[str]()
         for values, count in counts.items():
@@ -154,13 +154,16 @@ class Task(Stage):
         return Classes(labels, self.multi_label, kept, dict(rows.most_common()), ambiguous)
 
     def known(self, counts: Mapping[tuple[str, ...], int], labels: tuple[str, ...]) -> Classes:
-        """The classes of a finished model, however few rows they have here; UserError where a value is another one."""
+        """Return the classes of a finished model, `labels`, however few rows they have here.
+
+        Raises UserError if a value is none of them.
+        """
         known = copy.copy(self)
         known.classes, known.min_count = labels, 0
         return known.decide(counts)
 
     def _discovered(self, rows: Counter[str], ambiguous: int) -> tuple[str, ...]:
-        """The values of enough rows, sorted; UserError where that makes no task."""
+        """Return the values that have enough rows, sorted. Raises UserError if they are fewer than two, or too many."""
         labels = sorted(value for value, count in rows.items() if count >= self.min_count)
         where, enough = f"task {self.name!r}: column {self.column!r}", f"of {_rows(self.min_count)} or more"
         if len(labels) > MOST_CLASSES:
@@ -174,7 +177,7 @@ class Task(Stage):
         return tuple(_name(f"{where}: a value cannot be a class; map it with task.map", label) for label in labels)
 
     def _given(self, rows: Counter[str], occurring: Counter[str]) -> tuple[str, ...]:
-        """The classes as listed; UserError where the rows do not fit them."""
+        """Return the classes as listed. Raises UserError if a value is none of them, or one has too few rows."""
         assert self.classes is not None
         if unknown := [item for item in occurring.most_common() if item[0] not in self.classes]:
             listed = _listed([f"{_shown.repr(value)} ({_rows(count)})" for value, count in unknown])
@@ -187,31 +190,31 @@ class Task(Stage):
         return self.classes
 
 
-def pieces(value: Any) -> list[str]:
-    """The values of one field: text is cut at CLASS_SEPARATOR, a list is several values, null and NaN are none."""
+def split_values(value: Any) -> list[str]:
+    """Return the values of one field: text is split at CLASS_SEPARATOR, a list has several values, null and NaN none."""
     if isinstance(value, str):
         return [stripped for piece in value.split(CLASS_SEPARATOR) if (stripped := piece.strip())]
     if isinstance(value, list | tuple):
-        return [piece for item in value for piece in pieces(item)]
-    return [] if value is None or (isinstance(value, float) and math.isnan(value)) else pieces(_text(value))
+        return [piece for item in value for piece in split_values(item)]
+    return [] if value is None or (isinstance(value, float) and math.isnan(value)) else split_values(_text(value))
 
 
 def _text(value: Any) -> str:
-    """A value as text, numbers and truths the way JSON has them."""
+    """Return a value as text, numbers and booleans as JSON writes them."""
     if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT:
-        value = int(value)  # pandas makes 10090 a 10090.0 where one row of the column is empty
+        value = int(value)  # pandas makes 10090 a 10090.0 if one row of the column is empty
     return json.dumps(value) if isinstance(value, bool | int | float) else str(value)
 
 
 def _column(where: str, value: Any) -> str:
-    """The name of a column, blanks and all: a header may have them."""
+    """Return the name of a column. Its blanks are kept, because a header may have them. Raises UserError."""
     if value is None or value == "" or isinstance(value, Mapping | list | tuple):
         raise UserError(f"{where}: {_shown.repr(value)} is no name of a column")
     return _text(value)
 
 
 def _name(where: str, value: Any) -> str:
-    """The name of a class, or a value; UserError where it can be none."""
+    """Return the name of a class or a value. Raises UserError if it cannot be one."""
     name = "" if value is None or isinstance(value, Mapping | list | tuple) else _text(value).strip()
     if not name or any(letter in name for letter in "|\t\n\r"):
         raise UserError(f"{where}: {_shown.repr(value)} is no name; a name is a text without '|', tab or newline")
@@ -247,7 +250,7 @@ def _listed(items: Sequence[str]) -> str:
     return ", ".join(items[:5]) + (f" and {len(items) - 5:,} more" if len(items) > 5 else "")
 
 
-def _meant(name: str, names: Iterable[str]) -> str:
+def _suggestion(name: str, names: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 

@@ -1,4 +1,4 @@
-"""The baseline that a transformer has to beat: counted words, and a linear classifier."""
+"""The baseline that a transformer has to beat: TF-IDF features and logistic regression, by scikit-learn."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,38 +19,40 @@ from stonkgs.model.rater import Rater
 from stonkgs.source.base import ROLES
 from stonkgs.statement import Statement
 
-#: A word as scikit-learn has them: what stands between the brackets, colons and blanks of a BEL name is one, too.
+#: A word, by scikit-learn's definition. It also finds the parts of a BEL name.
 _WORD = re.compile(r"\b\w\w+\b")
-#: lbfgs needs less than a hundred, also for tens of thousands of rows
+#: The limit of iterations. lbfgs needs less than a hundred even for tens of thousands of rows.
 _ITERATIONS = 1000
 
 
 class TfIdf(Stage, Rater):
     """The baseline without a transformer: TF-IDF of words and word pairs, and a logistic regression (scikit-learn).
 
-    It reads a batch's `columns` and neither tokens nor graph, so no model or store has a say in it. Unlike all else in
-    the project it holds every text that it learns from in memory, and a number for each word and word pair of each:
-    so it is for tens of thousands of rows.
+    It reads a batch's `columns`, and needs neither tokens nor a store. Unlike the rest of the project it holds all
+    training texts in memory, with a number for each of their words and word pairs: it is for tens of thousands of rows.
     """
+
+    #: the classes that it was trained with
+    labels: tuple[str, ...] = ()
+    #: whether it was trained with rows of several classes
+    multi_label: bool = False
 
     @checked("model")
     def __init__(
         self, *, nodes: bool = False, columns: Mapping[str, str] | None = None, c: float = 10.0, min_rows: Count = 2
     ) -> None:
-        #: whether the names of source and target are read, beside the evidence
+        #: whether it reads the names of source and target beside the evidence
         self.nodes = nodes
-        #: role -> the input's name for it, as the source has them
+        #: role -> name of the input's column
         self.columns = {**{role: role for role in ROLES}, **(columns or {})}
-        #: Inverse of the penalty. Of 1, 3 and 10 the last was best on the real corpora, and 1 leaves out rare classes.
+        #: inverse of the penalty; of 1, 3 and 10 the last was best on the real corpora, and 1 misses rare classes
         self.c = c
-        #: What is in fewer training rows is not counted.
+        #: words in fewer training rows are left out
         self.min_rows = min_rows
-        self._labels: tuple[str, ...] = ()
-        self._multi_label = False
         self._pipeline: Any = None
-        #: int64, the classes that are told apart
+        #: the numbers of the classes that the pipeline predicts, int64
         self._learned = np.zeros(0, np.int64)
-        #: float32 [K], the probabilities of the others
+        #: the constant probabilities of the other classes, float32 [K]
         self._fixed: npt.NDArray[np.float32] | None = None
 
     def fit(
@@ -62,12 +64,12 @@ class TfIdf(Stage, Rater):
         class_weights: Literal["balanced"] | None = None,
         seed: int = 0,
     ) -> None:
-        """Learn from N statements: `targets` are N numbers of `labels`, or bool [N, K] where a row may be of several.
+        """Learn from N statements. `targets` are N class numbers, or in a multi-label task bool [N, K].
 
-        `balanced` weighs a row of one of K classes by N / (K rows of its class), and in bool targets each class
-        against the rest alike. A class that no training row has, or every one, is not learned: its probability is 0,
-        or 1. `seed` is the solver's, and lbfgs draws nothing: the result is the same for any. Raises UserError where
-        there is nothing to learn from, or a setting is none.
+        With "balanced" a row weighs N / (K n), where n is the number of rows of its class; in a multi-label task the
+        rows with and without each class are balanced likewise. A class that no training row has gets the probability
+        0, one that all have gets 1. `seed` is scikit-learn's; its solver lbfgs does not use it. Raises UserError if
+        there is nothing to learn from.
         """
         require("sklearn")
         rows, given = list(statements), np.asarray(targets if isinstance(targets, np.ndarray) else list(targets))
@@ -77,7 +79,7 @@ class TfIdf(Stage, Rater):
         wanted = given.astype(bool) if several else np.eye(len(labels), dtype=bool)[given.astype(int)]
         if wanted.shape != (len(rows), len(labels)):
             raise ValueError(f"targets {list(wanted.shape)} of {len(rows)} rows and {len(labels)} classes")
-        self._labels, self._multi_label = tuple(labels), several
+        self.labels, self.multi_label = tuple(labels), several
         self._fixed = wanted[0].astype(np.float32)
         self._learned = np.flatnonzero(wanted.any(axis=0) & ~wanted.all(axis=0))
         if len(self._learned):
@@ -97,55 +99,45 @@ class TfIdf(Stage, Rater):
         model = LogisticRegression(C=self.c, class_weight=class_weights, max_iter=_ITERATIONS, random_state=seed)
         return make_pipeline(FeatureUnion(features), OneVsRestClassifier(model) if several else model)
 
-    def _train(self, rows: list[Statement], answers: npt.NDArray[Any]) -> None:
-        # scikit-learn takes a column alone for the answers to a question of two classes.
-        answers = answers[:, 0] if answers.shape[1:] == (1,) else answers
+    def _train(self, rows: list[Statement], targets: npt.NDArray[Any]) -> None:
+        # scikit-learn wants a single column as one dimension.
+        targets = targets[:, 0] if targets.shape[1:] == (1,) else targets
         try:
-            self._pipeline.fit(rows, answers)
+            self._pipeline.fit(rows, targets)
         except ValueError as error:
             reason = str(error).split("\n")[0]
             raise UserError(f"TF-IDF: nothing can be learned from {len(rows):,} rows: {reason}") from error
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        """Those that it was trained with."""
-        return self._labels
-
-    @property
-    def multi_label(self) -> bool:
-        """Whether it was trained with rows of several classes."""
-        return self._multi_label
-
-    @property
     def digest(self) -> str:
-        """A hash of the words, their weights, and what is read."""
+        """A hash of the words, their weights, and the columns that are read."""
         import joblib  # type: ignore[import-untyped, unused-ignore]
 
-        read = (self.nodes, sorted(self.columns.items()), self._labels, self._multi_label, self._learned, self._fixed)
+        read = (self.nodes, sorted(self.columns.items()), self.labels, self.multi_label, self._learned, self._fixed)
         return str(joblib.hash((read, self._weights()), hash_name="sha1"))
 
     def _weights(self) -> Any:
-        """The words that are counted, and what each speaks for; not the objects, which hold addresses, too."""
+        """Return the words and their weights. The pipeline itself contains addresses, which would change a hash."""
         if self._pipeline is None:
             return None
-        counted, model = (step for _, step in self._pipeline.steps)
-        words = [(one.vocabulary_, one.idf_) for _, one in counted.transformer_list]
+        features, model = (step for _, step in self._pipeline.steps)
+        words = [(one.vocabulary_, one.idf_) for _, one in features.transformer_list]
         return words, [(one.coef_, one.intercept_) for one in getattr(model, "estimators_", [model])]
 
     def encoder(self) -> Encoder:
-        """Columns are read as they are."""
+        """Return an encoder without inputs: the model reads the columns themselves."""
         return Encoder({})
 
     def __call__(self, batch: Batch) -> Tensor:
-        """Probabilities in the order of the labels: float32 [B, K].
+        """Return the probabilities in the order of the labels, float32 [B, K].
 
-        Raises UserError where the batch lacks a column that is read.
+        Raises UserError if the batch lacks a column that is read.
         """
         if self._fixed is None:
-            raise RuntimeError("TF-IDF is trained before it predicts: call fit()")
+            raise RuntimeError("TF-IDF must be trained before it predicts: call fit()")
         statements = self._statements(batch)
         probabilities = np.tile(self._fixed, (len(batch), 1))
-        # scikit-learn refuses no rows. Of a question of two classes the last column is the answer yes.
+        # scikit-learn refuses empty input. Of a single class that is there or not, the last column is "there".
         if len(batch) and len(self._learned):
             probabilities[:, self._learned] = self._pipeline.predict_proba(statements)[:, -len(self._learned) :]
         return torch.from_numpy(probabilities)
@@ -158,10 +150,10 @@ class TfIdf(Stage, Rater):
 
 
 def node_tokens(statement: Statement) -> list[str]:
-    """The names of source and target as tokens with their role: each whole, and its words in lower case.
+    """Return tokens for the names of source and target: each whole name, and its words in lower case, with the role.
 
-    `p(HGNC:17927 ! SENP1)` gives `source=p(HGNC:17927 ! SENP1)`, `source:hgnc`, `source:17927`, `source:senp1`: what
-    is known of just this node, of its namespace, and of names that share a word.
+    `p(HGNC:17927 ! SENP1)` gives `source=p(HGNC:17927 ! SENP1)`, `source:hgnc`, `source:17927`, `source:senp1`: the
+    model can learn about this node, its namespace, and nodes that share a word.
     """
     tokens = []
     for role, name in (("source", statement.source), ("target", statement.target)):

@@ -72,7 +72,7 @@ CASES: dict[str, Case] = {
     "no rows at all": Case([], r"task 'polarity': no row has a class: .*", [HEADER]),
     "a class called as an output column": Case(
         ["task=discover", "task.name=polarity"],
-        r"class 'prediction' is called as an output column is; give it another name with task\.map",
+        r"class 'prediction' has the name of an output column; give it another name with task\.map",
         [HEADER, *good(), *([*row[:3], "prediction"] for row in good(9))],
     ),
     "a column called truth": Case(
@@ -91,7 +91,7 @@ CASES: dict[str, Case] = {
         r"the (test|validation|train) part has no rows of 60 \(.*or another protocol\.by=",
         [HEADER, *([*row[:2], "the same", row[3]] for row in good())],
     ),
-    "all in train mode": Case(["protocol=all"], r"protocol=all leaves nothing to train with; it is for mode=test"),
+    "all in train mode": Case(["protocol=all"], r"protocol=all leaves no rows to train with; it is for mode=test"),
     "no column to group by": Case(
         ["protocol.by=pmid"], r"protocol\.by=pmid: the input has no such column; there are evidence and \['polarity'\]"
     ),
@@ -161,10 +161,10 @@ CASES: dict[str, Case] = {
     ),
     "to test what was pre-trained": Case(
         ["mode=test", "model.path=@/pretrained"],
-        r"mode=test rates with a model that was fine-tuned: give its folder as model\.path=",
+        r"mode=test needs a model that was fine-tuned: give its folder as model\.path=",
     ),
     "to test a baseline": Case(
-        ["mode=test", "model=graph_only", "model.path=@/model"], r"mode=test rates with a model that was fine-tuned: .*"
+        ["mode=test", "model=graph_only", "model.path=@/model"], r"mode=test needs a model that was fine-tuned: .*"
     ),
     "to test another task's model": Case(
         ["mode=test"],

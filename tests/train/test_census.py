@@ -118,7 +118,7 @@ def test_it_is_the_same_from_json(reader: Reader) -> None:
         found = counted(reader, task, Grouped(max_rows=100))
         again = Census.from_json(json.loads(json.dumps(found.to_json())))
         assert again.to_json() == found.to_json()
-        assert again.told() == found.told()
+        assert again.report() == found.report()
         assert again.classes == found.classes
         assert (again.first.dtype, again.first.tolist()) == (found.first.dtype, found.first.tolist())
         selections = [one.selection(reader, task, Grouped(max_rows=100)) for one in (found, again)]

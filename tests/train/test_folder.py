@@ -14,7 +14,7 @@ from stonkgs.runs.identity import Identity
 from stonkgs.runs.record import Record
 from stonkgs.source.fingerprint import Fingerprint
 from stonkgs.train.census import Census
-from stonkgs.train.folder import OUR_FOLDERS, OURS, Begun, TrainFolder
+from stonkgs.train.folder import OUR_FOLDERS, OURS, TrainFolder, TrainingBegun
 from stonkgs.train.summary import Trained
 from stonkgs.train.task import Classes
 
@@ -100,7 +100,7 @@ def test_a_file_is_no_folder(tmp_path: Path, record: Record) -> None:
 def test_one_that_has_begun_goes_on_with_its_census(tmp_path: Path, record: Record) -> None:
     begun(tmp_path / "out", record)
     state = TrainFolder(tmp_path / "out").state(record, overwrite=False)
-    assert isinstance(state, Begun)
+    assert isinstance(state, TrainingBegun)
     assert state.census.to_json() == census_of().to_json()
     assert state.census.first.dtype == np.int64
     assert TrainFolder(tmp_path / "out").state(record, overwrite=True) is None
@@ -174,7 +174,7 @@ def test_another_input_is_named(tmp_path: Path, record: Record) -> None:
         folder.state(changed(record, rows), overwrite=False)
     rows.write_text("source\ttarget\n")
     os.utime(rows, ns=(1, record.identity.input[0].mtime_ns))
-    assert isinstance(folder.state(changed(record, rows), overwrite=False), Begun)
+    assert isinstance(folder.state(changed(record, rows), overwrite=False), TrainingBegun)
 
 
 def test_a_finished_one_is_told(tmp_path: Path, record: Record) -> None:
@@ -205,7 +205,7 @@ def test_to_overwrite_clears_what_is_ours_and_nothing_else(tmp_path: Path, recor
     begun(folder.path, other, overwrite=True)
     assert {name for name, content in tree(folder.path).items() if content is not None} == {*foreign, "training.json"}
     assert json.loads(folder.begun.read_text())["record"] == other.to_json()
-    assert isinstance(folder.state(other, overwrite=False), Begun)
+    assert isinstance(folder.state(other, overwrite=False), TrainingBegun)
 
 
 def test_to_overwrite_in_vain_leaves_a_folder_of_ours(tmp_path: Path, record: Record) -> None:
@@ -216,5 +216,5 @@ def test_to_overwrite_in_vain_leaves_a_folder_of_ours(tmp_path: Path, record: Re
     with pytest.raises(UserError, match="no such column"), folder.counting(overwrite=True):
         raise UserError("no such column")
     assert set(tree(folder.path)) == {"training.json", "notes.txt"}
-    assert isinstance(folder.state(record, overwrite=False), Begun)
+    assert isinstance(folder.state(record, overwrite=False), TrainingBegun)
     assert folder.state(changed(record, without="epochs"), overwrite=True) is None

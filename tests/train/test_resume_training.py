@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import deaths
 import pyarrow.parquet as pq
@@ -126,9 +127,9 @@ def die_writing(number: int) -> Callable[[], None]:
         left = number
         whole = KeepLast._save
 
-        def dying(self: KeepLast, trainer: object) -> None:
+        def dying(self: KeepLast, *args: Any) -> None:
             nonlocal left
-            whole(self, trainer)  # type: ignore[arg-type]
+            whole(self, *args)
             left -= 1
             if not left:
                 os.kill(os.getpid(), signal.SIGKILL)

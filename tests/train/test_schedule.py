@@ -30,7 +30,7 @@ def schedules(draw: st.DrawFn) -> Schedule:
 def test_the_steps_of_an_epoch_take_each_row_once(schedule: Schedule, epoch: int) -> None:
     bounds = [schedule.bounds(epoch, step) for step in range(schedule.steps)]
     assert [first for first, _ in bounds] == [0, *(last for _, last in bounds[:-1])]
-    assert bounds[-1][1] == schedule.drawn(epoch) == schedule.rows
+    assert bounds[-1][1] == schedule.sampled_rows(epoch) == schedule.rows
     sizes = [last - first for first, last in bounds]
     assert max(sizes) - min(sizes) <= 1
     if schedule.size > 1 or schedule.rows % schedule.world == 0:

@@ -10,7 +10,7 @@ from labelled import KINDS, LABELS, NAMES, USED, direction, selected, two_files
 from stonkgs.source.base import Reader, World
 from stonkgs.statement import Statement
 from stonkgs.train.protocol import PARTS, TEST, TRAIN, VALIDATION, Everything, Grouped, Protocol
-from stonkgs.train.selection import TRUTH, Part, Selection
+from stonkgs.train.selection import TRUTH, PartReader, Selection
 from stonkgs.train.task import Task
 
 
@@ -20,7 +20,7 @@ def reader(request: pytest.FixtureRequest, tmp_path: Path) -> Reader:
 
 
 def part_of(selection: Selection, part: str) -> list[Statement]:
-    found = [row for split in selection.reader.plan for row in Part.of(selection, part, 0).read(split)]
+    found = [row for split in selection.reader.plan for row in PartReader.of(selection, part, 0).read(split)]
     assert all(isinstance(row, Statement) for row in found), "what cannot be read is passed over"
     return [row for row in found if isinstance(row, Statement)]
 
@@ -55,7 +55,7 @@ def test_a_row_of_a_part_is_as_it_was_and_has_its_truth(reader: Reader) -> None:
             assert list(row.extra) == [*NAMES[3:], TRUTH]
             rest = {key: value for key, value in row.extra.items() if key != TRUTH}
             assert Statement(row.source, row.target, row.evidence, rest) == before[n]
-    part_plan = Part.of(selection, TEST, 41).plan
+    part_plan = PartReader.of(selection, TEST, 41).plan
     assert part_plan.schema.names == [*NAMES, TRUTH]
     assert part_plan.rows == 41
     assert list(part_plan) == list(reader.plan)
@@ -84,12 +84,12 @@ def test_numbers_count_the_labelled_rows(reader: Reader) -> None:
         assert used[row.number] == n
         assert isinstance(row.target, int)
         assert selection.classes.labels[row.target] == USED[n]
-        assert selection.protocol.drawn(row.number)
+        assert selection.protocol.samples(row.number)
 
 
 def test_shares_of_processes_make_the_part(reader: Reader) -> None:
     """As the flow that predicts reads it, from a pickle."""
-    part = Part.of(selected(reader, direction(), Grouped()), TRAIN, 0)
+    part = PartReader.of(selected(reader, direction(), Grouped()), TRAIN, 0)
     expected = numbers(part_of(part.selection, TRAIN))
     for world in (1, 2, 3):
         shares = [pickle.loads(pickle.dumps(part.at(World(rank, world)))) for rank in range(world)]
@@ -100,7 +100,7 @@ def test_shares_of_processes_make_the_part(reader: Reader) -> None:
 
 def test_files_and_lines_are_the_sources_own(tmp_path: Path) -> None:
     reader = two_files(tmp_path, "tsv", LABELS)
-    part = Part.of(selected(reader, direction(), Grouped()), VALIDATION, 0)
+    part = PartReader.of(selected(reader, direction(), Grouped()), VALIDATION, 0)
     assert part.source is reader.source
     assert [part.source.first_line(file) for file in part.plan.files] == [2, 2]
 

@@ -136,7 +136,7 @@ def test_a_start_of_ones_own(tmp_path: Path, kge_path: Path, workers: int) -> No
 
 
 def test_what_no_training_starts_from() -> None:
-    with pytest.raises(UserError, match=r"a Statement is nothing that a training starts from"):
+    with pytest.raises(UserError, match=r"a training cannot start from a Statement"):
         start_of(ROWS[0])
     assert isinstance(start_of(start := Frequent()), Frequent)
     assert start_of(start) is start

@@ -23,7 +23,7 @@ from stonkgs.source.base import Reader
 from stonkgs.statement import Statement
 from stonkgs.train.protocol import TRAIN, Grouped
 from stonkgs.train.schedule import Schedule
-from stonkgs.train.selection import Labelled, Selection
+from stonkgs.train.selection import LabelledRow, Selection
 from stonkgs.train.stream import POOL, Step, Stream, shuffled, split_order
 from stonkgs.train.task import Task
 
@@ -156,7 +156,7 @@ def test_the_order_follows_from_seed_and_epoch(every: Corpus) -> None:
 def test_what_stands_in_a_step_changes_with_seed_and_epoch(every: Corpus) -> None:
     """Not only the steps' order: rows meet other rows."""
     streams = [every.stream(**one) for one in ({}, {"epoch": 1}, {"seed": 1})]
-    steps = [{frozenset(row.number for row in step) for step in stream.taken()} for stream in streams]
+    steps = [{frozenset(row.number for row in step) for step in stream.step_rows()} for stream in streams]
     assert all(len(one & other) < len(one) / 2 for one, other in combinations(steps, 2))
     orders = [[row.number for row in stream.rows()] for stream in streams]
     assert len({tuple(order) for order in orders}) == 3
@@ -177,7 +177,7 @@ def test_workers_do_not_show(every: Corpus) -> None:
 def test_processes_share_each_step(uneven: Corpus, world: int, balanced: bool) -> None:
     """Uneven: 101 rows, steps of 4 rows a process."""
     same: dict[str, Any] = {"world": world, "balanced": balanced, "epoch": 1}
-    taken = [[row.statement.evidence for row in step] for step in uneven.stream(**same).taken()]
+    taken = [[row.statement.evidence for row in step] for step in uneven.stream(**same).step_rows()]
     assert sum(map(len, taken)) == 101
     shares: list[list[list[str]]] = []
     steps: list[list[Step]] = []
@@ -198,8 +198,8 @@ def test_processes_share_each_step(uneven: Corpus, world: int, balanced: bool) -
 
 def test_all_processes_take_what_one_takes(uneven: Corpus) -> None:
     """The same rows make a step, whether one process takes 12 of them or three take 4 each."""
-    one = [{row.number for row in step} for step in uneven.stream(size=12).taken()]
-    three = [{row.number for row in step} for step in uneven.stream(size=4, world=3).taken()]
+    one = [{row.number for row in step} for step in uneven.stream(size=12).step_rows()]
+    three = [{row.number for row in step} for step in uneven.stream(size=4, world=3).step_rows()]
     assert one == three
 
 
@@ -219,10 +219,10 @@ def test_any_buffer_gives_each_row_once(every: Corpus, buffer: int) -> None:
 @settings(deadline=None)
 @given(st.integers(0, 60), st.integers(1, 80), st.integers(0, 99))
 def test_the_buffer_shuffles(count: int, size: int, seed: int) -> None:
-    rows_ = [Labelled(number, Statement("", "", ""), 0) for number in range(count)]
+    rows_ = [LabelledRow(number, Statement("", "", ""), 0) for number in range(count)]
     asked: list[int] = []
 
-    def asking() -> Iterable[Labelled]:
+    def asking() -> Iterable[LabelledRow]:
         for row in rows_:
             asked.append(row.number)
             yield row
@@ -236,7 +236,7 @@ def test_the_buffer_shuffles(count: int, size: int, seed: int) -> None:
 
 
 def test_the_buffer_comes_to_all_orders() -> None:
-    rows_ = [Labelled(number, Statement("", "", ""), 0) for number in range(4)]
+    rows_ = [LabelledRow(number, Statement("", "", ""), 0) for number in range(4)]
     orders = Counter(tuple(row.number for row in shuffled(rows_, 9, Random(seed))) for seed in range(2400))
     assert len(orders) == 24
     assert max(orders.values()) < 2 * min(orders.values())
@@ -244,7 +244,7 @@ def test_the_buffer_comes_to_all_orders() -> None:
 
 def test_steps_are_of_similar_lengths_and_shuffled(uneven: Corpus) -> None:
     stream = uneven.stream(size=2)
-    lengths = [[len(row.statement.evidence) for row in step] for step in stream.taken()]
+    lengths = [[len(row.statement.evidence) for row in step] for step in stream.step_rows()]
     assert len(lengths) > 3 * POOL
     for first in range(0, len(lengths), POOL):
         pool = lengths[first : first + POOL]
@@ -259,7 +259,7 @@ def test_a_balanced_epoch(uneven: Corpus) -> None:
     target = {row.statement.evidence: row.target for row in part}
     for epoch in range(30):
         order = uneven.evidences_of(balanced=True, epoch=epoch, buffer=20)
-        assert len(order) == uneven.schedule(balanced=True).drawn(epoch) == 101
+        assert len(order) == uneven.schedule(balanced=True).sampled_rows(epoch) == 101
         by_class = Counter(target[evidence] for evidence in order)
         assert abs(by_class[0] - by_class[1]) == 1
         for evidence, copies in Counter(order).items():
