@@ -2,8 +2,8 @@
 
     python datasets/example/prepare.py [--output DIR]
 
-The graph is made up, the sentences are templates, and the model is small; what they show is the flow, not what the
-method is worth. Everything random is drawn as raw uniform numbers and the training runs in float64, so that another
+The graph is made up, the sentences come from templates, and the model is small: the example shows the flow, not how
+good the method is. Random numbers are drawn as raw uniform ones and the training runs in float64, so that another
 machine or number of threads gives the same statements and store, and the same figures to the third digit.
 """
 
@@ -48,17 +48,18 @@ from stonkgs.kge.build import build
 from stonkgs.model.config import ModelConfig
 
 SEED = 20
-#: Tokens of a sentence.
+#: The number of tokens of a sentence.
 TEXT = 64
+#: Epochs, rows of a batch, and learning rate.
 EPOCHS, SIZE, RATE = 6, 32, 2e-3
-#: The figures in README.md.
+#: The table of figures in README.md.
 TABLE = re.compile(r"\| read (?:.+\n)+")
-#: Share of the rows that training sees without their sentence, and again without their nodes.
+#: The share of training rows without their sentence, and the share of those without their nodes.
 BLANKED = 0.08
 
 
 def write_store(path: Path, families: Families) -> KgeStore:
-    """The graph through the project's own builder."""
+    """Write the graph's store with the project's own builder."""
     vectors, walks = graph_rows(families, random.Random(SEED))
     with tempfile.TemporaryDirectory() as folder:
         for file, rows in (("vectors.tsv", vectors), ("walks.tsv", walks)):
@@ -71,9 +72,9 @@ def write_store(path: Path, families: Families) -> KgeStore:
 
 
 def write_vocabulary(path: Path, sentences: Sequence[str], symbols: set[str]) -> int:
-    """Special tokens, and the words of three sentences or more; returns how many.
+    """Write special tokens and the words that occur three times or more. Returns the number of entries.
 
-    The genes' symbols are not among them, nor anything that they could be made of: each is read as [UNK].
+    It contains no gene symbol and no parts of one, so that the model reads each symbol as [UNK].
     """
     path.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n", "utf-8")
     tokenizer = TextEncoder(path=str(path)).tokenizer
@@ -86,7 +87,7 @@ def write_vocabulary(path: Path, sentences: Sequence[str], symbols: set[str]) ->
 
 
 def fresh_model(vocabulary: Path, entries: int) -> STonKGs:
-    """A small model in float64, its weights drawn as raw uniform numbers, which are the same on every machine."""
+    """Make a small model in float64. Its weights are raw uniform numbers, which are the same on every machine."""
     sizes: dict[str, Any] = {
         "hidden_size": WIDTH,
         "num_attention_heads": 4,
@@ -109,22 +110,22 @@ def fresh_model(vocabulary: Path, entries: int) -> STonKGs:
     return network
 
 
-class Training(pl.LightningModule):
-    """Plain fine-tuning over the project's own batches: the label is one of their columns."""
+class ExampleTraining(pl.LightningModule):
+    """Plain fine-tuning over the project's own batches, whose columns include the label."""
 
     def __init__(self, predictor: Predictor, steps: int) -> None:
         super().__init__()
         self.predictor, self.network, self.steps = predictor, predictor.model, steps
 
     def training_step(self, batch: Batch, number: int) -> Tensor:
-        """Cross-entropy of a batch."""
-        self.predictor.model.refresh()  # the special vectors follow from the backbone, which this training changes
+        """Return the cross-entropy of a batch."""
+        self.predictor.model.refresh()  # computes the special tokens' vectors from the backbone, which has changed
         logits = self.network(self.predictor.inputs(batch))
         labels = torch.tensor([LABELS.index(label) for label in batch.columns["label"].to_pylist()])
         return cross_entropy(logits, labels)
 
     def configure_optimizers(self) -> Any:
-        """Adam with a warm-up and a linear decay to nothing."""
+        """Make AdamW with a warm-up of 100 steps and a linear decay to 0."""
         optimizer = torch.optim.AdamW(self.parameters(), lr=RATE, weight_decay=0.01)
         rate = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: min((step + 1) / 100, max(0.0, 1 - step / self.steps))
@@ -132,14 +133,14 @@ class Training(pl.LightningModule):
         return [optimizer], [{"scheduler": rate, "interval": "step"}]
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """The predictor moves what the network needs."""
+        """Return the batch as it is: the predictor moves what the network needs."""
         return batch
 
 
 def shuffled(rows: Sequence[Row], draw: random.Random) -> Iterator[Row]:
-    """All epochs' rows in one stream, some without their sentence, some without their nodes.
+    """Yield the rows of all epochs in one stream, some without their sentence, some without their nodes.
 
-    What the model then says to a blank is its best guess, not the accident of an input that it has never seen.
+    So the model learns a best guess for an empty field, instead of giving an accidental value for an unseen input.
     """
     for _ in range(EPOCHS):
         for row in sorted(rows, key=lambda _: draw.random()):
@@ -153,7 +154,7 @@ def shuffled(rows: Sequence[Row], draw: random.Random) -> Iterator[Row]:
 
 
 def batches(path: Path, predictor: Predictor, window: int) -> Batches:
-    """The file's batches, in one split."""
+    """Return the file's batches, in one split."""
     source = TsvSource(path=str(path))
     reader = source.reader(source.plan(rows=1 << 30))
     return Batches(source=reader, encoder=predictor.encoder(), size=SIZE, window=window)
@@ -168,7 +169,7 @@ def train(rows: Sequence[Row], symbols: set[str], store: KgeStore, folder: Path)
         stream = write_rows(Path(temporary, "stream.tsv"), shuffled(rows, random.Random(SEED)))
         data = DataLoader(batches(stream, predictor, window=8 * SIZE), batch_size=None)
         trainer = pl.Trainer(barebones=True, accelerator="cpu", max_epochs=1)
-        trainer.fit(Training(predictor, steps=EPOCHS * len(rows) // SIZE), data)
+        trainer.fit(ExampleTraining(predictor, steps=EPOCHS * len(rows) // SIZE), data)
         predictor.model.float().save_pretrained(folder, kge=store)
 
 
@@ -176,7 +177,7 @@ def train(rows: Sequence[Row], symbols: set[str], store: KgeStore, folder: Path)
 
 
 def probabilities(rows: Sequence[Row], predictor: Predictor) -> Floats:
-    """What the model gives to `correct`, in the order of the rows."""
+    """Return the probability of `correct` for each row, in the rows' order."""
     result = np.zeros(len(rows))
     with tempfile.TemporaryDirectory() as folder:
         for batch in batches(write_rows(Path(folder, "rows.tsv"), rows), predictor, window=len(rows)):
@@ -185,16 +186,17 @@ def probabilities(rows: Sequence[Row], predictor: Predictor) -> Floats:
 
 
 def figures(given: Floats, truth: npt.NDArray[np.bool_]) -> dict[str, float]:
-    """Accuracy, mean F1 of the two classes, and the mean squared error of the probability."""
-    said = given > 0.5
-    scores = [2 * (said & truth).sum() / max(1, said.sum() + truth.sum())]
-    scores += [2 * (~said & ~truth).sum() / max(1, (~said).sum() + (~truth).sum())]
-    values = {"accuracy": (said == truth).mean(), "macro_f1": np.mean(scores), "brier": ((given - truth) ** 2).mean()}
+    """Return accuracy, mean F1 of the two classes, and Brier score of the probabilities of `correct`."""
+    predicted = given > 0.5
+    scores = [2 * (predicted & truth).sum() / max(1, predicted.sum() + truth.sum())]
+    scores += [2 * (~predicted & ~truth).sum() / max(1, (~predicted).sum() + (~truth).sum())]
+    brier = ((given - truth) ** 2).mean()
+    values = {"accuracy": (predicted == truth).mean(), "macro_f1": np.mean(scores), "brier": brier}
     return {name: round(float(value), 4) for name, value in values.items()}
 
 
 def evaluate(rows: Sequence[Row], predictor: Predictor) -> dict[str, dict[str, float]]:
-    """The held-out rows, as they are and with one half blanked."""
+    """Return the figures of the test rows: with all fields, without nodes, without sentence, and without a model."""
     test = [row for row in rows if row.part == "test"]
     truth = np.array([row.label == "correct" for row in test])
     share = np.mean([row.label == "correct" for row in rows if row.part == "train"])
@@ -208,7 +210,7 @@ def evaluate(rows: Sequence[Row], predictor: Predictor) -> dict[str, dict[str, f
 
 
 def table(metrics: dict[str, dict[str, float]]) -> str:
-    """The figures as README.md shows them."""
+    """Return the figures as README.md's table."""
     names = list(metrics["neither"])
     rows = [["read", *names], ["---"] * (1 + len(names))]
     rows += [[kind, *(f"{values[name]:.3f}" for name in names)] for kind, values in metrics.items()]
@@ -216,7 +218,7 @@ def table(metrics: dict[str, dict[str, float]]) -> str:
 
 
 def draw(output: Path) -> tuple[list[Row], KgeStore, set[str]]:
-    """Write what no model has part in: the statements and the graph's store; those, and the genes' symbols."""
+    """Write the statements and the graph's store. Returns both, and the genes' symbols."""
     text = OmegaConf.to_container(OmegaConf.load(HERE / "text.yaml"))
     families = read_families(text)
     rows = list(draw_rows(Writer(text, families, random.Random(SEED))))
@@ -230,7 +232,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=HERE, metavar="DIR", help="default: the example's own folder")
     output: Path = parser.parse_args().output
     output.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(1)  # more would mostly wait for each other over so small a model
+    torch.set_num_threads(1)  # for so small a model more threads mostly wait for each other
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     rows, store, symbols = draw(output)
     train([row for row in rows if row.part == "train"], symbols, store, output / "model")

@@ -1,4 +1,4 @@
-"""The example's made-up world: a graph of real genes, and what sentences say about them, all drawn from a seed."""
+"""Draws the example's made-up world from a seed: a graph of real genes, and sentences about them."""
 
 import csv
 import random
@@ -14,16 +14,17 @@ Floats = npt.NDArray[np.float64]
 
 HERE = Path(__file__).resolve().parent
 LABELS = ("incorrect", "correct")
+#: The rows of each part.
 ROWS = {"train": 3000, "test": 1000}
-#: Shares of the statements that assert something, and whose nodes are the right ones.
+#: The share of statements whose sentence asserts something, and the share of those whose nodes are the right ones.
 ASSERTED, GROUNDED = 0.7, 0.7
-#: Numbers of a vector, and nodes of a walk.
+#: The numbers of a vector, and the nodes of a walk.
 WIDTH, WALK = 64, 16
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A gene or process: its name in BEL, and what sentences call it."""
+    """A gene or process: its name in BEL, and its name in sentences."""
 
     name: str
     mention: str
@@ -41,11 +42,12 @@ class Row:
     part: str
 
 
+#: family -> nodes: its process, then its genes
 Families = dict[str, list[Node]]
 
 
 def read_families(text: Any) -> Families:
-    """Each family's process, then its genes in the order of the file."""
+    """Read the families. `text` is the content of text.yaml; genes keep the order of genes.tsv."""
     families = {name: [Node(entry["node"], entry["process"][0])] for name, entry in text["families"].items()}
     with open(HERE / "genes.tsv", encoding="utf-8", newline="") as file:
         for gene in csv.DictReader(file, delimiter="\t"):
@@ -53,11 +55,11 @@ def read_families(text: Any) -> Families:
     return families
 
 
-# The graph. A family's last two genes are left out of it: statements may speak of what it does not know.
+# The graph. It lacks each family's last two genes, so that some statements have nodes that it does not know.
 
 
 def draw_graph(families: Families, draw: random.Random) -> tuple[list[str], Floats]:
-    """Names, and a symmetric adjacency matrix: mostly edges inside the families, and some between them."""
+    """Draw the names [N] and the symmetric adjacency matrix [N, N]. Most edges are inside a family."""
     members = [family[:-2] for family in families.values()]
     names = [node.name for family in members for node in family]
     edges = np.zeros((len(names), len(names)))
@@ -73,20 +75,23 @@ def draw_graph(families: Families, draw: random.Random) -> tuple[list[str], Floa
 
 
 def embed(edges: Floats) -> Floats:
-    """NetMF: the singular vectors of the PPMI matrix that windows of 4 on endless random walks tend to."""
+    """Return node embeddings [N, WIDTH] by NetMF (Qiu et al. 2018, WSDM).
+
+    They are singular vectors of the PPMI matrix of nodes that are up to 4 steps apart in random walks.
+    """
     degrees = edges.sum(axis=1)
     step = edges / degrees[:, None]
-    reach = sum(np.linalg.matrix_power(step, length) for length in range(1, 5)) / 4
-    ppmi = np.log(np.maximum(reach / degrees * degrees.sum(), 1))
+    within = sum(np.linalg.matrix_power(step, length) for length in range(1, 5)) / 4
+    ppmi = np.log(np.maximum(within / degrees * degrees.sum(), 1))
     left, values, _ = np.linalg.svd(ppmi)
     vectors = left[:, :WIDTH] * values[:WIDTH]
-    # A singular vector's sign is the library's choice: its largest entry is made positive.
+    # The sign of a singular vector depends on the library, so the largest entry is made positive.
     vectors *= np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(WIDTH)])
     return np.asarray(vectors / np.sqrt((vectors**2).mean(axis=1, keepdims=True)))
 
 
 def walk(edges: Floats, node: int, draw: random.Random) -> list[int]:
-    """A random walk of WALK nodes from a node on, that now and then starts over: it tells the neighbourhood."""
+    """Draw a random walk of WALK nodes that starts at a node, and often starts over, so that it stays near."""
     path = [node]
     while len(path) < WALK:
         here = node if draw.random() < 0.3 else path[-1]
@@ -96,9 +101,9 @@ def walk(edges: Floats, node: int, draw: random.Random) -> list[int]:
 
 
 def graph_rows(families: Families, draw: random.Random) -> tuple[list[list[str]], list[list[str]]]:
-    """A name and its vector a row, and a name and its walk a row: what the store is built from."""
+    """Return the rows of the two files that the store is built from: a name and its vector, a name and its walk."""
     names, edges = draw_graph(families, draw)
-    # Four decimals: a machine's last bits are not in the file.
+    # Four decimals, because the last bits differ between machines.
     vectors = [[name, *(f"{x:.4f}" for x in row)] for name, row in zip(names, embed(edges), strict=True)]
     return vectors, [[name, *(names[n] for n in walk(edges, node, draw))] for node, name in enumerate(names)]
 
@@ -107,13 +112,13 @@ def graph_rows(families: Families, draw: random.Random) -> tuple[list[list[str]]
 
 
 class Writer:
-    """Draws statements. The sentence is complete before its nodes are drawn, so it cannot tell which are wrong."""
+    """Draws statements. The sentence comes before its nodes, so it cannot show which of them are wrong."""
 
     def __init__(self, text: Any, families: Families, draw: random.Random) -> None:
         self.text, self.draw = text, draw
         friends = text["false_friends"]
         self.friends, self.topics = friends, [name for name in families if name not in friends]
-        # A fourth of each family's genes, and one that the graph does not know, are the test part's alone.
+        # A fourth of each family's genes, and one that the graph does not know, occur only in the test part.
         self.members = {}
         for name, (process, *genes) in families.items():
             for part in ROWS:
@@ -121,11 +126,13 @@ class Writer:
                 self.members[name, part] = ([process], own[-1:], own[:-1])
 
     def choose(self, items: Sequence[Any]) -> Any:
-        """One of them."""
+        """Draw an item."""
         return items[self.draw.randrange(len(items))]
 
     def nodes(self, family: str, part: str, count: int) -> list[Node]:
-        """Different nodes of a family, rarely a gene that the graph does not know, or as the second its process."""
+        """Draw different nodes of a family: rarely a gene that the graph does not know, and as the second one sometimes
+        its process.
+        """
         process, unknown, known = self.members[family, part]
         chosen: list[Node] = []
         while len(chosen) < count:
@@ -135,7 +142,7 @@ class Writer:
         return chosen
 
     def sentence(self, family: str, a: Node, b: Node, c: Node) -> tuple[str, bool]:
-        """A sentence about three nodes, and whether it asserts that `a` does something to `b`."""
+        """Draw a sentence about three nodes. Returns it, and whether it asserts that `a` does something to `b`."""
         asserted = self.draw.random() < ASSERTED
         kind = "asserted" if asserted else self.choose(["negated", "hypothesised", "mentioned"])
         forms = dict(zip(("s", "base", "ed", "of"), self.choose(self.text["verbs"]), strict=True))
@@ -146,14 +153,14 @@ class Writer:
         return evidence[0].upper() + evidence[1:], asserted
 
     def grounded(self, family: str, part: str, a: Node, b: Node) -> tuple[Node, Node, bool]:
-        """The nodes that a text miner has made of `a` and `b`, and whether they are right."""
+        """Draw the nodes that a text miner finds for `a` and `b`. Returns them, and whether they are right."""
         if self.draw.random() < GROUNDED:
             return a, b, True
         c, d = self.nodes(self.choose(self.friends), part, 2)
         return *self.choose([(c, d), (c, d), (c, b), (a, d)]), False
 
     def row(self, part: str, number: int) -> Row:
-        """One statement."""
+        """Draw a statement."""
         family = self.choose(self.topics)
         a, b, c = self.nodes(family, part, 3)
         evidence, asserted = self.sentence(family, a, b, c)
@@ -167,7 +174,7 @@ class Writer:
 
 
 def draw_rows(writer: Writer) -> Iterator[Row]:
-    """ROWS of each part; no sentence comes twice."""
+    """Draw ROWS statements of each part. No sentence occurs twice."""
     seen = set()
     for part, count in ROWS.items():
         number = 0
@@ -180,7 +187,7 @@ def draw_rows(writer: Writer) -> Iterator[Row]:
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> Path:
-    """A TSV with quotes where the csv dialect wants them."""
+    """Write a TSV file, with quotes where they are needed. Returns its path."""
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(Row.__slots__)

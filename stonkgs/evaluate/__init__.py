@@ -1,1 +1,1 @@
-"""What a model is worth: predictions held against the truth, as numbers and figures."""
+"""Compares predictions with the truth: metrics, calibration and plots."""

@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: temperature scaling."""
+"""Calibrates probabilities by temperature scaling."""
 
 import math
 
@@ -8,17 +8,17 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from stonkgs.evaluate.extras import require
 from stonkgs.evaluate.outcomes import Outcomes
 
-#: The temperatures among which the best is searched.
+#: The range in which the best temperature is searched.
 LOWEST, HIGHEST = 0.1, 20.0
 
 
 def temperature(outcomes: Outcomes) -> float:
-    """The T of [LOWEST, HIGHEST] whose `Outcomes.calibrated(T)` has the least negative log-likelihood, to 4 digits.
+    """Return the temperature T whose `Outcomes.calibrated(T)` has the least negative log-likelihood, to 4 digits.
 
-    Above 1 the model was too sure of itself, below 1 not sure enough (Guo et al. 2017, ICML, section 4.2). To be found
-    on rows that the model was not trained on. 1.0 where there is no best one within: of rows that are all told right,
-    sharper is better without an end, and a test part would pay for it; or where there are no rows. Raises UserError
-    without SciPy.
+    Above 1 the model was too confident, below 1 not confident enough (Guo et al. 2017, ICML, section 4.2). The rows
+    must not be training rows. Returns 1.0 if no T between LOWEST and HIGHEST is best, or there are no rows. If all
+    predictions are right, for example, the likelihood grows without bound as T falls, but on other rows it would not.
+    Raises UserError without SciPy.
     """
     require("scipy")
     from scipy.optimize import minimize_scalar  # type: ignore[import-untyped, unused-ignore]
@@ -37,8 +37,5 @@ def temperature(outcomes: Outcomes) -> float:
         likelihood, bounds=(math.log(LOWEST), math.log(HIGHEST)), method="bounded", options={"xatol": 1e-6}
     )
     best = math.exp(found.x)
-    return float(f"{best:.4g}") if LOWEST * 1.01 < best < HIGHEST / 1.01 and not _all_right(outcomes) else 1.0
-
-
-def _all_right(outcomes: Outcomes) -> bool:
-    return bool((outcomes.said == outcomes.true).all())
+    all_right = bool((outcomes.decisions == outcomes.true).all())
+    return float(f"{best:.4g}") if LOWEST * 1.01 < best < HIGHEST / 1.01 and not all_right else 1.0

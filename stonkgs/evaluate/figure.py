@@ -1,4 +1,4 @@
-"""How every figure looks, and how it comes to the disk."""
+"""The common look of all figures, and how they are written."""
 
 import math
 import textwrap
@@ -16,16 +16,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Okabe and Ito 2008, told apart by the colour-blind; its yellow and black are left out. Then line styles tell.
+#: The palette of Okabe and Ito 2008, which colour-blind people can tell apart, without its yellow and black.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+#: The line styles: when all colours are used, they are used again with the next style.
 STYLES = ("-", "--", ":", "-.")
 GREY = "#777777"
-#: Characters of a class name that are shown.
+#: The most characters of a class name that are shown.
 LABEL = 27
-#: Characters of the title to an inch of width.
+#: Characters of the title per inch of the figure's width.
 PER_INCH = 12
 
-#: Names are no formulas, whatever dollar signs they have; a fixed salt gives equal SVG the same ids.
+#: Class names with dollar signs are not parsed as formulas. A fixed salt gives equal SVG files the same ids.
 _SETTINGS: Any = {
     "text.parse_math": False,
     "text.usetex": False,
@@ -41,13 +42,13 @@ _SETTINGS: Any = {
 
 
 @contextmanager
-def drawn(
+def new_figure(
     folder: Path, name: str, title: str, protocol: str, size: tuple[float, float]
 ) -> Iterator[tuple["Figure", list[str]]]:
-    """A figure of `size` inches, width first, and the file names that it is written to at the end, PNG and SVG.
+    """Yield an empty figure of `size` (width, height) inches, and the names of the PNG and SVG files to be written.
 
-    It has `title` above it and the protocol below that. Nothing is written where the block raises. Equal figures give
-    equal files. Raises UserError without matplotlib, or where the folder cannot be written.
+    The figure has the title and the protocol above it. The files are written at the end of the block, unless it
+    raises. Equal figures give equal files. Raises UserError without matplotlib, or if the folder cannot be written.
     """
     require("matplotlib")
     import matplotlib as mpl
@@ -55,7 +56,7 @@ def drawn(
     from matplotlib.figure import Figure
 
     with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
-        # A name in a script that the font lacks is drawn as boxes, which says enough.
+        # Characters that the font lacks are drawn as boxes.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(size, layout="constrained")
         FigureCanvasAgg(figure)
@@ -74,22 +75,22 @@ def _save(figure: "Figure", path: Path) -> None:
 
 
 def short(label: str) -> str:
-    """A class name as it is shown: printable, and cut in the middle where it is long."""
+    """Return a class name for a figure: printable, and shortened in the middle if it is long."""
     label = printable(label)
     half = (LABEL - 1) // 2
     return label if len(label) <= LABEL else f"{label[:half]}…{label[-half:]}"
 
 
-def line(number: int) -> dict[str, Any]:
-    """Colour and style of a figure's line `number`: 24 that differ."""
+def line_style(number: int) -> dict[str, Any]:
+    """Return colour and style of a figure's line `number`, for matplotlib. The first 24 differ."""
     return {"color": COLOURS[number % len(COLOURS)], "linestyle": STYLES[number // len(COLOURS) % len(STYLES)]}
 
 
 def rounded(value: float | None) -> str:
-    """`0.834`, a dash where there is none."""
+    """Return a number with three digits, such as `0.834`; a dash if it is None or not finite."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"
 
 
-def say(axes: "Axes", text: str) -> None:
-    """Say in an empty plot why it is."""
+def explain_empty(axes: "Axes", text: str) -> None:
+    """Write into an empty plot why it is empty."""
     axes.text(0.5, 0.5, text, ha="center", va="center", color=GREY, transform=axes.transAxes)

@@ -1,4 +1,4 @@
-"""Numbers that say how good predictions are."""
+"""Computes the metrics of predictions: F1, accuracy, AUROC, Brier score, calibration error and others."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -16,14 +16,14 @@ from torchmetrics.functional.classification import (
 
 from stonkgs.evaluate.outcomes import TINY, Bools, Floats, Outcomes
 
-#: Equal-width bins of confidence, as in Guo et al. 2017.
+#: The number of equal-width bins of confidence, as in Guo et al. 2017.
 BINS = 15
-#: The largest confidence in the last bin: torchmetrics has another bin for what is exactly 1.
+#: The largest float32 below 1. torchmetrics would put exactly 1 into a bin of its own.
 BELOW_ONE = float(np.nextafter(np.float32(1), np.float32(0)))
 
 
 def metrics(outcomes: Outcomes) -> dict[str, Any]:
-    """What there is to say of N predictions; all numbers are plain, None where undefined, ready for JSON.
+    """Return all metrics of N predictions as Python numbers for JSON, None where one is undefined.
 
     - `rows`: N.
     - `weighted_f1`, `macro_f1`: means over all K classes of F1 = 2 TP / (2 TP + FP + FN), by rows of the class and
@@ -36,13 +36,13 @@ def metrics(outcomes: Outcomes) -> dict[str, Any]:
       classes of a single label half of that, (p₁ - y)², the usual binary definition.
     - `ece`: expected calibration error of the most probable class, BINS equal bins (Guo et al. 2017, ICML, eq. 3);
       multi-label: the mean over classes of that of p.
-    - `nll`: the mean of -ln p of what is true; multi-label: over rows and classes. p is at least the smallest normal
-      float32.
+    - `nll`: negative log-likelihood, the mean of -ln p of the true class; multi-label: the mean over rows and classes,
+      with 1 - p where the class is absent. p is at least the smallest normal float32.
     - `per_class`: for each label `rows` and, of the class against the rest, `precision`, `recall`, `f1` (None where
       0/0), `auroc`, `auprc`, `brier` = mean (p - y)².
     """
-    probabilities, true, said = _clipped(outcomes), outcomes.true, outcomes.said
-    scores = [_one_class(probabilities[:, k], said[:, k], true[:, k]) for k in range(len(outcomes.labels))]
+    probabilities, true, decisions = _clipped(outcomes), outcomes.true, outcomes.decisions
+    scores = [_one_class(probabilities[:, k], decisions[:, k], true[:, k]) for k in range(len(outcomes.labels))]
     f1 = [score["f1"] or 0.0 for score in scores]
     has_rows = len(outcomes) > 0
     return {
@@ -60,10 +60,10 @@ def metrics(outcomes: Outcomes) -> dict[str, Any]:
 
 
 def confidence(outcomes: Outcomes) -> tuple[Floats, Bools]:
-    """How sure the model is, and whether that is how it is: float32 [M], bool [M].
+    """Return the model's confidence and whether it is right: float32 [M], bool [M].
 
-    The probability of the most probable class and whether it is right, M = N; in a multi-label task all probabilities
-    and whether the class is there, M = N K, row by row.
+    With a single label these are the probability of the most probable class and whether the row has it, M = N. In a
+    multi-label task they are all probabilities, row by row, and whether the row has the class, M = N K.
     """
     if outcomes.multi_label:
         return _clipped(outcomes).ravel(), outcomes.true.ravel()
@@ -71,12 +71,12 @@ def confidence(outcomes: Outcomes) -> tuple[Floats, Bools]:
 
 
 def average_precision(probabilities: Floats, true: Bools) -> float | None:
-    """Average precision of one class, [N]; None where no row or every row is of it."""
+    """Return the average precision of one class, from [N] rows; None if no row or every row has it."""
     return float(binary_average_precision(*_tensors(probabilities, true))) if _has_both(true) else None
 
 
 def calibration_error(probabilities: Floats, true: Bools) -> float | None:
-    """Expected calibration error of [N] probabilities in BINS bins; None where there are none."""
+    """Return the expected calibration error of [N] probabilities in BINS bins; None if N is 0."""
     if not len(true):
         return None
     tensors = _tensors(np.minimum(probabilities, np.float32(BELOW_ONE)), true)
@@ -84,14 +84,14 @@ def calibration_error(probabilities: Floats, true: Bools) -> float | None:
 
 
 def expected_error(outcomes: Outcomes) -> float | None:
-    """`metrics(outcomes)["ece"]`."""
+    """Return `ece` of `metrics`."""
     if not outcomes.multi_label:
         return calibration_error(*confidence(outcomes))
     return _mean(map(calibration_error, _clipped(outcomes).T, outcomes.true.T))
 
 
-def _one_class(probabilities: Floats, said: Bools, true: Bools) -> dict[str, Any]:
-    counts = binary_stat_scores(*_tensors(said, true)) if len(true) else torch.zeros(5)
+def _one_class(probabilities: Floats, decisions: Bools, true: Bools) -> dict[str, Any]:
+    counts = binary_stat_scores(*_tensors(decisions, true)) if len(true) else torch.zeros(5)
     tp, fp, _, fn, _ = map(int, counts)
     auroc = float(binary_auroc(*_tensors(probabilities, true))) if _has_both(true) else None
     return {
@@ -120,7 +120,7 @@ def _nll(outcomes: Outcomes) -> float | None:
 
 
 def _clipped(outcomes: Outcomes) -> Floats:
-    """[N, K], none above 1: torchmetrics would take all of them for logits."""
+    """Return the probabilities [N, K], none above 1. Otherwise torchmetrics would take all of them for logits."""
     clipped: Floats = outcomes.probabilities.clip(0, 1)
     return clipped
 
@@ -139,7 +139,7 @@ def _ratio(part: int, whole: int) -> float | None:
 
 
 def _mean(values: Iterable[Any] | npt.NDArray[Any]) -> float | None:
-    """Over what is defined; None where nothing is."""
+    """Return the mean of the values that are not None; None if there are none."""
     if isinstance(values, np.ndarray):
         return float(values.mean(dtype=np.float64)) if values.size else None
     defined = [value for value in values if value is not None]

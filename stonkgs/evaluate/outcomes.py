@@ -1,4 +1,4 @@
-"""Predictions of labelled rows beside the truth."""
+"""Holds the predictions of labelled rows beside the truth, and reads them from Parquet."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,23 +22,23 @@ Ints = npt.NDArray[np.int64]
 
 #: Rows that are decoded at a time.
 BATCH_ROWS = 8192
-#: How far above 1 a rounded float32 softmax may come.
+#: How far above 1 a probability may be, by rounding in the softmax.
 SLACK = 1e-3
-#: A probability of 0 has no logarithm: the smallest normal float32 stands for it.
+#: The smallest normal float32. It replaces a probability of 0, which has no logarithm.
 TINY = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcomes:
-    """What a model said of labelled rows, and what is true: N rows, K classes.
+    """The predictions and the true classes of N labelled rows, for K classes.
 
-    Raises ValueError where shapes do not fit, and UserError where a probability is no number from 0 to 1.
+    Raises ValueError if shapes do not fit, and UserError if a probability is no number from 0 to 1.
     """
 
     labels: tuple[str, ...]
     #: float32 [N, K]
     probabilities: Floats
-    #: int64 [N], each row's class, or for a multi-label task bool [N, K]
+    #: the true classes: int64 [N], or in a multi-label task bool [N, K]
     targets: Ints | Bools
 
     def __post_init__(self) -> None:
@@ -60,37 +60,39 @@ class Outcomes:
 
     @property
     def predicted(self) -> Ints | Bools:
-        """int64 [N], the most probable class (the first of equals), or bool [N, K], what is THRESHOLD and more."""
+        """The predicted classes: the most probable one, the first of equals, int64 [N]; or in a multi-label task those
+        with a probability of THRESHOLD or more, bool [N, K].
+        """
         return self.probabilities >= THRESHOLD if self.multi_label else self.probabilities.argmax(axis=1)
 
     @property
-    def said(self) -> Bools:
-        """`predicted` as a decision for each class, bool [N, K]."""
+    def decisions(self) -> Bools:
+        """Whether each class is predicted, bool [N, K]."""
         return predicted_classes(self.probabilities, multi_label=self.multi_label)
 
     @property
     def true(self) -> Bools:
-        """`targets` as a decision for each class, bool [N, K]."""
+        """Whether each class is true, bool [N, K]."""
         if self.multi_label:
             return self.targets.astype(np.bool_)
-        decisions: Bools = self.targets[:, None] == np.arange(len(self.labels))
-        return decisions
+        true: Bools = self.targets[:, None] == np.arange(len(self.labels))
+        return true
 
     @property
     def logits(self) -> torch.Tensor:
-        """float64 [N, K]: log p, or for a multi-label task log p - log(1 - p); logarithms of TINY at the least.
+        """The logits, float64 [N, K]: log p, or in a multi-label task log p - log(1 - p), where p is at least TINY.
 
-        For a single label these are the network's logits up to a constant for each row, which no softmax sees.
+        With a single label they differ from the network's by a constant for each row, which does not change a softmax.
         """
         probabilities = torch.from_numpy(self.probabilities).double()
         positive = probabilities.clamp_min(TINY).log()
         return positive - (1 - probabilities).clamp_min(TINY).log() if self.multi_label else positive
 
     def calibrated(self, temperature: float) -> Self:
-        """The same rows with softmax(log p / T), or sigmoid(logit(p) / T): temperature scaling (Guo et al. 2017).
+        """Return the rows with the probabilities softmax(log p / T), or in a multi-label task sigmoid(logit(p) / T).
 
-        What is predicted stays, except where float32 makes two probabilities equal. `1 / temperature` undoes it. Raises
-        ValueError where `temperature` is not positive.
+        This is temperature scaling (Guo et al. 2017). Predicted classes stay the same, unless two probabilities become
+        equal in float32. `1 / temperature` reverses it. Raises ValueError if `temperature` is not positive.
         """
         if not temperature > 0:
             raise ValueError(f"a temperature of {temperature}")
@@ -102,11 +104,11 @@ class Outcomes:
     def read(
         cls, path: Path, labels: Sequence[str], *, truth: str = "truth", multi_label: bool = False, prefix: str = ""
     ) -> Self:
-        """Read a Parquet file: for each label a column of probabilities called `prefix` + label, and a column `truth`.
+        """Read a Parquet file with a column of probabilities for each label, called `prefix` + label, and the truth.
 
-        `truth` is a class name, or in a multi-label task class names joined by `|`, the empty text for none. Raises
-        UserError where a column is absent or twice there, a truth is no class, a probability is none, or the file is
-        damaged.
+        The column `truth` has a class name, or in a multi-label task class names joined by `|`, empty for none. Raises
+        UserError if a column is missing or occurs twice, a truth is no class, a probability is not from 0 to 1, or the
+        file is damaged.
         """
         if multi_label and (odd := [label for label in labels if CLASS_SEPARATOR in label]):
             raise UserError(
@@ -139,7 +141,7 @@ def _fill(
     probabilities: Floats,
     targets: Ints,
 ) -> None:
-    """Read the rows into two arrays, batch after batch."""
+    """Read the rows into `probabilities` and `targets`, batch after batch."""
     first = 0
     with parquet_errors(str(path)):
         for batch in parquet.iter_batches(BATCH_ROWS, columns=[*names, truth], use_threads=False):
@@ -156,7 +158,10 @@ def _fill(
 
 
 def _classes(path: Path, truth: pa.Array, labels: Sequence[str], first: int, multi_label: bool) -> tuple[Ints, Ints]:
-    """Rows of a batch whose first is row `first` of the file, and the class that each has: int64 [M], from 0."""
+    """Return the rows of a batch and the class of each, both int64 [M]; a row of several classes occurs several times.
+
+    The batch begins at row `first` of the file, for messages.
+    """
     rows, names = np.arange(len(truth)), truth
     if multi_label and not truth.null_count:
         split = pc.split_pattern(truth, CLASS_SEPARATOR)
@@ -173,11 +178,11 @@ def _classes(path: Path, truth: pa.Array, labels: Sequence[str], first: int, mul
 
 
 def majority(outcomes: Outcomes, train_counts: npt.ArrayLike, rows: int) -> Outcomes:
-    """The same rows, of each of which is said what is known without reading it: each class's share of training.
+    """Return the rows with each class's share of the training rows as its probability, the same for every row.
 
-    `train_counts` is int [K], training rows of each class, `rows` the training rows. The prediction is then the most
-    frequent class, or for a multi-label task those that at least half of the rows have. Without training rows all
-    classes of a single label are equal, and those of a multi-label task absent.
+    `train_counts` is int [K], the training rows of each class; `rows` is the number of all training rows. The
+    prediction is then the most frequent class, or in a multi-label task the classes that at least half of the rows
+    have. Without training rows all classes are equally probable, or in a multi-label task all have the probability 0.
     """
     counts = np.asarray(train_counts, np.float64)
     if not rows:

@@ -1,4 +1,4 @@
-"""Figures of how good predictions are. Each is written as PNG and SVG, and names its protocol."""
+"""Plots of how good predictions are. Each is written as PNG and SVG, and shows its protocol."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stonkgs.evaluate.extras import require
-from stonkgs.evaluate.figure import COLOURS, GREY, drawn, line, rounded, say, short
+from stonkgs.evaluate.figure import COLOURS, GREY, explain_empty, line_style, new_figure, rounded, short
 from stonkgs.evaluate.metrics import BINS, average_precision, confidence, expected_error
 from stonkgs.evaluate.outcomes import Bools, Floats, Ints, Outcomes
 
@@ -17,22 +17,27 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Doubles = npt.NDArray[np.float64]
-#: A step of training as the curves take it: `step`, `epoch`, and what was measured.
-Step = Mapping[str, float | None]
+#: A row of history.csv: `step`, `epoch`, and the measurements.
+HistoryRow = Mapping[str, float | None]
 
-#: What the two panels of the learning curves show: keys of a step, and their names.
+#: The curves of the two panels of the learning curves: keys of a row, and their names.
 LOSSES = {"train_loss": "training", "loss": "validation"}
 SCORES = {"macro_f1": "macro F1", "weighted_f1": "weighted F1", "accuracy": "accuracy"}
-#: Points of a curve that are drawn; more cannot be seen, and an SVG would hold them all.
+#: The most points of a curve that are drawn. More cannot be seen, but would all be in the SVG file.
 POINTS = 1000
 
 
 def draw_all(
-    outcomes: Outcomes, protocol: str, folder: Path, *, before: Outcomes | None = None, history: Sequence[Step] = ()
+    outcomes: Outcomes,
+    protocol: str,
+    folder: Path,
+    *,
+    before: Outcomes | None = None,
+    history: Sequence[HistoryRow] = (),
 ) -> list[str]:
-    """Draw everything into `folder`; the names of the files. Without a history there are no learning curves.
+    """Draw all plots into `folder`, the learning curves only if there is a history. Returns the names of the files.
 
-    Raises UserError as each of them does: without matplotlib or scikit-learn, or where the folder cannot be written.
+    Raises UserError without matplotlib or scikit-learn, or if the folder cannot be written. So do the functions below.
     """
     files = confusion(outcomes, protocol, folder)
     files += precision_recall(outcomes, protocol, folder)
@@ -41,9 +46,9 @@ def draw_all(
 
 
 def confusion(outcomes: Outcomes, protocol: str, folder: Path) -> list[str]:
-    """What was predicted for the rows of each class: counts, and in colour shares of the true class.
+    """Draw the confusion matrix: counts, and as colours the shares of the true class.
 
-    Multi-label: a matrix of its own for each class.
+    In a multi-label task each class has a matrix of its own.
     """
     require("sklearn")
     return (_confusions if outcomes.multi_label else _confusion)(outcomes, protocol, folder)
@@ -54,11 +59,11 @@ def _confusion(outcomes: Outcomes, protocol: str, folder: Path) -> list[str]:
 
     classes = len(outcomes.labels)
     counts = np.zeros((classes, classes), np.int64)
-    if len(outcomes):  # scikit-learn refuses none
+    if len(outcomes):  # scikit-learn refuses empty input
         counts = confusion_matrix(outcomes.targets, outcomes.predicted, labels=range(classes))
     size = max(5.0, 3.2 + 0.55 * classes)
     title = f"Confusion matrix of {len(outcomes):,} rows, in colour the share of the true class"
-    with drawn(folder, "confusion", title, protocol, (size, size)) as (figure, files):
+    with new_figure(folder, "confusion", title, protocol, (size, size)) as (figure, files):
         axes = figure.subplots()
         _matrix(axes, counts, [short(label) for label in outcomes.labels])
         axes.set(xlabel="predicted", ylabel="true")
@@ -70,14 +75,14 @@ def _confusions(outcomes: Outcomes, protocol: str, folder: Path) -> list[str]:
 
     counts = np.zeros((len(outcomes.labels), 2, 2), np.int64)
     if len(outcomes):
-        # A column more: scikit-learn takes a single one for a task of two classes.
-        true, said = (np.pad(decisions, ((0, 0), (0, 1))) for decisions in (outcomes.true, outcomes.said))
-        counts = multilabel_confusion_matrix(true, said)[:-1]
+        # A further column, because scikit-learn takes a single one for a task of two classes.
+        true, decisions = (np.pad(given, ((0, 0), (0, 1))) for given in (outcomes.true, outcomes.decisions))
+        counts = multilabel_confusion_matrix(true, decisions)[:-1]
     columns = min(math.ceil(math.sqrt(len(counts))), 4)
     rows = math.ceil(len(counts) / columns)
     title = f"Confusion matrix of each class, {len(outcomes):,} rows, in colour the share of what is true"
     size = (max(5.0, 1 + 2.2 * columns), 1 + 2.5 * rows)
-    with drawn(folder, "confusion", title, protocol, size) as (figure, files):
+    with new_figure(folder, "confusion", title, protocol, size) as (figure, files):
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes, label, matrix in zip(grid, outcomes.labels, counts, strict=False):
             _matrix(axes, matrix, ["no", "yes"])
@@ -104,32 +109,32 @@ def _matrix(axes: "Axes", counts: Ints, names: Sequence[str]) -> None:
 
 
 def precision_recall(outcomes: Outcomes, protocol: str, folder: Path) -> list[str]:
-    """Precision over recall of each class against the rest; of two classes, that of the second."""
+    """Draw precision over recall of each class against the rest; of two classes only the second one."""
     require("sklearn")
     labels, probabilities, true = outcomes.labels, outcomes.probabilities, outcomes.true
     numbers = [1] if len(labels) == 2 and not outcomes.multi_label else range(len(labels))
     title = f"Precision and recall, {len(outcomes):,} rows"
-    with drawn(folder, "precision_recall", title, protocol, (8, 5)) as (figure, files):
+    with new_figure(folder, "precision_recall", title, protocol, (8, 5)) as (figure, files):
         axes = figure.subplots()
         for place, number in enumerate(numbers):
             area = average_precision(probabilities[:, number], true[:, number])
-            # The number first: matplotlib leaves out of a legend what starts with an underscore.
+            # The number is first because matplotlib hides a name that starts with an underscore from the legend.
             name = f"{rounded(area)}  {short(labels[number])}"
             recall, precision = _curve(true[:, number], probabilities[:, number])
-            axes.plot(recall, precision, drawstyle="steps-post", label=name, linewidth=1.5, **line(place))
+            axes.plot(recall, precision, drawstyle="steps-post", label=name, linewidth=1.5, **line_style(place))
         if len(numbers) == 1 and len(outcomes):
             share = float(true[:, numbers[0]].mean())
             axes.axhline(share, color=GREY, linewidth=0.8, label=f"{rounded(share)}  share of rows")
         if not len(outcomes):
-            say(axes, "no rows")
+            explain_empty(axes, "no rows")
         axes.set(xlabel="recall", ylabel="precision", xlim=(-0.01, 1.01), ylim=(-0.01, 1.03))
-        # A legend of the axes, not of the figure: the title would run under that.
+        # A legend of the axes, because the title would run into one of the figure.
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), title="average precision", alignment="left")
     return files
 
 
 def _curve(true: Bools, probabilities: Floats) -> tuple[Doubles, Doubles]:
-    """Recall and precision, at most POINTS of them; none where no row or every row is of the class."""
+    """Return recall and precision, at most POINTS of each; none if no row or every row has the class."""
     from sklearn.metrics import precision_recall_curve
 
     if true.all() or not true.any():
@@ -140,13 +145,13 @@ def _curve(true: Bools, probabilities: Floats) -> tuple[Doubles, Doubles]:
 
 
 def reliability(outcomes: Outcomes, protocol: str, folder: Path, *, before: Outcomes | None = None) -> list[str]:
-    """How often the model is right, by how sure it is, in BINS bins (Guo et al. 2017); `before` is not calibrated.
+    """Draw the reliability diagram: how often the model is right, by its confidence in BINS bins (Guo et al. 2017).
 
-    Of the most probable class; multi-label: of all (row, class) decisions, by p.
+    `metrics.confidence` defines both. `before` are the same rows before calibration, for comparison.
     """
     require("sklearn")
     title = f"Reliability, {len(outcomes):,} rows, {BINS} bins"
-    with drawn(folder, "reliability", title, protocol, (6, 6.5)) as (figure, files):
+    with new_figure(folder, "reliability", title, protocol, (6, 6.5)) as (figure, files):
         upper, lower = figure.subplots(2, sharex=True, height_ratios=(3, 1))
         upper.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1, label="as sure as right")
         if before is not None:
@@ -157,7 +162,7 @@ def reliability(outcomes: Outcomes, protocol: str, folder: Path, *, before: Outc
         lower.hist(confidence(outcomes)[0], bins=BINS, range=(0, 1), color=COLOURS[0], edgecolor="white")
         lower.set(xlabel=_confidence_name(outcomes), ylabel="rows" if not outcomes.multi_label else "decisions")
         if not len(outcomes):
-            say(lower, "no rows")
+            explain_empty(lower, "no rows")
         figure.align_ylabels()
     return files
 
@@ -173,15 +178,16 @@ def _confidence_name(outcomes: Outcomes) -> str:
 def _reliable(axes: "Axes", outcomes: Outcomes, name: str, **style: Any) -> None:
     from sklearn.calibration import calibration_curve  # type: ignore[import-untyped, unused-ignore]
 
-    sure, right = confidence(outcomes)
-    shares, means = calibration_curve(right, sure, n_bins=BINS, pos_label=True) if len(sure) else ([], [])
+    confidences, right = confidence(outcomes)
+    empty: tuple[list[float], list[float]] = ([], [])
+    shares, means = calibration_curve(right, confidences, n_bins=BINS, pos_label=True) if len(right) else empty
     label = f"{name}, ECE {rounded(expected_error(outcomes))}" + (" (mean of classes)" if outcomes.multi_label else "")
     axes.plot(means, shares, label=label, **style)
 
 
-def learning_curves(history: Sequence[Step], protocol: str, folder: Path) -> list[str]:
-    """Losses and scores over the epochs of training, as far as `history` has them: one entry a step."""
-    with drawn(folder, "learning_curves", "Learning curves", protocol, (9, 4)) as (figure, files):
+def learning_curves(history: Sequence[HistoryRow], protocol: str, folder: Path) -> list[str]:
+    """Draw losses and scores over the epochs of training, as far as `history` has them."""
+    with new_figure(folder, "learning_curves", "Learning curves", protocol, (9, 4)) as (figure, files):
         left, right = figure.subplots(1, 2)
         _curves(left, history, LOSSES)
         _curves(right, history, SCORES)
@@ -190,19 +196,18 @@ def learning_curves(history: Sequence[Step], protocol: str, folder: Path) -> lis
     return files
 
 
-def _curves(axes: "Axes", history: Sequence[Step], names: Mapping[str, str]) -> None:
+def _curves(axes: "Axes", history: Sequence[HistoryRow], names: Mapping[str, str]) -> None:
     for number, (key, name) in enumerate(names.items()):
-        points = [(step["epoch"], step[key]) for step in history if _measured(step, key)]
-        if points:
+        if points := [(row["epoch"], row[key]) for row in history if _finite(row, key)]:
             often = key == "train_loss"
             style: dict[str, Any] = {"linewidth": 0.9} if often else {"marker": "o", "markersize": 4}
-            axes.plot(*zip(*points, strict=True), label=name, **line(number), **style)
+            axes.plot(*zip(*points, strict=True), label=name, **line_style(number), **style)
     if axes.lines:
         axes.legend(loc="best")
     else:
-        say(axes, "nothing was measured")
+        explain_empty(axes, "nothing was measured")
 
 
-def _measured(step: Step, key: str) -> bool:
-    """Whether a step has a finite number of this: a loss that has run away has no place in a figure."""
-    return all(isinstance(value := step.get(name), float | int) and math.isfinite(value) for name in ("epoch", key))
+def _finite(row: HistoryRow, key: str) -> bool:
+    """Return whether a row has a finite number of this. A diverged loss cannot be drawn."""
+    return all(isinstance(value := row.get(name), float | int) and math.isfinite(value) for name in ("epoch", key))

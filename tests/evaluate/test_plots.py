@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from stonkgs.errors import UserError
-from stonkgs.evaluate.figure import LABEL, line, short
+from stonkgs.evaluate.figure import LABEL, line_style, short
 from stonkgs.evaluate.outcomes import Bools, Ints, Outcomes
-from stonkgs.evaluate.plots import Step, confusion, draw_all, learning_curves, precision_recall, reliability
+from stonkgs.evaluate.plots import HistoryRow, confusion, draw_all, learning_curves, precision_recall, reliability
 
 NAMES = ("_hidden", r"$\nonsense$", "日本", "a\x1b[31m", "x" * 80)
 PROTOCOL = "seed 0, 80/10/10, 50 % $ \\frac of <all> rows & " + "no end of words " * 8
-HISTORY: list[Step] = [
+HISTORY: list[HistoryRow] = [
     {"step": 10, "epoch": 0.5, "train_loss": 0.7, "learning_rate": 1e-5},
     {"step": 20, "epoch": 1.0, "train_loss": float("nan"), "loss": 0.6, "macro_f1": 0.5, "accuracy": None},
 ]
@@ -106,7 +106,7 @@ def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
 
 
 def test_names_and_lines_of_many_classes() -> None:
-    assert len({tuple(line(number).values()) for number in range(24)}) == 24
+    assert len({tuple(line_style(number).values()) for number in range(24)}) == 24
     assert short("x" * LABEL) == "x" * LABEL
     cut = short("first " + "x" * 80 + " last")
     assert len(cut) <= LABEL

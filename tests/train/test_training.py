@@ -152,7 +152,7 @@ def test_64_rows_are_learned_from_scratch(tmp_path: Path) -> None:
     write_lines(tmp_path / "walks.tsv", [[name, *draw.choices(NODES, k=5)] for name in NODES])
     build(vectors=str(tmp_path / "vectors.tsv"), walks=str(tmp_path / "walks.tsv"), output=str(store))
     sizes = ["model=fresh", "model.num_layers=1", "model.num_heads=2", "model.text_length=8", "model.dropout=0.0"]
-    gentle = ["epochs=50", "batch.size=16", "optimizer.lr=1e-3", "warmup=0.2", "optimizer.weight_decay=0"]
+    gentle = ["threads=1", "epochs=50", "batch.size=16", "optimizer.lr=1e-3", "warmup=0.2", "optimizer.weight_decay=0"]
     train(tmp_path / "out", path, store, *sizes, *gentle)
     assert accuracy(tmp_path / "out", path, store) >= 0.95  # chance is 0.34
 
