@@ -157,22 +157,17 @@ def reliability(outcomes: Outcomes, protocol: str, folder: Path, *, before: Outc
         if before is not None:
             _reliable(upper, before, "before", color=COLOURS[1], linewidth=0.9, marker=".", markersize=4)
         _reliable(upper, outcomes, "calibrated" if before is not None else "model", color=COLOURS[0], marker="o")
-        upper.set(ylabel=_share_name(outcomes), xlim=(-0.01, 1.01), ylim=(-0.02, 1.02))
+        several = outcomes.multi_label
+        share = "share where the class is there" if several else "share that is right"
+        upper.set(ylabel=share, xlim=(-0.01, 1.01), ylim=(-0.02, 1.02))
         upper.legend(loc="upper left")
         lower.hist(confidence(outcomes)[0], bins=BINS, range=(0, 1), color=COLOURS[0], edgecolor="white")
-        lower.set(xlabel=_confidence_name(outcomes), ylabel="rows" if not outcomes.multi_label else "decisions")
+        certainty = "probability of a class" if several else "probability of the predicted class"
+        lower.set(xlabel=certainty, ylabel="decisions" if several else "rows")
         if not len(outcomes):
             explain_empty(lower, "no rows")
         figure.align_ylabels()
     return files
-
-
-def _share_name(outcomes: Outcomes) -> str:
-    return "share where the class is there" if outcomes.multi_label else "share that is right"
-
-
-def _confidence_name(outcomes: Outcomes) -> str:
-    return "probability of a class" if outcomes.multi_label else "probability of the predicted class"
 
 
 def _reliable(axes: "Axes", outcomes: Outcomes, name: str, **style: Any) -> None:

@@ -106,7 +106,6 @@ class Grouped(Protocol):
 
     @property
     def name(self) -> str:
-        """The protocol in a line."""
         return f"grouped by {self.by}, {self._shares()}, hash seed {self.seed}"
 
     def columns(self) -> tuple[str, ...]:
@@ -150,7 +149,6 @@ class Shuffled(Protocol):
 
     @property
     def name(self) -> str:
-        """The protocol in a line."""
         return f"shuffled K-fold on rows (the paper's; rows of one evidence are on both sides), {self._shares()}"
 
     def part(self, statement: Statement, number: int) -> str:
@@ -192,16 +190,13 @@ class Everything(Protocol):
 
     @property
     def name(self) -> str:
-        """The protocol in a line."""
         return "all labelled rows" + (f", {self.max_rows:,} drawn" if self.max_rows else "")
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The test part alone."""
         return (TEST,)
 
     def part(self, statement: Statement, number: int) -> str:
-        """Return the test part."""
         return TEST
 
 

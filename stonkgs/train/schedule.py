@@ -47,11 +47,6 @@ class Schedule:
         return max(1, min(-(-self.rows // (self.size * self.world)), self.rows // self.world))
 
     @property
-    def total(self) -> int:
-        """Steps of all epochs."""
-        return self.epochs * self.steps
-
-    @property
     def optimizer_steps(self) -> int:
         """Steps of the optimizer in all epochs. Gradients are not accumulated beyond the end of a lap."""
         return self.epochs * sum(-(-(stop - start) // self.accumulate) for start, stop in self.lap_bounds())

@@ -134,7 +134,7 @@ def die_writing(number: int) -> Callable[[], None]:
             if not left:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        KeepLast._save = dying  # type: ignore[method-assign]
+        KeepLast._save = dying  # type: ignore[assignment, method-assign]
 
     return before
 

@@ -144,7 +144,8 @@ def test_64_rows_are_learned_from_scratch(tmp_path: Path) -> None:
     """Each text has a word of its own, and vectors are wide enough that any seed or machine learns all rows."""
     draw = random.Random(1)
     words = [f"{first}{second}" for first in "bdfgklmn" for second in "aeiouyrs"]  # twice a text: in the vocabulary
-    statements = [Statement(*draw.sample(NODES[4:], 2), f"{word} binds {word}") for word in words]
+    pairs = [draw.sample(NODES[4:], 2) for _ in words]
+    statements = [Statement(a, b, f"{word} binds {word}") for (a, b), word in zip(pairs, words, strict=True)]
     path, store = sixty_four(tmp_path, statements), tmp_path / "kge.h5"
     width = 64
     vectors = np.random.default_rng(7).normal(size=(len(NODES), width)).astype(str)
