@@ -191,7 +191,7 @@ class Task(Stage):
 
 
 def split_values(value: Any) -> list[str]:
-    """Return the values of one field: text is split at CLASS_SEPARATOR, a list has several values, null and NaN none."""
+    """Return the values of one field: text is split at CLASS_SEPARATOR, lists are flattened, null and NaN give none."""
     if isinstance(value, str):
         return [stripped for piece in value.split(CLASS_SEPARATOR) if (stripped := piece.strip())]
     if isinstance(value, list | tuple):
