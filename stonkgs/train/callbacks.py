@@ -36,20 +36,20 @@ class KeepLast(Checkpoint):
         done, schedule = pl_module.done, pl_module.schedule
         alone = trainer.world_size == 1
         if not schedule.is_lap_end(done) and schedule.is_boundary(done):
-            if done % self.every == 0 or (interrupt.asked() and alone):
+            if done % self.every == 0 or (interrupt.signal_pending() and alone):
                 self._save(trainer)
-            interrupt.check()
+            interrupt.raise_pending()
         elif not alone:
-            interrupt.check()
+            interrupt.raise_pending()
 
     def on_validation_batch_end(self, *_: Any) -> None:
         """A validation may take long; the lap is then done again from the last checkpoint."""
-        interrupt.check()
+        interrupt.raise_pending()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """A lap is over, its validation too."""
         self._save(trainer)
-        interrupt.check()
+        interrupt.raise_pending()
 
     def _save(self, trainer: pl.Trainer) -> None:
         trainer.save_checkpoint(self.path)

@@ -10,9 +10,9 @@ from typing import Any, BinaryIO, Final
 
 from stonkgs.disk import make_folder, publish
 from stonkgs.errors import UserError
-from stonkgs.runs.finished import read_ours
+from stonkgs.runs.finished import read_own_json
 from stonkgs.runs.folder import SUCCESS
-from stonkgs.runs.record import Record
+from stonkgs.runs.record import RunRecord
 from stonkgs.train.census import Census
 from stonkgs.train.summary import Trained
 
@@ -62,7 +62,7 @@ class TrainFolder:
         self.model = path / "model"
         self.plots = path / "plots"
 
-    def state(self, record: Record, *, overwrite: bool) -> Begun | Trained | None:
+    def state(self, record: RunRecord, *, overwrite: bool) -> Begun | Trained | None:
         """The training that is under way or finished here; None where there is none, or it shall not count.
 
         Raises UserError that says what differs where it is another one than `record` describes, or where the folder
@@ -70,7 +70,7 @@ class TrainFolder:
         """
         if not self.path.exists() or (self.path.is_dir() and all(map(_unpublished, self.path.iterdir()))):
             return None
-        if not (kept := read_ours(self.begun, (BEGUN, *OLDER))):
+        if not (kept := read_own_json(self.begun, (BEGUN, *OLDER))):
             raise UserError(f"{self.path}: holds something that no training has written; choose another output_dir=")
         if overwrite:
             return None
@@ -79,7 +79,7 @@ class TrainFolder:
         try:
             if kept["format"] in OLDER:
                 raise ValueError("of another version")
-            before, census = Record.from_json(kept["record"]), Census.from_json(kept["census"])
+            before, census = RunRecord.from_json(kept["record"]), Census.from_json(kept["census"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(
                 f"{self.begun}: its training was begun by another version and is not continued; choose another "
@@ -91,9 +91,9 @@ class TrainFolder:
             )
         return Begun(census)
 
-    def _finished(self, record: Record) -> Trained:
+    def _finished(self, record: RunRecord) -> Trained:
         try:
-            trained = Trained.from_json(read_ours(self.record, (FORMAT,)), self.path)
+            trained = Trained.from_json(read_own_json(self.record, (FORMAT,)), self.path)
         except ValueError as error:
             raise UserError(f"{self.record}: {error}; choose another output_dir=, or overwrite=true") from error
         if found := trained.record.identity.differences(record.identity):
@@ -109,7 +109,7 @@ class TrainFolder:
         with publish(self.counted) as file:
             yield file
 
-    def begin(self, record: Record, census: Census) -> None:
+    def begin(self, record: RunRecord, census: Census) -> None:
         """Write training.json: from here on the same command goes on with it."""
         self.write(self.begun, {"format": BEGUN, "record": record.to_json(), "census": census.to_json()})
         self.settle()

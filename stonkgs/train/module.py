@@ -95,11 +95,11 @@ class FineTuning(pl.LightningModule):
         """Set what Lightning sets otherwise: threads, signal handlers, and the mode, which a loaded model brings."""
         if self.threads:
             torch.set_num_threads(self.threads)
-        interrupt.wait_for_batches()
+        interrupt.defer_signals()
         self.train()
 
     def on_fit_end(self) -> None:
-        interrupt.wait_no_more()
+        interrupt.stop_deferring()
 
     def training_step(self, step: Step, number: int) -> Tensor:
         torch.manual_seed(scramble(self.schedule.seed, step.number * self.schedule.world + self.global_rank) >> 1)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 from omegaconf import DictConfig
 
 from stonkgs.runs.identity import STORE
-from stonkgs.runs.record import Record
-from stonkgs.runs.recording import PACKAGES, record_of
+from stonkgs.runs.record import RunRecord
+from stonkgs.runs.recording import PACKAGES, new_record
 
 if TYPE_CHECKING:
     from stonkgs.train.stages import Stages
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 _TRAINER: Final = ("precision", "gradient_clip_val", "accumulate_grad_batches")
 
 
-def training_record(cfg: DictConfig, stages: "Stages") -> Record:
+def training_record(cfg: DictConfig, stages: "Stages") -> RunRecord:
     """The record of a training that is about to begin."""
     packages = (*PACKAGES, "torchmetrics", "scikit-learn")
     decided, nodes = dict(_decided(cfg, stages)), stages.kge.nodes
-    return record_of(cfg, stages.source.files(), decided, command="train", packages=packages, nodes=nodes)
+    return new_record(cfg, stages.source.files(), decided, command="train", packages=packages, nodes=nodes)
 
 
 def _decided(cfg: DictConfig, stages: "Stages") -> Iterator[tuple[str, Any]]:

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from stonkgs.config import named
+from stonkgs.config import config_for_record
 from stonkgs.disk import explain_full_shm
 from stonkgs.engine import settings
 from stonkgs.evaluate.calibration import temperature
 from stonkgs.evaluate.extras import require
 from stonkgs.evaluate.plots import draw_all
-from stonkgs.runs.record import Record, now
+from stonkgs.runs.record import RunRecord, now
 from stonkgs.train.census import Census, census
 from stonkgs.train.evaluation import Rating, figures
 from stonkgs.train.fit import write_history
@@ -32,7 +32,7 @@ def train(cfg: DictConfig) -> Trained | None:
 
     None in a process that another one tells for. Raises UserError.
     """
-    settings.quiet()
+    settings.quiet_libraries()
     check_settings(cfg)
     require("sklearn")
     require("matplotlib")
@@ -68,13 +68,13 @@ def train(cfg: DictConfig) -> Trained | None:
         finished=now(),
         protocol=stages.protocol.name,
         census=counted.told(),
-        base=stages.start.base(named(cfg)["model"]),
+        base=stages.start.base(config_for_record(cfg)["model"]),
         **result,
     )
     return _finish(folder, trained)
 
 
-def _count(cfg: DictConfig, stages: Stages, folder: TrainFolder, record: Record, *, overwrite: bool) -> Census:
+def _count(cfg: DictConfig, stages: Stages, folder: TrainFolder, record: RunRecord, *, overwrite: bool) -> Census:
     """Look at every row once, and begin."""
     labels = stages.start.labels if cfg.mode == "test" else None
     with folder.counting(overwrite=overwrite) as rejected:

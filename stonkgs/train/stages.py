@@ -8,7 +8,7 @@ import torch
 from omegaconf import DictConfig
 
 from stonkgs.config import build
-from stonkgs.engine.placed import Placed
+from stonkgs.engine.placement import Placement
 from stonkgs.errors import UserError
 from stonkgs.kge.store import KgeStore
 from stonkgs.source.base import Reader, Source
@@ -20,7 +20,7 @@ from stonkgs.train.task import Task
 
 
 @dataclass(frozen=True, slots=True)
-class Stages(Placed):
+class Stages(Placement):
     """What a training's configuration builds, and where it runs."""
 
     launch: Launch

@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 
 from stonkgs.disk import publish
 from stonkgs.errors import printable
-from stonkgs.runs.record import Record
+from stonkgs.runs.record import RunRecord
 from stonkgs.train.card import model_card
 from stonkgs.train.protocol import TEST
 
@@ -24,7 +24,7 @@ TOLD: Final[dict[str, type | tuple[type, ...]]] = {
 class Trained:
     """A finished training, or test."""
 
-    record: Record
+    record: RunRecord
     protocol: str
     #: what the training started from
     base: str
@@ -46,7 +46,7 @@ class Trained:
     @classmethod
     def from_json(cls, values: Mapping[str, Any], output_dir: Path) -> Self:
         """A training that was finished before, as its run.json says; ValueError where that is something else."""
-        record = Record.from_json(values)
+        record = RunRecord.from_json(values)
         told = {key: values.get(key) for key in TOLD}
         if any(not isinstance(value, TOLD[key]) for key, value in told.items()):
             raise ValueError("is no record of this version")
