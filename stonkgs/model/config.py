@@ -37,8 +37,8 @@ SHAPES = (
 #: How `config.json` says that a folder is of ours.
 MODEL_TYPE = "stonkgs"
 
-#: What a model may be, with the BERTs that it is made of: it reads both halves, or as a baseline one of them.
-ARCHITECTURES = {"stonkgs": ("bert", "lm_backbone"), "text_only": ("lm_backbone",), "graph_only": ()}
+#: What a model may be, with the BERTs that it is made of. Each subclass of `Network` enters itself when it is defined.
+ARCHITECTURES: dict[str, tuple[str, ...]] = {}
 
 #: How a model may find its nodes in a store.
 MATCHES = ("exact", "identifier")
@@ -74,7 +74,7 @@ CHECKS: dict[str, Check] = {
     ),
     "legacy_text_padding": TRUTH,
     "legacy_node_shift": TRUTH,
-    "architecture": (lambda value: type(value) is str and value in ARCHITECTURES, " or ".join(ARCHITECTURES)),
+    "architecture": (lambda value: type(value) is str and value in ARCHITECTURES, "one of ARCHITECTURES"),
     "multi_label": TRUTH,
     "temperature": (lambda value: type(value) in (int, float) and 0.01 <= value <= 100, "a number from 0.01 to 100"),
     "kge_match": (lambda value: type(value) is str and value in MATCHES, " or ".join(MATCHES)),
@@ -178,7 +178,9 @@ class ModelConfig:
 def _check(values: Mapping[str, Any], checks: Mapping[str, Check], where: str) -> None:
     for key, (right, wanted) in checks.items():
         if key in values and not right(values[key]):
-            raise UserError(f"{where}: {key} is {reprlib.repr(values[key])}; it must be {wanted}")
+            # Their names are not known before the classes are defined.
+            must = " or ".join(ARCHITECTURES) if key == "architecture" else wanted
+            raise UserError(f"{where}: {key} is {reprlib.repr(values[key])}; it must be {must}")
 
 
 def is_ours(values: Mapping[str, Any]) -> bool:
