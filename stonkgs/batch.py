@@ -1,4 +1,4 @@
-"""3. Example -> Batch: length-sorted windows inside a split, what is equal in a batch sent once."""
+"""3. Example -> Batch: sorts windows of a split by length, cuts them into batches, and holds equal content once."""
 
 import ctypes
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -14,14 +14,14 @@ from torch.utils.data import IterableDataset
 
 from stonkgs.encode.encoder import Encoder, Example
 from stonkgs.encode.inputs import Arrays
-from stonkgs.source.base import Reader, Reading, Source
+from stonkgs.source.base import Reader, Source, SplitRows
 from stonkgs.source.split import Split
 from stonkgs.statement import Rejection, Statement, Tally
 from stonkgs.tables.columns import as_columns
 
 Int32 = npt.NDArray[np.int32]
 
-#: Statements as the input's columns.
+#: Turns statements into the input's own columns.
 Columns = Callable[[Sequence[Statement]], pa.RecordBatch]
 
 NO_COLUMNS = pa.RecordBatch.from_arrays([], names=[])
@@ -29,30 +29,30 @@ NO_COLUMNS = pa.RecordBatch.from_arrays([], names=[])
 
 @dataclass(slots=True)
 class SplitEnd:
-    """What the writer has to know to account for all of a split that is through."""
+    """What the writer needs to account for a split that was read completely."""
 
     rejected: list[Rejection]
     tally: Tally
-    #: another process has committed the split meanwhile: the rest of it is not read, and nothing of it counts
+    #: another process has committed the split meanwhile: the rest is not read, and nothing of it counts
     elsewhere: bool = False
 
 
 @dataclass(slots=True)
 class Batch:
-    """B statements of one split, as numpy arrays: they pass through a worker's pipe without shared memory.
+    """B statements of one split, as numpy arrays, which pass through a worker's pipe without shared memory.
 
-    The properties are for the inputs of STonKGs; see `Texts`, `Walks` and `Nodes` for their shapes.
+    The properties give the inputs of STonKGs; see `Texts`, `Walks` and `Nodes`.
     """
 
-    #: number of the split
+    #: the split's number
     split: int
     #: int64 [B], each row's place among the statements of its split
     positions: npt.NDArray[np.int64]
-    #: name of an input -> its arrays; none where nothing was asked for, or where there are no rows
+    #: name of an input -> its arrays; empty if the model reads no inputs or there are no rows
     inputs: Mapping[str, Arrays]
-    #: the input's columns, B rows; none where the rows never were in a file
+    #: the input file's columns, B rows; no columns if the rows come from memory
     columns: pa.RecordBatch
-    #: set on the last batch of a split
+    #: set in the last batch of a split only
     end: SplitEnd | None = None
 
     def __len__(self) -> int:
@@ -60,50 +60,50 @@ class Batch:
 
     @property
     def tokens(self) -> Int32:
-        """int32 [U, T], distinct texts, padded with 0"""
+        """Distinct texts, int32 [U, T], padded with 0."""
         return self.inputs["text"]["tokens"]
 
     @property
     def lengths(self) -> Int32:
-        """int32 [U], tokens of each text"""
+        """Number of tokens in each text, int32 [U]."""
         return self.inputs["text"]["lengths"]
 
     @property
     def text(self) -> Int32:
-        """int32 [B], each row's text in `tokens`"""
+        """Each row's text in `tokens`, int32 [B]."""
         return self.inputs["text"]["index"]
 
     @property
     def nodes(self) -> Int32:
-        """int32 [M], distinct rows of the store's vectors"""
+        """Distinct rows of the store's vectors, int32 [M]."""
         return self.inputs["walks"]["nodes"]
 
     @property
     def graph(self) -> Int32:
-        """int32 [B, G], 0 unknown, 1 separator, 2 mask, SPECIALS + k for `nodes[k]`"""
+        """Walks, int32 [B, G]: 0 unknown, 1 separator, 2 mask, SPECIALS + k for `nodes[k]`."""
         return self.inputs["walks"]["graph"]
 
     @property
     def found(self) -> npt.NDArray[np.int8]:
-        """int8 [B, 2], how source and target were found: `Found`; UNKNOWN where nobody has looked."""
+        """How source and target were found, int8 [B, 2], values of `Found`; UNKNOWN if they were not looked up."""
         if "nodes" in self.inputs:
             return self.inputs["nodes"]["found"]
         return np.zeros((len(self), 2), np.int8)
 
     @property
     def truncated(self) -> npt.NDArray[np.bool_]:
-        """Whether each row's text was cut to fit, bool [B]; False where no text is read."""
+        """Whether each row's text was cut to fit, bool [B]; False if no text is read."""
         return self.inputs["text"]["truncated"] if "text" in self.inputs else np.zeros(len(self), np.bool_)
 
 
 def collate(examples: Sequence[tuple[int, Example]], *, split: int = 0, columns: Columns | None = None) -> Batch:
-    """Put encoded statements with their positions together. An empty sequence gives a batch of no rows."""
+    """Put (position, Example) pairs into a Batch. An empty sequence gives a batch without rows."""
     inputs = examples[0][1].inputs if examples else {}
     return Batch(
         split=split,
         positions=np.array([position for position, _ in examples], np.int64),
         inputs={
-            name: source.collate([example.values[name] for _, example in examples]) for name, source in inputs.items()
+            name: entry.collate([example.values[name] for _, example in examples]) for name, entry in inputs.items()
         },
         columns=columns([example.statement for _, example in examples]) if columns else NO_COLUMNS,
     )
@@ -118,7 +118,7 @@ def window_batches(
     split: int = 0,
     columns: Columns | None = None,
 ) -> Iterator[Batch]:
-    """A window of statements, numbered from `first`, encoded and sorted into batches of `size` rows."""
+    """Encode a window of statements and yield it in sorted batches of `size` rows. Positions count from `first`."""
     examples = list(enumerate(encoder(window), first))
     encoder.sort(examples)
     for start in range(0, len(examples), size):
@@ -126,10 +126,10 @@ def window_batches(
 
 
 class Batches(IterableDataset[Batch]):
-    """The chain that runs in the DataLoader's workers: read a split, encode it, batch it.
+    """Reads splits, encodes and batches them. This runs in DataLoader workers.
 
-    Windows and batches are formed inside a split and nothing outlives one, so which worker or process has read it
-    does not show in the result. A source that comes without a plan is planned when it is read first.
+    Windows and batches never span two splits, so the result does not depend on which worker or process reads a split.
+    `size` is the rows of a batch, `window` the statements that are sorted together. A Source is planned on first use.
     """
 
     def __init__(self, *, source: Source | Reader, encoder: Encoder, size: int, window: int) -> None:
@@ -140,16 +140,16 @@ class Batches(IterableDataset[Batch]):
 
     @cached_property
     def reader(self) -> Reader:
-        """What the rows come from."""
+        """The planned source."""
         return self.source if isinstance(self.source, Reader) else self.source.reader()
 
     def __iter__(self) -> Iterator[Batch]:
         for split in self.reader.splits():
             yield from self.split(split)
-            give_back()
+            trim_memory()
 
     def split(self, split: Split) -> Iterator[Batch]:
-        """One split's batches; the last one, which may have no rows, carries the SplitEnd."""
+        """Yield the batches of a split. The last one carries the SplitEnd, and may have no rows."""
         end = SplitEnd([], Tally())
         last: Batch | None = None
         for batch in self._batches(split, self._statements(split, end)):
@@ -164,8 +164,8 @@ class Batches(IterableDataset[Batch]):
         yield last
 
     def _statements(self, split: Split, end: SplitEnd) -> Generator[Statement, None, None]:
-        """The usable rows; what is not, and the tally, goes into `end`."""
-        reading = Reading(self.reader.read(split))
+        """Yield the usable rows. Rejected rows and the tally go into `end`."""
+        reading = SplitRows(self.reader.read(split))
         for record in reading:
             if isinstance(record, Rejection):
                 end.rejected.append(record)
@@ -185,18 +185,18 @@ class Batches(IterableDataset[Batch]):
         return as_columns(statements, self.reader.plan.schema, self.reader.source.columns)
 
 
-def give_back() -> None:
-    """Return what is freed, but kept by the C library, to the system. Takes milliseconds: once a split.
+def trim_memory() -> None:
+    """Return freed memory that glibc keeps to the system. Takes milliseconds, so it is called once per split.
 
-    Texts and splits come in all sizes, and glibc keeps the holes that they leave: the process would grow by tens of MB
-    over the first hundred splits, though it holds no more than before. Elsewhere than on glibc this does nothing.
+    Without it, fragmentation lets a process grow by tens of MB over the first hundred splits. Does nothing without
+    glibc.
     """
-    if trim := _trim():
+    if trim := _malloc_trim():
         trim(0)
 
 
 @cache
-def _trim() -> Any:
+def _malloc_trim() -> Any:
     try:
         return ctypes.CDLL("libc.so.6").malloc_trim
     except (OSError, AttributeError):

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Writes files so that a reader sees the whole file or none, also after a crash or a power cut."""
 
 import errno
 import fcntl
@@ -11,16 +11,16 @@ from typing import BinaryIO
 
 from stonkgs.errors import UserError
 
-#: Where a file system has no hard links.
+#: The errors of a file system without hard links.
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
-#: Where it has no locks.
+#: The errors of a file system without locks.
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
-#: Tells the processes of all machines that share a folder from each other, with their number (a fork copies this).
+#: Distinguishes processes of several machines that have one process id. A fork copies it, but has another id.
 _RUN = uuid.uuid4().hex[:8]
 
 
 def process_name() -> str:
-    """A name that no other process has, on any machine."""
+    """Returns a name that no other process has, on any machine."""
     return f"{os.getpid()}-{_RUN}"
 
 
@@ -28,19 +28,19 @@ def process_name() -> str:
 def publish(
     path: Path, *, check: Callable[[Path], None] | None = None, lasting: bool = True, replace: bool = True
 ) -> Iterator[BinaryIO]:
-    """Write a file beside `path`, see that all of it is on the disk, and rename it: readers see the whole or nothing.
+    """Write a file under a temporary name, flush it to the disk, and rename it to `path`.
 
-    `check` may look at the closed file and raise. What is `lasting` has its name on the disk, too, and survives a power
-    cut; else the name may be lost, but never be there without the content. Raises UserError where the disk is full or
-    the folder cannot be written, and FileExistsError where `path` is there at the end and not to be replaced; what was
-    written so far is removed.
+    `check` may look at the closed file and raise. With `lasting` the name is flushed to the disk too, and survives a
+    power cut; without it the name may be lost, but it never stands for an incomplete file. Raises UserError where the
+    disk is full or the folder cannot be written, and FileExistsError where `path` exists at the end and `replace` is
+    false. After an error nothing is left of the temporary file.
     """
     beside = path.with_name(f"{path.name}.tmp-{process_name()}")
     try:
         with open(beside, "wb") as file:
             yield file
             size = file.tell()
-        if beside.stat().st_size != size:  # a quota, or a file system over a network, that failed quietly
+        if beside.stat().st_size != size:  # a quota or a network file system may fail silently
             raise OSError(f"only {beside.stat().st_size:,} of {size:,} bytes arrived")
         if check:
             check(beside)
@@ -60,12 +60,12 @@ def publish(
 
 
 def _claim(beside: Path, path: Path) -> None:
-    """Give a file another name too, FileExistsError where something has it: that is one step."""
+    """Give a file the name `path` in one step. Raises FileExistsError where the name is taken."""
     try:
         os.link(beside, path)
     except FileExistsError:
         raise
-    except OSError:  # no hard links here: an empty file holds the name for a moment
+    except OSError:  # no hard links here: an empty file reserves the name
         path.touch(exist_ok=False)
         try:
             beside.replace(path)
@@ -75,24 +75,24 @@ def _claim(beside: Path, path: Path) -> None:
 
 
 def link(written: Path, path: Path) -> None:
-    """Give a written file another name, too; FileExistsError where it is taken: one of several processes gets it."""
+    """Give a written file a second name. Raises FileExistsError where the name is taken: only one process gets it."""
     try:
         os.link(written, path)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        with open(path, "xb") as file:  # exclusive as well, but not there at once with all of its content
+        with open(path, "xb") as file:  # exclusive too, but readers may see it half written
             file.write(written.read_bytes())
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock on a file, which the system takes back from a dead process; none where the file is gone.
+    """Hold a lock on a file. The system releases it when the process dies. Does nothing where the file is gone.
 
-    Some file systems have no locks, or locks that hold on one machine alone: then nothing is held back.
+    Some file systems have no locks, or locks that hold on one machine only: there other processes do not wait.
     """
     try:
-        file = open(path, "r+b")  # noqa: SIM115  # a lock over NFS wants it writable
+        file = open(path, "r+b")  # noqa: SIM115  # NFS locks only writable files
     except FileNotFoundError:
         yield
         return
@@ -106,7 +106,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power cut."""
+    """Flush the names in a folder to the disk, so that they survive a power cut."""
     _sync(folder)
 
 
@@ -119,7 +119,7 @@ def _sync(path: Path) -> None:
 
 
 def make_folder(path: Path) -> Path:
-    """Make a folder with its parents; UserError where it cannot be written."""
+    """Make a folder and its parents, and return it. Raises UserError where it cannot be made or written."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -130,8 +130,8 @@ def make_folder(path: Path) -> Path:
 
 
 @contextmanager
-def shared_memory(num_workers: int) -> Iterator[None]:
-    """Say what a full /dev/shm means to processes that talk with each other: containers are often given 64 MB of it."""
+def explain_full_shm(num_workers: int) -> Iterator[None]:
+    """Turn the error of a full /dev/shm into a UserError with a remedy. Containers often have only 64 MB there."""
     try:
         yield
     except OSError as error:

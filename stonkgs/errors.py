@@ -1,4 +1,4 @@
-"""Words for people: the error that a user sees, and text that is safe on a terminal."""
+"""The error that a user sees, and text for people: safe for a terminal, durations in words."""
 
 
 class UserError(Exception):
@@ -6,12 +6,12 @@ class UserError(Exception):
 
 
 def printable(text: str) -> str:
-    """`text` with `?` for every control character: what a file says could otherwise drive the terminal."""
+    """Returns `text` with `?` for every control character, so that text from a file cannot control the terminal."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3 h 20 min`, `2 d 5 h`."""
+    """Returns a time in words: `45 s`, `12 min`, `3 h 20 min`, `2 d 5 h`."""
     minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
     if minutes < 1.5:
         return f"{seconds:.0f} s"

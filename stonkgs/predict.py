@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from stonkgs.batch import Batches
 from stonkgs.config import build
 from stonkgs.config.values import read
-from stonkgs.disk import shared_memory
+from stonkgs.disk import explain_full_shm
 from stonkgs.engine import settings
 from stonkgs.engine.children import children, orders
 from stonkgs.engine.devices import devices_of, single
@@ -109,7 +109,7 @@ def predict(cfg: DictConfig, share: Share | None = None) -> Summary | Survey | N
     progress = RowProgress.over(writer, share.of, hidden=share.local_index > 0)
     trainer.callbacks += [writer, progress]  # type: ignore[attr-defined]
     with advising(writer.advice), children(CHILD, stages.others) as others:
-        with shared_memory(stages.workers(cfg)):
+        with explain_full_shm(stages.workers(cfg)):
             trainer.predict(module, datamodule=_data(cfg, stages, state.plan), return_predictions=False)
         account = writer.finish()
         failed = others.failed()

@@ -1,4 +1,4 @@
-"""The records that flow: a Statement that can be read, and a Rejection for a row that cannot."""
+"""The records that sources give: a Statement for a row that can be used, a Rejection for one that cannot."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,51 +12,52 @@ RAW_LIMIT = 64 * 1024
 class Statement:
     """A triple's two nodes, in BEL, and the sentence that it was read from.
 
-    An empty name is an unknown node and an empty evidence is a valid text; what is missing is a Rejection instead.
+    An empty name means an unknown node, and an empty evidence is a valid text. A row in which one of the three is
+    missing is a Rejection instead.
     """
 
     source: str
     target: str
     evidence: str
-    #: The input's other columns by name, passed through to the output as they are.
+    #: The values of the input's other columns, by column name. They reach the output unchanged.
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Rejection:
-    """A row that cannot be used, with what somebody needs to find and mend it."""
+    """A row that cannot be used, and what a person needs to find and correct it."""
 
     file: str
     reason: str
-    #: The record's bytes, cut to RAW_LIMIT.
+    #: The first RAW_LIMIT bytes of the record.
     raw: bytes
-    #: Where the record starts, in bytes of the (decompressed) file; None where a format has no such thing.
+    #: Offset of the record's first byte in the (decompressed) file; None for Parquet.
     offset: int | None = None
-    #: Lines of the same split before this record; None where a format has no lines. A split may start anywhere in a
-    #: file that nobody has read up to there, so the file's own line number is known only once the splits before it
-    #: are through: the writer adds their lines.
+    #: Number of lines between the start of the split and this record; None where a format has no lines. A split is read
+    #: without the splits before it. When they are finished the writer adds their lines, which makes this the line
+    #: number in the file.
     line: int | None = None
-    #: The record's number in its file, from 1, where records are numbered (Parquet).
+    #: Number of the row in its Parquet file, from 1; None for other formats.
     row: int | None = None
-    #: Items of the same split before this record, where a file is one JSON array or object; as for `line`, the writer
-    #: adds those of the splits before: then it is the item's index in the file, from 0.
+    #: The same for the items of a file that is one JSON array or object: the writer makes it the item's index in the
+    #: file, from 0. None for other formats.
     index: int | None = None
 
 
-#: Takes the rows that cannot be used, so that the rest goes on.
+#: A function that receives the rows that cannot be used, so that reading goes on after them.
 OnRejected = Callable[[Rejection], None]
 
 
 class Tally(NamedTuple):
-    """What the reading of a split came to, beside its rows."""
+    """Counts of one split, known when all of its rows have been read."""
 
-    #: None where a format has no lines
+    #: lines of the file; None where a format has no lines
     lines: int | None = None
-    #: records of a format of which one gives none or several rows; None where each is a row
+    #: records, where one record may give several rows or none; None where each record is one row
     records: int | None = None
-    #: why records, or parts of them, gave no row although they are sound -> how many of them
+    #: reason -> number of valid records, or parts of records, that gave no row for it
     without_row: Mapping[str, int] = {}
 
 
 class UnusableError(Exception):
-    """Why a record is no statement; it becomes a Rejection."""
+    """A record cannot be used as a statement. The message is the reason that its Rejection gives."""

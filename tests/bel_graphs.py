@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stonkgs.source.base import ROLES, Reading, Source
+from stonkgs.source.base import ROLES, Source, SplitRows
 from stonkgs.statement import Rejection, Statement
 
 Read = Callable[[Source, int], list[Statement | Rejection]]
@@ -130,7 +130,7 @@ def tallied(source: Source, rows: int) -> tuple[list[Statement | Rejection], Cou
     without, before = Counter[str](), 0
     reader = source.reader(source.plan(rows))
     for split in reader.plan:
-        reading = Reading(reader.read(split))
+        reading = SplitRows(reader.read(split))
         for record in reading:
             if isinstance(record, Rejection) and record.index is not None:
                 record.index += before

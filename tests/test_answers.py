@@ -13,27 +13,27 @@ from conftest import LABELS, NODES
 
 from stonkgs.batch import collate
 from stonkgs.cli import main
-from stonkgs.model.decision import chosen, names
+from stonkgs.model.decision import class_names, predicted_classes
 from stonkgs.model.predictor import Predictor
 from stonkgs.statement import Statement
 
 
 def test_one_class_is_the_most_probable_and_the_first_of_equals() -> None:
     probabilities = np.array([[0.2, 0.5, 0.3], [0.4, 0.2, 0.4], [0.1, 0.1, 0.8]], np.float32)
-    assert chosen(probabilities, multi_label=False).argmax(axis=1).tolist() == [1, 0, 2]
-    assert chosen(probabilities, multi_label=False).sum(axis=1).tolist() == [1, 1, 1]
-    assert chosen(np.zeros((0, 3), np.float32), multi_label=False).shape == (0, 3)
+    assert predicted_classes(probabilities, multi_label=False).argmax(axis=1).tolist() == [1, 0, 2]
+    assert predicted_classes(probabilities, multi_label=False).sum(axis=1).tolist() == [1, 1, 1]
+    assert predicted_classes(np.zeros((0, 3), np.float32), multi_label=False).shape == (0, 3)
 
 
 def test_of_several_all_that_reach_a_half() -> None:
     probabilities = np.array([[0.5, 0.9], [0.1, np.nextafter(np.float32(0.5), np.float32(0))], [0.49, 0.5]], np.float32)
-    assert chosen(probabilities, multi_label=True).tolist() == [[True, True], [False, False], [False, True]]
+    assert predicted_classes(probabilities, multi_label=True).tolist() == [[True, True], [False, False], [False, True]]
 
 
 def test_names_are_joined_in_the_order_of_the_labels() -> None:
     classes = np.array([[True, False, True], [False, False, False], [False, True, False]])
-    assert names(classes, ("z", "y", "x")) == ["z|x", "", "y"]
-    assert names(np.zeros((0, 3), np.bool_), ("z", "y", "x")) == []
+    assert class_names(classes, ("z", "y", "x")) == ["z|x", "", "y"]
+    assert class_names(np.zeros((0, 3), np.bool_), ("z", "y", "x")) == []
 
 
 def changed(model: Path, folder: Path, **config: Any) -> Path:
@@ -93,7 +93,7 @@ def test_several_classes_on_disk(
     wanted = torch.sigmoid(logits(Predictor(several, kge_path, device="cpu"))).double().numpy()
     given = np.array([[float(row[label]) for label in LABELS] for row in seen])
     np.testing.assert_allclose(given, wanted, rtol=0, atol=1e-5)
-    assert [row["prediction"] for row in seen] == names(wanted >= 0.5, LABELS)
+    assert [row["prediction"] for row in seen] == class_names(wanted >= 0.5, LABELS)
     counts = json.loads((out / "run.json").read_text())["result"]["classes"]
     assert counts == dict(zip(LABELS, (wanted >= 0.5).sum(axis=0).tolist(), strict=True))
 

@@ -1,4 +1,4 @@
-"""Finding predictions: their files, and which of their columns hold probabilities."""
+"""Finds the files of predictions, and which of their columns are probabilities."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,34 +17,34 @@ _PART = re.compile(r"(\d{8,})\.\w+")
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """What a run has predicted, in one file or in parts."""
+    """The predictions of a run, in one file or in parts."""
 
     #: the file, or the folder of parts
     path: Path
-    #: in the input's order, all of one kind
+    #: in the order of the run's input, all in the same format
     files: tuple[Path, ...]
     #: class -> its column of probabilities, in the model's order
     classes: Mapping[str, str]
-    #: whether a row may be of several classes; None where no run.json tells
+    #: whether a row may have several classes; None without a run.json
     multi_label: bool | None = None
-    #: how many there are; None where no run.json tells
+    #: number of rows; None without a run.json
     rows: int | None = None
 
     @property
     def format(self) -> Format:
-        """How the files are read."""
+        """The format of the files."""
         return formats()[_kind(self.files[0])]
 
 
 def find(path: Path, classes: Sequence[str] | None = None) -> Predictions:
-    """The predictions in a file, in a run's output_dir, or in a folder of parts; `path` is absolute.
+    """Return the predictions at the absolute `path`: a file, a run's output_dir, or a folder of parts.
 
-    Columns of probabilities are told by the run.json beside them, or by `classes`, their names. Raises UserError where
-    neither does, where the run is not finished, and where a part is missing.
+    The run.json beside them says which columns are probabilities; without one, `classes` names the columns. Raises
+    UserError if neither does, the run is not finished, or a part is missing.
     """
     try:
         return _find(path, classes)
-    except OSError as error:  # a name that is too long, a folder of somebody else
+    except OSError as error:  # for example a name that is too long, or a folder without read permission
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
 
 
@@ -57,27 +57,27 @@ def _find(path: Path, classes: Sequence[str] | None) -> Predictions:
     except ValueError as error:
         raise UserError(f"{run.record}: {error}; predict again") from error
     if path != run.path and (finished is None or finished.predictions != path.name):
-        return _moved(path, classes)
-    name, finished = _checked(run, finished)
+        return _find_without_run(path, classes)
+    name, finished = _check_finished(run, finished)
     path = run.path / name
     prefix, labels = str(finished.record.identity.values.get("writer.prefix", "")), finished.record.labels
-    told = {label: prefix + label for label in labels}
+    recorded = {label: prefix + label for label in labels}
     if not path.exists():
         raise UserError(f"{path}: is gone, and run.json beside it tells of it; fetch it again, or predict again")
-    columns = told if classes is None else {name: name for name in classes}
+    columns = recorded if classes is None else {name: name for name in classes}
     return Predictions(
         path, _files(path, finished.splits), columns, finished.record.multi_label, finished.account.predicted
     )
 
 
 def _is_run(path: Path) -> bool:
-    """Whether a folder is an output_dir."""
+    """Return whether a path is the output_dir of a run."""
     run = RunFolder(path, "")
     return path.is_dir() and (run.record.exists() or run.plan.exists())
 
 
-def _moved(path: Path, classes: Sequence[str] | None) -> Predictions:
-    """Predictions without their run.json."""
+def _find_without_run(path: Path, classes: Sequence[str] | None) -> Predictions:
+    """Return predictions that have no run.json beside them."""
     if Parts(path, "").plan.exists():
         raise UserError(f"{path}: its run is not finished; go on with it: give its command again")
     files = _files(path)
@@ -88,8 +88,8 @@ def _moved(path: Path, classes: Sequence[str] | None) -> Predictions:
     return Predictions(path, files, {name: name for name in classes})
 
 
-def _checked(run: RunFolder, finished: Finished | None) -> tuple[str, Finished]:
-    """The name of a finished run's predictions, and what its run.json says; UserError where it has none."""
+def _check_finished(run: RunFolder, finished: Finished | None) -> tuple[str, Finished]:
+    """Return the file name of a finished run's predictions, and its run.json. Raises UserError if there are none."""
     if not finished and not run.plan.exists():
         raise UserError(f"{run.record}: no run of `stonkgs predict` wrote it; name the file of predictions itself")
     if finished and finished.predictions is None and not run.plan.exists():
@@ -100,7 +100,7 @@ def _checked(run: RunFolder, finished: Finished | None) -> tuple[str, Finished]:
 
 
 def _files(path: Path, splits: int | None = None) -> tuple[Path, ...]:
-    """A file, or all parts in a folder by their numbers: so many as there were splits, where that is known."""
+    """Return a file, or all parts in a folder in order. Raises UserError unless there is one for each split."""
     if not path.is_dir():
         _kind(path)
         return (path,)
@@ -119,6 +119,7 @@ def _files(path: Path, splits: int | None = None) -> tuple[Path, ...]:
 
 
 def _kind(file: Path) -> str:
+    """Return a file's ending, which names its format. Raises UserError if there is no such format or file."""
     kind = file.suffix.removeprefix(".")
     if kind not in formats() or not file.is_file():
         raise UserError(f"{file}: is no file of predictions, which end in {endings()}")
@@ -126,5 +127,5 @@ def _kind(file: Path) -> str:
 
 
 def endings() -> str:
-    """How files of predictions may end, in words."""
+    """Return the endings of files of predictions, for messages."""
     return ", ".join(f".{extension}" for extension in formats())

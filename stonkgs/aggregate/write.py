@@ -1,4 +1,4 @@
-"""Writing statements: in the formats of predictions, whole or not at all."""
+"""Writes statements in the formats of predictions. The output appears complete or not at all."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from stonkgs.tables.formats import formats
 
 
 def check_output(output: Path, predictions: Predictions, *, overwrite: bool) -> None:
-    """UserError where the output is of no format, would replace what it must not, or has a name that cannot be."""
+    """Raise UserError if the output has no known format, may not be replaced, or has an impossible name."""
     try:
         _check(output, predictions, overwrite=overwrite)
     except OSError as error:
@@ -35,8 +35,11 @@ def _check(output: Path, predictions: Predictions, *, overwrite: bool) -> None:
 
 
 @contextmanager
-def opened(output: Path, schema: pa.Schema, *, overwrite: bool) -> Iterator[Write]:
-    """Writes table after table; the file gets its name at the end. UserError where it then exists."""
+def writing_statements(output: Path, schema: pa.Schema, *, overwrite: bool) -> Iterator[Write]:
+    """Open the output and yield a function that writes a table to it. The file gets its name at the end.
+
+    Raises UserError if another file has that name by then.
+    """
     try:
         format_ = formats()[output.suffix.removeprefix(".")]
         with publish(output, replace=overwrite) as file, format_.writing(schema, file) as write:

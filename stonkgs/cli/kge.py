@@ -48,10 +48,10 @@ def _build(arguments: argparse.Namespace) -> None:
 
 
 def _info(path: str) -> None:
-    from stonkgs.kge.facts import facts
+    from stonkgs.kge.info import store_info
     from stonkgs.kge.store import KgeStore
 
-    for label, value in facts(path).items():
+    for label, value in store_info(path).items():
         print(printable(f"{label:13} {value}"))
     store = KgeStore(path=path)
     print("first names")

@@ -93,7 +93,7 @@ def _info(arguments: argparse.Namespace) -> None:
 def _facts(folder: Path, tokenizer: str | None) -> dict[str, str]:
     from stonkgs.model.checkpoint import read_parts
     from stonkgs.model.config import is_ours, read_json
-    from stonkgs.model.convert import parameters
+    from stonkgs.model.convert import parameter_count
     from stonkgs.model.digest import model_digest
     from stonkgs.model.network import Network
 
@@ -110,7 +110,7 @@ def _facts(folder: Path, tokenizer: str | None) -> dict[str, str]:
         "a statement is": "of any of them" if config.multi_label else "of one of them",
         "reads": model.reads,
         "calibration": f"temperature {config.temperature:g}",
-        "parameters": f"{parameters(model):,}",
+        "parameters": f"{parameter_count(model):,}",
         "text backbone": _size(config.lm_backbone),
         "joint BERT": _size(config.bert),
         "text length": f"{config.text_length} tokens",

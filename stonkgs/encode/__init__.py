@@ -1,5 +1,5 @@
-"""2. Statement -> Example: a file an input that an architecture may ask for.
+"""2. Statement -> Example. Each input that an architecture may read has a file here.
 
-To add one: a subclass of `Input` in a file here, an architecture in `stonkgs/model/` whose `inputs` names it and whose
-`pooled` reads its tensors, that one's name in `stonkgs/model/config.py`, its yaml, and a test.
+To add one, write a subclass of `Input` here; an architecture in `stonkgs/model/` whose `inputs` names it and whose
+`pooled` reads its tensors; the architecture's name in `stonkgs/model/config.py`; its yaml; and a test.
 """

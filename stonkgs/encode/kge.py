@@ -1,4 +1,4 @@
-"""`stonkgs.encode.kge.KgeStore`, as configurations name it."""
+"""Keeps the address `stonkgs.encode.kge.KgeStore`, which older configurations name."""
 
 from stonkgs.kge.store import KgeStore
 

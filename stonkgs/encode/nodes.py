@@ -1,4 +1,4 @@
-"""Node names to node numbers, and how they were found."""
+"""Finds the nodes of statements in the store, and records how they were found."""
 
 from collections.abc import Sequence
 from enum import IntEnum
@@ -15,15 +15,15 @@ class Found(IntEnum):
 
     UNKNOWN = 0
     EXACT = 1
-    #: by its identifier, as p(HGNC:1748 ! CDH1) under a renamed symbol
+    #: by its identifier: p(HGNC:1748 ! CDH1) is found although the store uses another symbol
     IDENTIFIER = 2
 
 
 class Nodes(Input):
-    """How the source and the target of a statement were found: no network reads it, but every output tells it.
+    """Records how the source and the target of each statement were found. Outputs report it; no network reads it.
 
-    `match` says how nodes are found: by their "exact" name, or by that first and then by their "identifier".
-    Arrays: `found`, int8 [B, 2], of Found.
+    With `match` "exact", nodes are found by their exact name; with "identifier", also by their identifier form if the
+    exact name is unknown. Arrays: `found`, int8 [B, 2], values of Found.
     """
 
     def __init__(self, kge: KgeStore, *, match: str = "exact") -> None:
@@ -31,7 +31,7 @@ class Nodes(Input):
         self.match = match
 
     def find(self, name: str) -> tuple[int, Found]:
-        """The number of the node of this name, -1 where there is none, and how it was found."""
+        """Return the number of the node with this name, -1 if there is none, and how it was found."""
         if (number := self.kge.number(name)) >= 0:
             return number, Found.EXACT
         if self.match == "identifier" and (number := self.kge.identified(name)) >= 0:
@@ -39,7 +39,7 @@ class Nodes(Input):
         return -1, Found.UNKNOWN
 
     def encode(self, statements: Sequence[Statement]) -> list[tuple[Found, Found]]:
-        """How the two nodes of each statement were found."""
+        """Return how the two nodes of each statement were found."""
         return [(self.find(statement.source)[1], self.find(statement.target)[1]) for statement in statements]
 
     def collate(self, values: Sequence[tuple[Found, Found]]) -> Arrays:

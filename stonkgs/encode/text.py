@@ -1,4 +1,4 @@
-"""The input `text`: a sentence to WordPiece numbers."""
+"""The input `text`: turns sentences into WordPiece token numbers."""
 
 import json
 import os
@@ -17,19 +17,19 @@ from stonkgs.encode.inputs import Arrays, Input, Tensors, integers
 from stonkgs.errors import UserError
 from stonkgs.statement import Statement
 
-#: A text's `[CLS] pieces [SEP]`, int32, and whether it had to be cut to fit.
+#: A text's token numbers `[CLS] pieces [SEP]`, int32 [T], and whether the text was cut to fit.
 Tokens = tuple[npt.NDArray[np.int32], bool]
 
-#: Longer words are [UNK], as in BERT.
+#: Words with more characters are [UNK], as in BERT.
 LONGEST_WORD = 100
 
 
 class TextEncoder:
-    """A WordPiece tokenizer behind a file: `tokenizer.json`, or the `vocab.txt` of a published text backbone.
+    """A WordPiece tokenizer, read from a `tokenizer.json` or from the `vocab.txt` of a published text backbone.
 
-    A vocabulary alone is read with lower-casing and accent stripping: the published models were trained so, although
-    their vocabulary is cased. Words of a sentence that look like special tokens ("[MASK]") are ordinary text, so that
-    no sentence can inject one.
+    With a `vocab.txt`, texts are lower-cased and lose their accents: the published models were trained so, although
+    their vocabulary is cased. Words that look like special tokens ("[MASK]") are read as ordinary text, so that no
+    sentence can inject one.
     """
 
     def __init__(self, *, path: str, length: int = 256) -> None:
@@ -41,9 +41,9 @@ class TextEncoder:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer itself, read on first use in each process."""
-        # The workers of the DataLoader are the parallelism; threads of the tokenizer's own would only crowd them, and
-        # a process that is forked after they ran would wait for them forever.
+        """The tokenizer of the `tokenizers` library. Each process reads it on first use; raises UserError."""
+        # DataLoader workers run in parallel already. Threads of the tokenizer would compete with them, and a process
+        # that is forked after these threads ran would wait for them forever.
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
         tokenizer = _from_vocabulary(self.path) if self.path.endswith(".txt") else _from_json(self.path)
         tokenizer.no_padding()
@@ -53,11 +53,11 @@ class TextEncoder:
 
     @property
     def vocabulary_size(self) -> int:
-        """Number of entries, special tokens among them."""
+        """Number of entries, including special tokens."""
         return int(self.tokenizer.get_vocab_size())
 
     def check(self, entries: int) -> None:
-        """UserError where this is no BERT tokenizer, or not that of a model with so many word embeddings."""
+        """Raise UserError unless this is a BERT tokenizer for a model with `entries` word embeddings."""
         if self.vocabulary_size != entries:
             raise UserError(
                 f"{self.path}: {self.vocabulary_size:,} entries, but the model's text backbone has {entries:,}: "
@@ -76,7 +76,7 @@ class TextEncoder:
             )
 
     def __call__(self, texts: Sequence[str]) -> list[Tokens]:
-        """Each text's `[CLS] pieces [SEP]` (int32, at most `length`), and whether it had to be cut to fit."""
+        """Return the tokens of each text, at most `length` of them."""
         return [self._cut(encoding.ids) for encoding in self.tokenizer.encode_batch_fast(list(texts))]
 
     def _cut(self, ids: list[int]) -> Tokens:
@@ -85,7 +85,7 @@ class TextEncoder:
         return np.array([*ids[: self.length - 1], ids[-1]], np.int32), True
 
     def save(self, folder: str | Path) -> None:
-        """Write `tokenizer.json` and `tokenizer_config.json`, which transformers' AutoTokenizer reads too."""
+        """Write `tokenizer.json` and `tokenizer_config.json`. AutoTokenizer of transformers reads them, too."""
         names = {f"{name}_token": f"[{name.upper()}]" for name in ("unk", "sep", "pad", "cls", "mask")}
         settings = {
             "tokenizer_class": "PreTrainedTokenizerFast",
@@ -98,11 +98,11 @@ class TextEncoder:
 
 
 class Texts(Input):
-    """A text of each statement, its evidence unless `of` says another one.
+    """The text of each statement: its evidence, or what `of` returns.
 
-    Arrays of B rows with U <= B distinct texts of at most T tokens: `tokens`, int32 [U, T], padded with 0; `lengths`,
-    int32 [U]; `index`, int32 [B], each row's text; `truncated`, bool [B], whether it was cut to fit. Tensors: the first
-    three, int64.
+    Arrays for B rows with U <= B distinct texts of at most T tokens: `tokens`, int32 [U, T], padded with 0; `lengths`,
+    int32 [U]; `index`, int32 [B], the text of each row; `truncated`, bool [B], whether it was cut to fit. Tensors: the
+    first three as int64.
     """
 
     def __init__(self, tokenizer: TextEncoder, *, of: Callable[[Statement], str] = attrgetter("evidence")) -> None:
@@ -110,15 +110,15 @@ class Texts(Input):
         self.of = of
 
     def encode(self, statements: Sequence[Statement]) -> list[Tokens]:
-        """The tokenizer takes all texts at once."""
+        """Return the tokens of each statement's text."""
         return self.tokenizer([self.of(statement) for statement in statements])
 
     def order(self, value: Tokens) -> tuple[int, bytes]:
-        """Equal lengths waste no padding; equal texts side by side are read once."""
+        """Return length, so that batches need little padding, then content, so that equal texts share a batch."""
         return len(value[0]), value[0].tobytes()
 
     def collate(self, values: Sequence[Tokens]) -> Arrays:
-        """Each distinct text once."""
+        """Hold each distinct text once."""
         numbers: dict[bytes, int] = {}
         index = np.array([numbers.setdefault(ids.tobytes(), len(numbers)) for ids, _ in values], np.int32)
         lengths = np.array([len(key) // 4 for key in numbers], np.int32)
@@ -133,7 +133,7 @@ class Texts(Input):
 
 
 def uncased() -> tuple[normalizers.Normalizer, pre_tokenizers.PreTokenizer]:
-    """How BERT's uncased tokenizer cuts a text into words, which WordPiece cuts into entries."""
+    """Return the steps by which BERT's uncased tokenizer cuts a text into words."""
     return normalizers.BertNormalizer(lowercase=True, strip_accents=True), pre_tokenizers.BertPreTokenizer()
 
 
@@ -145,9 +145,9 @@ def _from_json(path: str) -> Tokenizer:
 
 
 def _from_vocabulary(path: str) -> Tokenizer:
-    """BERT's uncased tokenizer over the lines of a vocab.txt."""
+    """Return BERT's uncased tokenizer with the vocabulary of a vocab.txt. Raises UserError."""
     try:
-        # Not splitlines(): a vocabulary of characters has some that Python takes for line ends.
+        # Not splitlines(): a vocabulary may contain characters that Python takes for line ends.
         lines = Path(path).read_text("utf-8").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a vocabulary: {error}") from error

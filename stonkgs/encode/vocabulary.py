@@ -1,4 +1,4 @@
-"""A WordPiece vocabulary, learned: of the same texts the same, in any process and on any machine."""
+"""Learns a WordPiece vocabulary. The same texts give the same vocabulary in any process, on any machine."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,32 +9,32 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from stonkgs.disk import make_folder, publish
 from stonkgs.encode.text import uncased
 
-#: What every vocabulary begins with; the model's special tokens are numbers of it.
+#: The entries that every vocabulary begins with.
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-#: Characters that words are made of, the most frequent ones; a word with another one is [UNK].
-MOST_CHARACTERS = 200
-#: What is joined to the piece before it.
-_WITHIN = "##"
+#: Only this many characters are kept, the most frequent ones. A word with any other character is [UNK].
+MAX_CHARACTERS = 200
+#: Marks a piece that continues a word.
+_CONTINUES = "##"
 
 
 def learn_vocabulary(texts: Iterable[str], words: int, path: Path) -> Path:
-    """Write a vocab.txt of at most `words` WordPiece entries, learned from lower-cased texts (tokenizers' trainer).
+    """Learn at most `words` WordPiece entries from lower-cased texts, write them to `path` (a vocab.txt), return it.
 
-    The trainer numbers characters in the order of a hash table that is another one in each process, and breaks ties by
-    these numbers. So it is given them: the same texts give the same vocabulary.
+    The trainer of `tokenizers` numbers characters in an order that differs between processes, and breaks ties by these
+    numbers. Passing the characters as special tokens fixes their numbers, and so the result.
     """
-    counts = _counted(texts)
-    first, within = _characters(counts)
-    alphabet = sorted({*first, *within})
-    given = [*SPECIAL, *alphabet, *(_WITHIN + character for character in sorted(within))]
+    counts = _count_words(texts)
+    characters, continuing = _frequent_characters(counts)
+    alphabet = sorted(characters)
+    fixed = [*SPECIAL, *alphabet, *(_CONTINUES + character for character in sorted(continuing))]
     trainer = trainers.WordPieceTrainer(
         vocab_size=words,
-        special_tokens=given,
+        special_tokens=fixed,
         initial_alphabet=alphabet,
         limit_alphabet=len(alphabet),
         min_frequency=2,
         show_progress=False,
-        continuing_subword_prefix=_WITHIN,
+        continuing_subword_prefix=_CONTINUES,
     )
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -46,8 +46,8 @@ def learn_vocabulary(texts: Iterable[str], words: int, path: Path) -> Path:
     return path
 
 
-def _counted(texts: Iterable[str]) -> Counter[str]:
-    """How often each word occurs, as the model's tokenizer will cut texts into words."""
+def _count_words(texts: Iterable[str]) -> Counter[str]:
+    """Count the words, cut as the model's tokenizer will cut them."""
     normalizer, pre_tokenizer = uncased()
     counts = Counter[str]()
     for text in texts:
@@ -55,15 +55,15 @@ def _counted(texts: Iterable[str]) -> Counter[str]:
     return counts
 
 
-def _characters(counts: Mapping[str, int]) -> tuple[set[str], set[str]]:
-    """The most frequent characters, of equals the lower: all, and those that occur behind a word's first."""
-    characters, within = Counter[str](), set[str]()
+def _frequent_characters(counts: Mapping[str, int]) -> tuple[set[str], set[str]]:
+    """Return the most frequent characters, and those of them that occur after the first position of a word."""
+    characters, continuing = Counter[str](), set[str]()
     for word, count in counts.items():
         for character in word:
             characters[character] += count
-        within.update(word[1:])
-    kept = set(sorted(characters, key=lambda character: (-characters[character], character))[:MOST_CHARACTERS])
-    return kept, within & kept
+        continuing.update(word[1:])
+    kept = set(sorted(characters, key=lambda character: (-characters[character], character))[:MAX_CHARACTERS])
+    return kept, continuing & kept
 
 
 def _repeated(counts: Mapping[str, int]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The input `walks`: two node names to the node numbers of their walks, and those to rows of vectors."""
+"""The input `walks`: turns the two nodes of a statement into rows of the store's vectors, by their random walks."""
 
 from collections.abc import Sequence
 
@@ -12,22 +12,22 @@ from stonkgs.encode.nodes import Nodes
 from stonkgs.kge.store import KgeStore
 from stonkgs.statement import Statement
 
-#: What stands in a graph half where no node of the store does; a node's own number is 0 or more.
+#: Codes for positions of a graph half that hold no node. Node numbers are 0 or more.
 UNKNOWN, SEPARATOR, MASK = -1, -2, -3
 
-#: A batch counts the special vectors first (unknown, separator, mask), then its distinct nodes.
+#: Number of special vectors (unknown, separator, mask), which a batch counts before its nodes.
 SPECIALS = 3
 
-#: The published numbers of those, which are the token numbers of BERT's [UNK], [SEP] and [MASK].
-PUBLISHED = {UNKNOWN: 100, SEPARATOR: 102, MASK: 103}
+#: The numbers that the first implementation gives to these codes: the tokens [UNK], [SEP], [MASK] of BERT.
+PUBLISHED_NUMBERS = {UNKNOWN: 100, SEPARATOR: 102, MASK: 103}
 
 
 class Walks(Input):
     """The random walks of source and target, as rows of the store's vectors.
 
-    Arrays of B rows, G = 2 x walk length + 2: `nodes`, int32 [M], distinct rows of the vectors; `graph`, int32 [B, G],
-    0 unknown, 1 separator, 2 mask, SPECIALS + k for `nodes[k]`. Tensors: `vectors`, float [M, D], those of `nodes`;
-    `graph`, int64.
+    Arrays for B rows, G = 2 x walk length + 2: `nodes`, int32 [M], the distinct rows of vectors; `graph`, int32 [B, G]:
+    0 unknown, 1 separator, 2 mask, SPECIALS + k for `nodes[k]`. Tensors: `vectors`, float [M, D], the vectors of
+    `nodes`; `graph`, int64.
     """
 
     def __init__(self, nodes: Nodes, *, legacy_node_shift: bool = False) -> None:
@@ -36,7 +36,7 @@ class Walks(Input):
         self.legacy_node_shift = legacy_node_shift
 
     def encode(self, statements: Sequence[Statement]) -> list[npt.NDArray[np.int32]]:
-        """int32 [G] each: rows of the store's vectors, or UNKNOWN, SEPARATOR, MASK."""
+        """Return int32 [G] for each statement: rows of the store's vectors, or UNKNOWN, SEPARATOR, MASK."""
         return [self._rows(statement) for statement in statements]
 
     def _rows(self, statement: Statement) -> npt.NDArray[np.int32]:
@@ -44,55 +44,47 @@ class Walks(Input):
         return vector_rows(graph_half(self.kge, source, target), legacy_node_shift=self.legacy_node_shift)
 
     def vectors(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
-        """float32 [G, D], gathered from the memory map; zeros where no node of the store stands."""
+        """Return the vectors of rows [G], float32 [G, D], read from the memory map; zeros for special rows."""
         vectors = np.zeros((len(rows), self.kge.dimension), np.float32)
         vectors[rows >= 0] = self.kge.gather(rows[rows >= 0])
         return vectors
 
     def collate(self, values: Sequence[npt.NDArray[np.int32]]) -> Arrays:
-        """Each distinct node once: numbers go through a worker's pipe, not vectors."""
+        """Hold each distinct node once. Only numbers pass through a worker's pipe, no vectors."""
         rows = np.stack(values)
         nodes = np.unique(rows[rows >= 0])
         graph = np.where(rows < 0, -1 - rows, np.searchsorted(nodes, rows) + SPECIALS).astype(np.int32)
         return {"nodes": nodes, "graph": graph}
 
     def tensors(self, arrays: Arrays, weight: Tensor) -> Tensors:
-        """The vectors are gathered from the store's map just in time."""
+        """Read the vectors from the store's map."""
         vectors = torch.from_numpy(self.kge.gather(arrays["nodes"])).to(weight)
         return {"vectors": vectors, **integers(arrays, ("graph",), weight)}
 
 
 def graph_half(kge: KgeStore, source: int, target: int) -> npt.NDArray[np.int32]:
-    """walk(source), SEPARATOR, walk(target), SEPARATOR: int32 [2 L + 2] node numbers.
+    """Return walk(source), SEPARATOR, walk(target), SEPARATOR: node numbers, int32 [2 L + 2].
 
-    A node that is unknown (-1), or has no walk, gives L times UNKNOWN.
+    A node that is unknown (-1) or has no walk gives UNKNOWN, L times.
     """
     half = np.full(2 * kge.walk_length + 2, SEPARATOR, np.int32)
     for node, place in ((source, half[: kge.walk_length]), (target, half[kge.walk_length + 1 : -1])):
-        # The store fills a missing walk with -1, which is UNKNOWN.
+        # The store marks a missing walk by -1, which equals UNKNOWN.
         place[:] = kge.walk(node) if node >= 0 else UNKNOWN
     return half
 
 
 def vector_rows(numbers: npt.NDArray[np.int32], *, legacy_node_shift: bool) -> npt.NDArray[np.int32]:
-    """The row of the store's vectors that stands for each node number; UNKNOWN, SEPARATOR and MASK stay as they are.
+    """Return the row of the store's vectors that is read for each node number. The special codes stay the same.
 
-    The first implementation kept the numbers 100, 102 and 103 free for the special vectors when it assigned the
-    vectors, but not when it numbered the nodes. From node 100 on, each node is read with a vector up to three places
-    off, or with a special one. Its weights were trained so; with `legacy_node_shift` they find what they expect.
+    Usually this is the node's own row. The first implementation reserved the numbers 100, 102 and 103 for the special
+    vectors when it assigned the vectors, but not when it numbered the nodes. So from node 100 on it read a vector up to
+    three rows off, or a special one. Its weights were trained so, and `legacy_node_shift` reproduces it.
     """
     if not legacy_node_shift:
         return numbers
-    rows = np.where(numbers > PUBLISHED[MASK], numbers - 3, numbers).astype(np.int32)
-    for code, number in PUBLISHED.items():
+    rows = np.where(numbers > PUBLISHED_NUMBERS[MASK], numbers - 3, numbers).astype(np.int32)
+    for code, number in PUBLISHED_NUMBERS.items():
         rows[numbers == number] = code
     rows[numbers == 101] = 100
     return rows
-
-
-def published_numbers(numbers: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """The graph half as the first implementation writes it into `input_ids`: UNKNOWN is 100, SEPARATOR is 102."""
-    published = numbers.copy()
-    for code, number in PUBLISHED.items():
-        published[numbers == code] = number
-    return published

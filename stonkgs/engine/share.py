@@ -1,7 +1,7 @@
 """Which share of a run this process has: by `splits`, by what torchrun and SLURM say, or by who has started it.
 
 Processes that share a folder need nothing of each other but the folder. A wrong share would cost doubled work, never a
-row: see `stonkgs.source.split.turns`.
+row: see `stonkgs.source.split.reading_order`.
 """
 
 import os

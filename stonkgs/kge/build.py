@@ -1,7 +1,8 @@
-"""Building a KGE store from two text files, at constant memory for any number of nodes.
+"""Builds a KGE store from two text files. Memory does not grow with the number of nodes.
 
-The vectors' file is read twice: first its names, which give the number of nodes and their numbers, then its values,
-straight to their place. What grows with the graph lies in files beside the output.
+The file of vectors is read twice. The first pass reads the names and numbers the nodes; the second pass writes the
+values straight to their place in the store. Intermediate data that grow with the graph are kept in files beside the
+output.
 """
 
 import json
@@ -18,29 +19,29 @@ import numpy as np
 from stonkgs.disk import sync_folder
 from stonkgs.errors import UserError
 from stonkgs.kge.create import Draft
-from stonkgs.kge.index import Names, Scratch, chunks, number_lines, write_names
+from stonkgs.kge.index import LineNames, Scratch, chunks, number_lines, write_names
 from stonkgs.kge.layout import name_hash, reason
 from stonkgs.kge.lookup import NameIndex
-from stonkgs.kge.rows import Rows, check_rows, distinct, floats, is_utf8, read_rows, readable
+from stonkgs.kge.rows import TextRows, check_rows, distinct, floats, is_utf8, read_rows, readable
 from stonkgs.kge.store import KgeStore
 
-#: node numbers are int32
-MOST_NODES = 2**31 - 1
-#: names of walks kept with their numbers
+#: Node numbers are int32.
+MAX_NODES = 2**31 - 1
+#: How many names from walks are cached with their node numbers.
 CACHED_NAMES = 1 << 17
 
 
-class Summary(NamedTuple):
-    """What was built."""
+class BuildSummary(NamedTuple):
+    """Describes the store that was built."""
 
     output: str
     nodes: int
     dimension: int
     walk_length: int
     without_walk: int
-    """Nodes that have no walk."""
+    """Number of nodes that have no walk."""
     repeated: int
-    """Lines of the vectors' file that repeat a name; the last one's values are kept."""
+    """Lines of the vectors' file that repeat an earlier name. The values of the last one are kept."""
     size: int
     """Bytes of the store."""
     seconds: float
@@ -56,11 +57,11 @@ class Summary(NamedTuple):
         )
 
 
-def build(*, vectors: str, walks: str, output: str, overwrite: bool = False, half: bool = False) -> Summary:
-    """Build a store from `vectors` (a name and D floats a line) and `walks` (a name and L names a line).
+def build(*, vectors: str, walks: str, output: str, overwrite: bool = False, half: bool = False) -> BuildSummary:
+    """Build a store from `vectors` (a name and D floats per line) and `walks` (a name and L names per line).
 
-    `half` keeps the vectors as float16, in half the size. The output appears whole or not at all. Raises UserError for
-    any mistake in the files, with its line, and where the output cannot be written.
+    `half` stores the vectors as float16, which halves the size. The output appears complete or not at all. Raises
+    UserError, with the line, for any mistake in the files, and if the output cannot be written.
     """
     started = time.perf_counter()
     _check_output(output, [vectors, walks], overwrite)
@@ -70,7 +71,7 @@ def build(*, vectors: str, walks: str, output: str, overwrite: bool = False, hal
         with Scratch(folder) as scratch:
             repeated, without_walk = _write(vectors, walks, temporary, scratch, half)
         written = KgeStore(path=temporary)
-        summary = Summary(
+        summary = BuildSummary(
             output, written.nodes, written.dimension, written.walk_length, without_walk, repeated,
             written.header.size, time.perf_counter() - started, written.digest, half,
         )  # fmt: skip
@@ -98,13 +99,13 @@ def _check_output(output: str, inputs: list[str], overwrite: bool) -> None:
 
 
 def _write(vectors: str, walks: str, temporary: str, scratch: Scratch, half: bool) -> tuple[int, int]:
-    """Write and seal the store; returns the number of repeated lines, and of nodes without a walk."""
+    """Write and seal the store. Returns the number of repeated lines, and of nodes without a walk."""
     names, dimension = _read_names(vectors, scratch)
     walk_length = _first_width(walks)
     numbering = number_lines(names, scratch)
     nodes = numbering.nodes
-    if nodes > MOST_NODES:
-        raise UserError(f"{vectors}: {nodes:,} nodes, and a store holds at most {MOST_NODES:,}; split the graph")
+    if nodes > MAX_NODES:
+        raise UserError(f"{vectors}: {nodes:,} nodes, and a store holds at most {MAX_NODES:,}; split the graph")
     draft = Draft(
         path=temporary, nodes=nodes, dimension=dimension, walk_length=walk_length,
         name_bytes=numbering.name_bytes, half=half,
@@ -117,9 +118,9 @@ def _write(vectors: str, walks: str, temporary: str, scratch: Scratch, half: boo
     return len(numbering.numbers) - nodes, without_walk
 
 
-def _read_names(path: str, scratch: Scratch) -> tuple[Names, int]:
-    """The names of all lines, and the number of floats of each."""
-    text, offsets, hashes = scratch.column("|u1"), scratch.column("<i8"), scratch.column("<u8")
+def _read_names(path: str, scratch: Scratch) -> tuple[LineNames, int]:
+    """Return the names of all lines, and the number of floats that every line has."""
+    text, offsets, hashes = scratch.new_array("|u1"), scratch.new_array("<i8"), scratch.new_array("<u8")
     width, end = None, 0
     offsets.append(np.zeros(1))
     for rows in read_rows(path, "names"):
@@ -130,7 +131,7 @@ def _read_names(path: str, scratch: Scratch) -> tuple[Names, int]:
         offsets.append(ends)
         hashes.append(np.array([name_hash(name) for name in rows.names], np.uint64))
     assert width is not None  # read_rows refuses a file without rows
-    return Names(text.array(), offsets.array(), hashes.array()), width
+    return LineNames(text.mapped(), offsets.mapped(), hashes.mapped()), width
 
 
 def _first_width(path: str) -> int:
@@ -145,7 +146,7 @@ def _fill_vectors(path: str, draft: Draft, numbers: np.ndarray[tuple[int], np.dt
         nodes = numbers[line : line + len(rows.names)]
         if len(nodes) < len(rows.names):
             break
-        # Of repeated names within a block numpy keeps the last, which is what a later block does, too.
+        # If a name is repeated within a block, numpy keeps the last values, as a later block would.
         place[nodes] = floats(rows, width, place.dtype)
         line += len(rows.names)
         draft.release()
@@ -154,7 +155,7 @@ def _fill_vectors(path: str, draft: Draft, numbers: np.ndarray[tuple[int], np.dt
 
 
 def _fill_walks(path: str, draft: Draft, width: int) -> int:
-    """Number the walks; returns how many nodes have none."""
+    """Write the walks as node numbers. Returns how many nodes have no walk."""
     walks = draft.arrays["walks"]
     for _, part in chunks(walks):
         part.fill(-1)
@@ -169,7 +170,7 @@ def _fill_walks(path: str, draft: Draft, width: int) -> int:
         names, positions = distinct(rows, width)
         numbers = np.array([find(name) for name in names], np.int32)
         if (numbers < 0).any():
-            _blame_walk(rows, numbers[positions] < 0)
+            _raise_unknown_node(rows, numbers[positions] < 0)
         walks[starts] = numbers[positions]
         draft.release()
     without_walk = 0
@@ -179,7 +180,7 @@ def _fill_walks(path: str, draft: Draft, width: int) -> int:
     return without_walk
 
 
-def _blame_walk(rows: Rows, unknown: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> None:
+def _raise_unknown_node(rows: TextRows, unknown: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> None:
     row, place = np.argwhere(unknown)[0]
     rows.fail(row, _unknown(rows.values[row].split(b"\t")[place], "the walk visits a node"))
 

@@ -1,4 +1,4 @@
-"""Creating the HDF5 file of a KGE store, and filling it through a map."""
+"""Creates the HDF5 file of a KGE store and fills it through a memory map."""
 
 import mmap
 import os
@@ -14,17 +14,18 @@ from stonkgs.kge.index import Scratch, write_indexes
 from stonkgs.kge.layout import DTYPES, FORMAT, VERSION, shapes
 
 PAGE = 4096
-#: bytes or rows handled at a time
+#: How many bytes are hashed at a time.
 CHUNK = 1 << 20
 
-#: what a store's digest covers; the indexes follow from the names
+#: The datasets that a store's digest covers. The indexes follow from the names.
 DIGESTED = ("names", "name_offsets", "vectors", "walks")
 
 
 class Draft:
-    """A store in the making: `arrays` are writable maps of its datasets. It counts once it is sealed and renamed.
+    """A store that is being written. `arrays` are writable memory maps of its datasets.
 
-    `half` keeps the vectors as float16. The indexes are not filled by hand, but by `index` when the names are there.
+    Fill the names, offsets, vectors and walks, call `index` once the names are there, then `seal`, and rename the file.
+    `half` stores the vectors as float16.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Draft:
         }
 
     def release(self) -> None:
-        """Let go of the pages touched so far: the page cache keeps them, and this process stays small."""
+        """Release the pages touched so far. The page cache keeps their content, and this process stays small."""
         if hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
 
@@ -55,11 +56,11 @@ class Draft:
             write_indexes(self.arrays, scratch, self.release)
 
     def seal(self, origin: str) -> str:
-        """Write the attributes, `origin` being JSON, and bring everything to the disk; returns the digest."""
+        """Write the attributes and flush everything to the disk. `origin` is JSON. Returns the digest."""
         digest = self._digest()
         self._map.flush()
         with h5py.File(self.path, "r+", locking=False) as file:
-            # Texts of fixed length, which are read without following pointers.
+            # Texts of fixed length: a reader need not follow pointers inside a file that it does not trust.
             texts = {"format": FORMAT, "digest": digest, "origin": origin}
             file.attrs.update({name: np.bytes_(text.encode()) for name, text in texts.items()})
             file.attrs.update({"version": VERSION, **self._sizes})
@@ -80,7 +81,7 @@ class Draft:
 
 
 def _allocate(path: str, expected: dict[str, tuple[int, ...]], dtypes: dict[str, str]) -> dict[str, int]:
-    """Create all datasets, contiguous and on page borders; returns where each begins."""
+    """Create all datasets, contiguous and aligned to pages. Returns the offset of each in the file."""
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_layout(h5py.h5d.CONTIGUOUS)
     properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -100,6 +101,6 @@ def _allocate(path: str, expected: dict[str, tuple[int, ...]], dtypes: dict[str,
 
 
 def _reserve(descriptor: int) -> None:
-    # A write into a map of a sparse file on a full disk kills the process; asked for now, it is an OSError.
+    # Writing to a map of a sparse file kills the process if the disk is full. Reserving the space raises OSError.
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, os.fstat(descriptor).st_size)

@@ -1,30 +1,30 @@
-"""The identifier form of a node's name: `p(HGNC:1748 ! CDH1)` without its labels, `p(HGNC:1748)`.
+"""Removes the labels from a node's name: `p(HGNC:1748 ! CDH1)` has the identifier form `p(HGNC:1748)`.
 
-Symbols are renamed and writers spell labels as they like; the identifiers beside them stay.
+Gene symbols are renamed and sources spell labels differently. The identifiers stay the same.
 """
 
 import re
 
-# One alternative takes all that it looked at, so that no name is read twice: a quoted string that is not closed counts
-# up to the end, and so does an unquoted label.
+# The possessive quantifiers keep the time linear: no text is matched twice. A quoted string that is not closed, and an
+# unquoted label, reach to the end of the name.
 _LABEL = re.compile(
     rb"""
     (?<=[^(,\ ])\ !\ (?:                        # after an identifier
-        "(?:[^"\\]++|\\.)*+" (?=[,)]|\ !\ |\Z)  # a quoted label, which ends there
-        | (?!") [^,)]*+                         # an unquoted one
+        "(?:[^"\\]++|\\.)*+" (?=[,)]|\ !\ |\Z)  # a quoted label
+        | (?!") [^,)]*+                         # an unquoted label
     )
-    | ( "(?:[^"\\]++|\\.)*+ (?:"|\\?\Z) )       # a quoted identifier, kept: what it holds is no label
+    | ( "(?:[^"\\]++|\\.)*+ (?:"|\\?\Z) )       # a quoted identifier, which is kept: it holds no labels
     """,
     re.VERBOSE | re.DOTALL,
 )
 
 
 def identifier_form(name: bytes) -> bytes:
-    r"""A name in UTF-8 without every ` ! LABEL`; what is no well-formed label stays as it is. Takes linear time.
+    r"""Return a UTF-8 name without every ` ! LABEL`. Text that is no well-formed label stays. Takes linear time.
 
-    A label is a quoted string, in which a backslash escapes, or runs to the `,` or `)` that ends its term.
+    A label is a quoted string with backslash escapes, or reaches to the `,` or `)` that ends its term.
     """
     if b" ! " not in name:
         return name
-    # What lies between the labels, and the group; half the time of sub().
+    # split() gives the text between the labels and the kept group, in half the time that sub() takes.
     return b"".join(filter(None, _LABEL.split(name)))

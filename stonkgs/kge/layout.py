@@ -1,4 +1,4 @@
-"""The file format of the KGE store: what lies in its HDF5 file, and the checks before any of it is believed."""
+"""Defines the file format of the KGE store (HDF5), and checks a file before anything in it is used."""
 
 import mmap
 import os
@@ -19,23 +19,23 @@ from stonkgs.errors import UserError
 FORMAT = "stonkgs-kge"
 VERSION = 2
 
-#: dataset -> the dtypes it may have, for N nodes of D floats with walks of L nodes and names of B bytes in all
+#: Dataset -> the dtypes it may have. There are N nodes, D floats per vector, L nodes per walk and B bytes of names.
 DTYPES = {
     "vectors": ("<f4", "<f2"),  # [N, D]
-    "walks": ("<i4",),  # [N, L], node numbers; -1 where a node has no walk
-    "names": ("|u1",),  # [B], UTF-8, one after the other
-    "name_offsets": ("<i8",),  # [N + 1], where in `names` each begins
-    "hashes": ("<u8",),  # [N], of the names, sorted
+    "walks": ("<i4",),  # [N, L], node numbers; -1 if a node has no walk
+    "names": ("|u1",),  # [B], all names in UTF-8, one after the other
+    "name_offsets": ("<i8",),  # [N + 1], where each name begins in `names`
+    "hashes": ("<u8",),  # [N], hashes of the names, sorted
     "hash_order": ("<i4",),  # [N], the node of each hash
-    "identifier_hashes": ("<u8",),  # [N], of the names' identifier forms, sorted
-    "identifier_order": ("<i4",),  # [N], the node of each hash
+    "identifier_hashes": ("<u8",),  # [N], hashes of the names' identifier forms, sorted
+    "identifier_order": ("<i4",),  # [N], the node of each of these
 }
 
-Arrays = Mapping[str, NDArray[Any]]
+StoreArrays = Mapping[str, NDArray[Any]]
 
 
 def shapes(*, nodes: int, dimension: int, walk_length: int, name_bytes: int) -> dict[str, tuple[int, ...]]:
-    """The shape of every dataset of a store."""
+    """Return the shape of every dataset of a store."""
     return {
         "vectors": (nodes, dimension),
         "walks": (nodes, walk_length),
@@ -49,12 +49,12 @@ def shapes(*, nodes: int, dimension: int, walk_length: int, name_bytes: int) -> 
 
 
 def name_hash(name: bytes) -> int:
-    """The 64-bit hash that the indexes are sorted by."""
+    """Return the 64-bit hash by which the indexes are sorted: BLAKE2b with a digest of 8 bytes."""
     return int.from_bytes(blake2b(name, digest_size=8).digest(), "little")
 
 
-class Header(NamedTuple):
-    """What a store says of itself; `origin` is JSON."""
+class StoreHeader(NamedTuple):
+    """The attributes of a store, and its size in bytes. `origin` is JSON and names the files it was built from."""
 
     version: int
     digest: str
@@ -62,8 +62,8 @@ class Header(NamedTuple):
     size: int
 
 
-class Place(NamedTuple):
-    """Where in the file a dataset lies, and what its bytes are."""
+class ArrayLocation(NamedTuple):
+    """Where a dataset's bytes begin in the file, and how to read them."""
 
     offset: int
     shape: tuple[int, ...]
@@ -71,36 +71,36 @@ class Place(NamedTuple):
 
 
 def damaged(path: str, what: str) -> UserError:
-    """The error for a file that contradicts itself."""
+    """Return the error for a store whose content contradicts itself."""
     return UserError(f"{path}: the KGE store is damaged: {what}; copy it again, or rebuild it with 'stonkgs kge build'")
 
 
 def reason(error: Exception) -> str:
-    """What an exception says, in one line: HDF5 reports its inner state in several."""
+    """Return an exception's message in one line. HDF5 writes its internal state on several."""
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
     return (str(error).strip("'\"").splitlines() or [type(error).__name__])[0]
 
 
-def open_store(path: str) -> tuple[Header, Arrays]:
-    """Check a store and map its arrays, read-only; UserError for everything that is not a sound store.
+def open_store(path: str) -> tuple[StoreHeader, StoreArrays]:
+    """Check a store and map its arrays read-only. Raises UserError for anything but a sound store.
 
-    HDF5 reads where the data lie and is closed again: its handles give wrong data after a fork. Both look through one
-    file descriptor, so that a store replaced meanwhile cannot mix with this one.
+    HDF5 tells where the data begin and is closed again, because its handles give wrong data after a fork. HDF5 and the
+    map share one file descriptor, so a store that replaces this one meanwhile cannot mix with it.
     """
     _check_regular(path)
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             with _open_hdf5(path, file) as store:
-                header, places = Inspection(path, store, size).result()
+                header, locations = Inspection(path, store, size).result()
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise UserError(f"{path}: {reason(error)}") from error
-    except (RuntimeError, ValueError, KeyError, TypeError, MemoryError, OverflowError) as error:  # from inside HDF5
+    except (RuntimeError, ValueError, KeyError, TypeError, MemoryError, OverflowError) as error:  # raised by h5py
         raise damaged(path, reason(error)) from error
     return header, {
-        name: np.ndarray(place.shape, place.dtype, buffer=mapped, offset=place.offset) for name, place in places.items()
+        name: np.ndarray(at.shape, at.dtype, buffer=mapped, offset=at.offset) for name, at in locations.items()
     }
 
 
@@ -122,19 +122,20 @@ def _open_hdf5(path: str, file: Any) -> Any:
 
 
 class Inspection:
-    """The checks of one open file. It comes from anywhere, so nothing in it is followed, read or believed unchecked."""
+    """Checks one open HDF5 file. The file may be hostile: no link is followed, and no value is used unchecked."""
 
     def __init__(self, path: str, file: Any, size: int) -> None:
         self.path, self.file, self.size = path, file, size
 
-    def result(self) -> tuple[Header, dict[str, Place]]:
-        """The header, and where each dataset lies."""
+    def result(self) -> tuple[StoreHeader, dict[str, ArrayLocation]]:
+        """Return the header and the location of each dataset. Raises UserError if a check fails."""
         header = self.header()
         datasets = {name: self.dataset(name) for name in DTYPES}
         self.check_shapes({name: tuple(dataset.shape) for name, dataset in datasets.items()})
-        return header, {name: self.place(name, dataset) for name, dataset in datasets.items()}
+        return header, {name: self.location(name, dataset) for name, dataset in datasets.items()}
 
-    def header(self) -> Header:
+    def header(self) -> StoreHeader:
+        """Return the checked attributes. Raises UserError if this is no store of this version."""
         if self.attribute("format") != FORMAT:
             raise UserError(f"{self.path}: an HDF5 file, but not a KGE store; one is made by 'stonkgs kge build'")
         if (version := self.attribute("version")) != VERSION:
@@ -145,10 +146,10 @@ class Inspection:
         digest, origin = self.attribute("digest"), self.attribute("origin")
         if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
             raise damaged(self.path, "its attribute 'digest' is not a SHA-256")
-        return Header(VERSION, digest, origin if isinstance(origin, str) else "{}", self.size)
+        return StoreHeader(VERSION, digest, origin if isinstance(origin, str) else "{}", self.size)
 
     def attribute(self, name: str) -> str | int | None:
-        """A scalar attribute, or None. Texts of variable length do not count: damaged ones crash HDF5."""
+        """Return a scalar attribute, else None. Texts of variable length are ignored: damaged ones crash HDF5."""
         if name not in self.file.attrs:
             return None
         attribute = self.file.attrs.get_id(name)
@@ -160,7 +161,7 @@ class Inspection:
         return value.decode(errors="replace") if text else int(value)
 
     def dataset(self, name: str) -> Any:
-        """A dataset that lies in this file in one piece."""
+        """Return a dataset that is contiguous in this file. Raises UserError for any other."""
         key = name.encode()
         if not self.file.id.links.exists(key):
             raise UserError(f"{self.path}: the KGE store lacks the dataset '{name}'; rebuild it")
@@ -172,13 +173,13 @@ class Inspection:
         dataset = h5py.h5o.open(self.file.id, key)
         if not isinstance(dataset, h5py.h5d.DatasetID):
             raise UserError(f"{self.path}: '{name}' is not a dataset; rebuild the KGE store")
-        # The layout comes before all else: asking a virtual dataset for its shape may open other files.
+        # The layout is checked first: asking a virtual dataset for its shape may open other files.
         if problem := _layout_problem(dataset.get_create_plist()):
             raise UserError(f"{self.path}: dataset '{name}' {problem}; {self.repack()}")
         return dataset
 
     def check_shapes(self, found: dict[str, tuple[int, ...]]) -> None:
-        """All shapes follow from N, D, L and B; UserError where they do not."""
+        """Raise UserError unless all shapes agree with N, D, L and B."""
         for name, rank in (("vectors", 2), ("walks", 2), ("names", 1)):
             if len(found[name]) != rank:
                 raise damaged(self.path, f"'{name}' has {len(found[name])} dimensions, not {rank}")
@@ -193,8 +194,8 @@ class Inspection:
             if self.attribute(name) != size:
                 raise damaged(self.path, f"its attribute '{name}' is {self.attribute(name)}, its data say {size}")
 
-    def place(self, name: str, dataset: Any) -> Place:
-        """Where in the file a dataset lies; UserError where it does not as a whole, or has another dtype."""
+    def location(self, name: str, dataset: Any) -> ArrayLocation:
+        """Return where a dataset is. Raises UserError if it is incomplete or has a dtype that the format lacks."""
         dtype = self.dtype(name, dataset)
         needed = prod(dataset.shape) * np.dtype(dtype).itemsize
         offset = dataset.get_offset()
@@ -202,10 +203,10 @@ class Inspection:
             raise UserError(f"{self.path}: dataset '{name}' was never written; rebuild the KGE store")
         if (offset or 0) + needed > self.size:
             raise damaged(self.path, f"'{name}' should have {needed} bytes, and the file ends before")
-        return Place(offset or 0, tuple(dataset.shape), dtype)
+        return ArrayLocation(offset or 0, tuple(dataset.shape), dtype)
 
     def dtype(self, name: str, dataset: Any) -> str:
-        """The one of the format's dtypes that a dataset has."""
+        """Return a dataset's dtype. Raises UserError unless the format admits it."""
         kind = dataset.get_type()
         for dtype in DTYPES[name]:
             if kind.equal(h5py.h5t.py_create(np.dtype(dtype))):
@@ -216,10 +217,12 @@ class Inspection:
         )
 
     def repack(self) -> str:
+        """Return the remedy for a dataset that is stored in another way."""
         return f"it must lie in the file in one piece: h5repack -l CONTI -f NONE {shlex.quote(self.path)} new.h5"
 
 
 def _layout_problem(properties: Any) -> str | None:
+    """Return why a dataset is not plain contiguous data, in words; None if it is."""
     layout = properties.get_layout()
     if layout == h5py.h5d.CHUNKED:
         return "is compressed" if properties.get_nfilters() else "is chunked"

@@ -1,4 +1,7 @@
-"""The text files that a store is built from: a name and its values per line, between tabs, without quotes or header."""
+"""Reads the text files that a store is built from: per line a name and its values, separated by tabs.
+
+There are no quotes and no header line.
+"""
 
 import codecs
 from collections.abc import Iterator
@@ -12,34 +15,37 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from stonkgs.errors import UserError
-from stonkgs.source.file import compression, naming, open_bytes
+from stonkgs.source.file import compression, file_errors, open_bytes
 
-#: bytes of text in memory at a time; a longer line is read whole
+#: How many bytes of text are read at a time. A longer line is read completely.
 BLOCK = 4 << 20
 
-#: what values look like
+#: The end of messages about values that are no numbers.
 PLAIN = "there is no header line, and no quotes, blanks or decimal commas"
 
 
-class Rows(NamedTuple):
-    """Some lines of a file, blank ones left out."""
+class TextRows(NamedTuple):
+    """Some lines of a file, without the blank ones."""
 
     file: str
     lines: list[int]
-    """Their numbers in the file, from 1."""
+    """The lines' numbers in the file, from 1."""
     names: list[bytes]
     values: list[bytes]
-    """What follows the name's tab."""
+    """The text after the name's tab."""
     widths: list[int]
-    """How many values each has."""
+    """The number of values in each line."""
 
     def fail(self, row: int, what: str) -> NoReturn:
-        """Raise the error of one of these rows."""
+        """Raise UserError about a row, given by its position here."""
         raise UserError(f"{self.file}, line {self.lines[row]}: {what}")
 
 
-def read_rows(path: str, label: str) -> Iterator[Rows]:
-    """A file's rows, a block at a time; UserError where it cannot be read or has none."""
+def read_rows(path: str, label: str) -> Iterator[TextRows]:
+    """Yield a file's rows block by block. `label` names the progress bar.
+
+    Raises UserError if the file cannot be read or has no rows.
+    """
     if Path(path).is_dir():
         raise UserError(f"{path}: is a directory; name the file in it")
     if not Path(path).is_file():
@@ -47,7 +53,7 @@ def read_rows(path: str, label: str) -> Iterator[Rows]:
     total = None if compression(path) else Path(path).stat().st_size
     line, any_rows = 1, False
     with (
-        naming(path),
+        file_errors(path),
         open_bytes(path) as file,
         tqdm(total=total, desc=label, unit="B", unit_scale=True, leave=False, disable=None) as bar,
     ):
@@ -64,8 +70,8 @@ def read_rows(path: str, label: str) -> Iterator[Rows]:
         raise UserError(f"{path}: no rows; each line is a name and its values, between tabs")
 
 
-def _split(path: str, first: int, data: bytes) -> Rows:
-    rows = Rows(path, [], [], [], [])
+def _split(path: str, first: int, data: bytes) -> TextRows:
+    rows = TextRows(path, [], [], [], [])
     for number, line in enumerate(data.replace(b"\r\n", b"\n").split(b"\n"), first):
         if line:
             name, _, values = line.partition(b"\t")
@@ -76,8 +82,11 @@ def _split(path: str, first: int, data: bytes) -> Rows:
     return rows
 
 
-def check_rows(rows: Rows, width: int | None, what: str) -> int:
-    """Names are UTF-8 without NUL, and all rows have `width` values, None for the first row's; returns the width."""
+def check_rows(rows: TextRows, width: int | None, what: str) -> int:
+    """Check that names are UTF-8 without NUL bytes, and that all rows have `width` values.
+
+    If `width` is None, the first row decides. `what` names the values in messages. Returns the width. Raises UserError.
+    """
     width = width or rows.widths[0]
     for row, (name, found) in enumerate(zip(rows.names, rows.widths, strict=True)):
         if not found:
@@ -85,49 +94,49 @@ def check_rows(rows: Rows, width: int | None, what: str) -> int:
         if found != width:
             rows.fail(row, f"{found} {what}, where the lines before have {width}; mend or remove the line")
         if not is_utf8(name) or b"\0" in name:
-            _blame_name(rows, row)
+            _raise_bad_name(rows, row)
     return width
 
 
-def _blame_name(rows: Rows, row: int) -> NoReturn:
+def _raise_bad_name(rows: TextRows, row: int) -> NoReturn:
     name = rows.names[row]
     problem, encoding = ("has a NUL byte", "UTF-16") if b"\0" in name else ("is not UTF-8", "LATIN1")
     rows.fail(row, f"the name {readable(name)} {problem}; mend it, or convert the file: iconv -f {encoding} -t UTF-8")
 
 
-def floats(rows: Rows, width: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """The values of checked rows as numbers, [rows, width]; UserError unless all are finite in `dtype`.
+def floats(rows: TextRows, width: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return the values of checked rows as numbers, [rows, width]. Raises UserError unless all are finite in `dtype`.
 
-    For float16 they are rounded twice, as whoever halves a float32 store does.
+    float16 values are rounded by way of float32, so they equal those of a float32 store that is converted later.
     """
     try:
         values = _cells(rows).cast(pa.string()).cast(pa.float32()).to_numpy()
     except pa.ArrowInvalid:
-        return _blame(rows, dtype)
+        _raise_bad_value(rows, dtype)
     values = _rounded(values, dtype)
     if not np.isfinite(values).all():
-        return _blame(rows, dtype)
+        _raise_bad_value(rows, dtype)
     return values.reshape(-1, width)
 
 
 def _rounded(values: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
-    with np.errstate(over="ignore"):  # beyond float16 is infinity, which is looked for
+    with np.errstate(over="ignore"):  # too large a value becomes infinity, which the callers look for
         return values.astype(dtype, copy=False)
 
 
-def distinct(rows: Rows, width: int) -> tuple[list[bytes], NDArray[np.int32]]:
-    """The values of checked rows as names: the distinct ones, and for each place [rows, width] its position there."""
+def distinct(rows: TextRows, width: int) -> tuple[list[bytes], NDArray[np.int32]]:
+    """Return the distinct values of checked rows as names, and the position of each value in them, [rows, width]."""
     encoded = _cells(rows).dictionary_encode()
     return encoded.dictionary.to_pylist(), encoded.indices.to_numpy().reshape(-1, width)
 
 
-def _cells(rows: Rows) -> Any:
-    # One string for the whole block: pyarrow then splits all rows in one call.
+def _cells(rows: TextRows) -> Any:
+    # One text for all rows: pyarrow splits it in one call.
     return pc.split_pattern(pa.array([b"\t".join(rows.values)], pa.binary()), b"\t").values
 
 
-def _blame(rows: Rows, dtype: np.dtype[Any]) -> NoReturn:
-    """Raise the error of the first value that is not a finite number, read as the whole block is."""
+def _raise_bad_value(rows: TextRows, dtype: np.dtype[Any]) -> NoReturn:
+    """Raise UserError about the first value that is no finite number. Values are parsed as `floats` parses them."""
     for row, values in enumerate(rows.values):
         for cell in values.split(b"\t"):
             try:
@@ -138,11 +147,11 @@ def _blame(rows: Rows, dtype: np.dtype[Any]) -> NoReturn:
                 rows.fail(row, f"{readable(cell)} is not a finite float32; mend or remove the line")
             if not np.isfinite(_rounded(value, dtype)).all():
                 rows.fail(row, f"{readable(cell)} is too large for {dtype.name}; build without --half")
-    raise AssertionError("a block was refused, and none of its values is")
+    raise AssertionError("the block has a bad value, and none of its values is bad alone")
 
 
 def is_utf8(name: bytes) -> bool:
-    """Whether the bytes are text."""
+    """Return whether the bytes are valid UTF-8."""
     try:
         name.decode()
     except UnicodeDecodeError:
@@ -151,6 +160,6 @@ def is_utf8(name: bytes) -> bool:
 
 
 def readable(name: bytes) -> str:
-    """A name or value for an error message."""
+    """Return a name or value as it is shown in a message: quoted, escaped and cut to 100 characters."""
     text = name.decode(errors="backslashreplace")
     return repr(text if len(text) <= 100 else text[:100] + "...")

@@ -1,7 +1,8 @@
-"""The KGE store: the names, vectors and walks of a knowledge graph's nodes, memory-mapped from one HDF5 file.
+"""Reads a KGE store: the names, vectors and walks of a knowledge graph's nodes, memory-mapped from one HDF5 file.
 
-A gather from the map costs what RAM costs, every worker shares its pages, and opening takes the same few milliseconds
-for any number of nodes. The price is that a store must be contiguous and uncompressed; `stonkgs kge build` writes one.
+Reading vectors from the map is as fast as from RAM, all worker processes share its pages, and opening takes a few
+milliseconds for any number of nodes. In return, a store must be contiguous and uncompressed; `stonkgs kge build` writes
+it so.
 """
 
 import os
@@ -15,27 +16,26 @@ from numpy.typing import NDArray
 
 from stonkgs.config import Stage
 from stonkgs.config.values import checked
-from stonkgs.kge.layout import Arrays, Header, damaged, open_store
+from stonkgs.kge.layout import StoreArrays, StoreHeader, damaged, open_store
 from stonkgs.kge.lookup import NameIndex
 
-#: names looked up again and again within a batch; a bound that costs a few MB in each worker
+#: How many names each process caches with their node numbers. A batch repeats many names; these take a few MB.
 CACHED_NAMES = 16_384
-#: characters of a name that is remembered: statements come from anywhere, and a bound on names alone bounds no memory
+#: Longer names are not cached: without this bound, long names from the input could fill the memory.
 CACHED_LENGTH = 1024
 
-
-#: The vectors of a store are one or the other: `stonkgs kge build --half` makes the second.
+#: The vectors of a store. `stonkgs kge build --half` makes them float16.
 Vectors = NDArray[np.float32 | np.float16]
-#: `match` of a store; None is what the model was made for
+#: The values of `KgeStore.match`.
 Match = Literal["exact", "identifier"]
 
 
 class KgeStore(Stage):
-    """A knowledge graph's nodes, by number: read-only, opened on first use, in each process for itself.
+    """The nodes of a knowledge graph, numbered from 0. Read-only; each process opens the file on first use.
 
-    Opening reads nothing of the size of the graph and raises UserError for anything but a sound store. What it cannot
-    see without reading everything (names, walks) is checked where it is used. `match` is for who asks for nodes, see
-    `Encoder`; both ways of asking are always there.
+    Opening takes the same time for any size of graph, and raises UserError for anything but a sound store. Names and
+    walks are checked when they are used. `match` says how models find nodes in this store: by "exact" name only, or by
+    that and then by "identifier"; None leaves it to the model. `number` and `identified` work with any `match`.
     """
 
     @checked("kge")
@@ -45,17 +45,19 @@ class KgeStore(Stage):
 
     @classmethod
     def published(cls, *, path: str | os.PathLike[str] | None = None, match: Match | None = None) -> "KgeStore":
-        """The store that the published models were trained with, fetched and built at its first use, or another."""
-        # By name: fetching and building stand above this room, and only this convenience reaches up to them.
-        made = path or import_module("stonkgs.published.prepare").store_path()
-        return cls(path=made, match=match)
+        """Return the store that the published models were trained with, or the one at `path` if that is given.
+
+        The first use fetches and builds it. Raises UserError.
+        """
+        # Imported by name: `published` builds on this package, so a plain import would be circular.
+        return cls(path=path or import_module("stonkgs.published.prepare").store_path(), match=match)
 
     def __getstate__(self) -> dict[str, str | None]:
-        # The settings alone: a pickled map would be a full copy of the graph.
+        # Only the settings: a pickled map would be a full copy of the graph.
         return {"path": self.path, "match": self.match}
 
     @cached_property
-    def _opened(self) -> tuple[Header, Arrays]:
+    def _opened(self) -> tuple[StoreHeader, StoreArrays]:
         return open_store(self.path)
 
     @cached_property
@@ -71,23 +73,23 @@ class KgeStore(Stage):
         return _cached(self._index.find_identified)
 
     @property
-    def header(self) -> Header:
-        """Version, digest, origin and size of the file."""
+    def header(self) -> StoreHeader:
+        """Version, digest, origin and size of the file. Raises UserError if it is no sound store."""
         return self._opened[0]
 
     @property
     def digest(self) -> str:
-        """SHA-256 over names, vectors and walks, as the builder wrote it."""
+        """SHA-256 of names, vectors and walks, as the file states it."""
         return self.header.digest
 
     @cached_property
     def vectors(self) -> Vectors:
-        """The map of all vectors, [N, D], float32 or float16."""
+        """All vectors, float32 or float16 [N, D], memory-mapped."""
         return self._opened[1]["vectors"]
 
     @cached_property
     def walks(self) -> NDArray[np.int32]:
-        """The map of all walks, [N, L], unchecked: `walk()` checks one."""
+        """All walks, int32 [N, L], memory-mapped. They are not checked; `walk` checks one."""
         return self._opened[1]["walks"]
 
     @property
@@ -97,35 +99,38 @@ class KgeStore(Stage):
 
     @property
     def dimension(self) -> int:
-        """D, the values of a vector."""
+        """D, the length of a vector."""
         return int(self.vectors.shape[1])
 
     @property
     def walk_length(self) -> int:
-        """L, the nodes of a walk."""
+        """L, the number of nodes in a walk."""
         return int(self.walks.shape[1])
 
     def number(self, name: str) -> int:
-        """The number of the node of exactly this name, or -1."""
+        """Return the number of the node with exactly this name, else -1."""
         return self._number(name)
 
     def identified(self, name: str) -> int:
-        """The number of the one node that has the same name apart from its labels, or -1; see `identifier_form`.
+        """Return the number of the only node whose name is the same apart from labels; see `identifier_form`.
 
-        -1 also where several nodes do: then nothing but the exact name tells which is meant.
+        Returns -1 if there is none, or if there are several, because then only the exact name tells which is meant.
         """
         return self._identified(name)
 
     def name(self, number: int) -> str:
-        """The name of a node; IndexError outside 0..N-1."""
+        """Return the name of a node. Raises IndexError outside 0..N-1, UserError if the store is damaged."""
         self._check(number, number)
         try:
-            return self._index.encoded(number).decode()
+            return self._index.name_bytes(number).decode()
         except UnicodeDecodeError:
             raise damaged(self.path, f"the name of node {number} is not UTF-8") from None
 
     def walk(self, number: int) -> NDArray[np.int32]:
-        """The walk of a node, [L], all -1 where it has none; IndexError outside 0..N-1."""
+        """Return the walk of a node, int32 [L], all -1 if it has none.
+
+        Raises IndexError outside 0..N-1, UserError if the store is damaged.
+        """
         self._check(number, number)
         walk: NDArray[np.int32] = self.walks[number]
         if walk.min() < -1 or walk.max() >= self.nodes:
@@ -133,31 +138,31 @@ class KgeStore(Stage):
         return walk
 
     def gather(self, numbers: NDArray[np.integer[Any]], out: Vectors | None = None) -> Vectors:
-        """Copy the vectors of `numbers` [n] to `out` [n, D], by default a new array; IndexError outside 0..N-1.
+        """Copy the vectors of the nodes `numbers` [n] to `out` [n, D], by default a new array, and return it.
 
-        Their dtype is the store's, which `out` must have: a half-precision one sends half the bytes to a GPU.
+        `out` must have the store's dtype, else TypeError is raised. Raises IndexError outside 0..N-1.
         """
         if len(numbers):
             self._check(int(numbers.min()), int(numbers.max()))
-        if out is not None and out.dtype != self.vectors.dtype:  # numpy would convert to less, and refuse more
+        if out is not None and out.dtype != self.vectors.dtype:  # numpy would silently lose precision
             raise TypeError(f"gather into {out.dtype}, where the store has {self.vectors.dtype}")
-        # mode="clip" because the numbers are checked: "raise" goes through a buffer wherever `out` is given.
+        # The numbers are checked already. mode="raise" would copy through a buffer if `out` is given.
         return np.take(self.vectors, numbers, axis=0, out=out, mode="clip")
 
     def _check(self, lowest: int, highest: int) -> None:
-        # numpy would count negative numbers from the end.
+        # Checked here because numpy counts negative numbers from the end.
         if lowest < 0 or highest >= self.nodes:
             wrong = lowest if lowest < 0 else highest
             raise IndexError(f"{self.path}: there is no node {wrong}; nodes are numbered 0 to {self.nodes - 1}")
 
 
 def _cached(find: Callable[[bytes], int]) -> Callable[[str], int]:
-    """A look-up of texts that remembers. It holds the index alone: a cache that held its store would be a cycle."""
+    """Return a cached look-up by text. It refers to the index only: a reference to the store would be a cycle."""
 
     def number(name: str) -> int:
         try:
             return find(name.encode())
-        except UnicodeEncodeError:  # a lone surrogate from a JSON file: no node's name has one
+        except UnicodeEncodeError:  # JSON can hold a lone surrogate, which no node's name has
             return -1
 
     remembered = lru_cache(CACHED_NAMES)(number)

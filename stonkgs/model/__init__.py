@@ -1,1 +1,1 @@
-"""4. Batch -> prediction: the network, its files, and the Lightning module around it."""
+"""4. Batch -> probabilities: the networks, their files on disk, and the Predictor."""

@@ -1,7 +1,7 @@
-"""BERT's layers, run for the positions that somebody asks for.
+"""Runs BERT's layers, the last one only for the positions that are needed.
 
-The modules, and so the names of the weights, are transformers'. Running them is ours: a last layer is needed for few
-of its positions, and the joint BERT is fed with vectors at positions that leave gaps.
+The modules, and so the names of the weights, come from transformers. The code that runs them is our own because the
+joint BERT reads vectors instead of tokens, at positions with gaps.
 """
 
 import os
@@ -13,16 +13,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BertConfig, BertModel
 
-# On a CPU, oneDNN keeps a compiled primitive of every shape that it has seen, 1024 by default. Texts come in all
-# lengths, so that memory grew with the input by tens of MB; the shapes of one layer are fewer than 16. It is read at
-# the first use, which is after this import.
+# On a CPU, oneDNN caches a compiled primitive for each shape, 1024 by default. Texts have many lengths, so memory would
+# grow by tens of MB. 16 is more than the shapes of one layer. oneDNN reads the variable at its first use, later.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
 
 
 def bert_modules(fields: Mapping[str, Any], *, words: bool, pooler: bool) -> nn.Module:
-    """A BERT's modules; without its word embeddings where it is fed with vectors only."""
+    """Return a BERT's modules: with word embeddings if `words`, with a pooling layer if `pooler`."""
     bert = BertModel(BertConfig(**fields), add_pooling_layer=pooler)
-    # Positions and segments are always given, and buffers that no checkpoint holds would stay on the meta device.
+    # No checkpoint holds these buffers, so they would stay on the meta device. They are not
+    # needed, because positions and segments are always passed.
     del bert.embeddings.position_ids, bert.embeddings.token_type_ids
     if not words:
         del bert.embeddings.word_embeddings
@@ -30,16 +30,16 @@ def bert_modules(fields: Mapping[str, Any], *, words: bool, pooler: bool) -> nn.
 
 
 def embed(embeddings: Any, vectors: Tensor, positions: Tensor, segments: Tensor) -> Tensor:
-    """Vectors [B, S, H] with their positions [S] and segments [S] added, normalised: [B, S, H]."""
+    """Add the embeddings of positions [S] and segments [S] to vectors [B, S, H], and normalise: [B, S, H]."""
     added = vectors + embeddings.token_type_embeddings(segments) + embeddings.position_embeddings(positions)
     hidden: Tensor = embeddings.dropout(embeddings.LayerNorm(added))
     return hidden
 
 
 def encode(bert: Any, hidden: Tensor, mask: Tensor | None, keep: int) -> Tensor:
-    """All layers over [B, S, H]; the first `keep` positions of the result: [B, keep, H].
+    """Run all layers over [B, S, H]. Returns the first `keep` positions of the result, [B, keep, H].
 
-    `mask` is bool [B, S], True where there is something to attend to; None attends to everything.
+    `mask` is bool [B, S], False for positions that no other attends to. With None, all are attended to.
     """
     attended = None if mask is None else mask[:, None, None, :]
     *layers, last = bert.encoder.layer
@@ -49,25 +49,25 @@ def encode(bert: Any, hidden: Tensor, mask: Tensor | None, keep: int) -> Tensor:
 
 
 def _layer(layer: Any, hidden: Tensor, mask: Tensor | None, *, keep: int) -> Tensor:
-    """One layer over [B, S, H] for its first `keep` positions, which see all S: exact, the others are not asked for."""
+    """Run one layer over [B, S, H] for its first `keep` positions, which attend to all S. The result is exact."""
     attention = layer.attention.self
-    asked = hidden[:, :keep]
+    kept = hidden[:, :keep]
 
     def heads(vectors: Tensor) -> Tensor:
         return vectors.view(*vectors.shape[:2], attention.num_attention_heads, -1).transpose(1, 2)
 
     context = functional.scaled_dot_product_attention(
-        heads(attention.query(asked)),
+        heads(attention.query(kept)),
         heads(attention.key(hidden)),
         heads(attention.value(hidden)),
         attn_mask=mask,
         dropout_p=attention.dropout.p if layer.training else 0.0,
     )
-    mixed = layer.attention.output(context.transpose(1, 2).flatten(2), asked)
+    mixed = layer.attention.output(context.transpose(1, 2).flatten(2), kept)
     result: Tensor = layer.output(layer.intermediate(mixed), mixed)
     return result
 
 
 def positions(start: int, stop: int, device: torch.device) -> Tensor:
-    """int64 [stop - start]"""
+    """Return the numbers from `start` to below `stop`, int64."""
     return torch.arange(start, stop, device=device)

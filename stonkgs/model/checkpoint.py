@@ -1,4 +1,4 @@
-"""Model folders on disk: ours, and those of the first implementation."""
+"""Reads and writes model folders: those of this project, and (read only) those of the first implementation."""
 
 import json
 import os
@@ -16,19 +16,23 @@ from stonkgs.errors import UserError, printable
 from stonkgs.model.config import ARCHITECTURES, ModelConfig, bert_fields, id2label, is_ours, read_json
 from stonkgs.model.weights import Weights, first_sentence, read_weights, write_weights
 
-#: Weights of a published checkpoint that prediction has no use for.
-UNUSED = ("cls.", "bert.embeddings.word_embeddings.", "lm_backbone.pooler.")
-#: Buffers that old transformers versions saved.
-BUFFERS = (".position_ids", ".token_type_ids")
+#: Weights of a published checkpoint that prediction does not use.
+UNUSED_WEIGHTS = ("cls.", "bert.embeddings.word_embeddings.", "lm_backbone.pooler.")
+#: Buffers that old versions of transformers saved. They are ignored.
+OLD_BUFFERS = (".position_ids", ".token_type_ids")
 
-#: All that a model folder of ours holds. With config.json it is a model, so that it comes last.
+#: The files of a model folder. config.json is last: a folder without it is no model.
 FILES = ("model.safetensors", "tokenizer.json", "tokenizer_config.json", "config.json")
 
-PUBLISHED = ("STonKGsForSequenceClassification", "STonKGsForPreTraining")
+#: The architectures that config.json of the first implementation may name.
+PUBLISHED_ARCHITECTURES = ("STonKGsForSequenceClassification", "STonKGsForPreTraining")
 
 
 def read(folder: Path, tokenizer: str | None, labels: Any) -> tuple[ModelConfig, TextEncoder, Weights]:
-    """What a model folder holds, without building anything of it; UserError where something does not fit."""
+    """Return what a model folder holds, without building a network. Raises UserError if something does not fit.
+
+    `tokenizer` and `labels` as for `Network.from_pretrained`.
+    """
     config, text, weights = read_parts(folder, tokenizer)
     if text.path.endswith("vocab.txt") and not Path(text.path).is_file():
         raise UserError(
@@ -36,11 +40,11 @@ def read(folder: Path, tokenizer: str | None, labels: Any) -> tuple[ModelConfig,
             "give the folder of its text backbone (dmis-lab/biobert-v1.1) as model.tokenizer="
         )
     text.check(config.lm_backbone["vocab_size"])
-    return _rename(config, labels, folder), text, weights
+    return _with_labels(config, labels, folder), text, weights
 
 
 def read_parts(folder: Path, tokenizer: str | None) -> tuple[ModelConfig, TextEncoder, Weights]:
-    """The same before the vocabulary is looked at: it need not be there."""
+    """Return the same without reading the vocabulary, which may be missing."""
     where = str(folder / "config.json")
     values = read_json(folder / "config.json")
     weights = read_weights(folder)
@@ -57,9 +61,9 @@ def read_parts(folder: Path, tokenizer: str | None) -> tuple[ModelConfig, TextEn
 
 
 def write(folder: Path, config: ModelConfig, text: TextEncoder, weights: Mapping[str, Tensor]) -> None:
-    """Write a model folder of ours; a new one appears whole or not at all. UserError where that cannot be."""
+    """Write a model folder. A new one appears complete or not at all. Raises UserError if it cannot be written."""
     inside = folder.is_dir()
-    # Within a folder that exists, which may be the only one on its disk and the only one that we may write to.
+    # Stage inside an existing folder: it may be a mount point, and its parent may not be writable.
     staging = folder / f".tmp-{os.getpid()}" if inside else folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
     try:
         staging.mkdir(parents=True, exist_ok=True)
@@ -71,14 +75,14 @@ def write(folder: Path, config: ModelConfig, text: TextEncoder, weights: Mapping
             sync_folder(folder.parent)
     except UserError:
         raise
-    except Exception as error:  # tokenizers have their own for a full disk
+    except Exception as error:  # the tokenizers library has its own error for a full disk
         raise UserError(f"{folder}: cannot be written: {first_sentence(error)}; name a folder with room") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
 def _write_files(folder: Path, config: ModelConfig, text: TextEncoder, weights: Mapping[str, Tensor]) -> None:
-    """All FILES, flushed to the disk."""
+    """Write all FILES and flush them to the disk."""
     write_weights(folder / "model.safetensors", weights)
     text.save(folder)
     config.save(folder)
@@ -89,7 +93,7 @@ def _write_files(folder: Path, config: ModelConfig, text: TextEncoder, weights: 
 
 
 def _replace(staging: Path, folder: Path) -> None:
-    """Move FILES. Cut short, it leaves a folder that is no model, never a mixture of two."""
+    """Move FILES. If interrupted, this leaves a folder without a config.json, never a mixture of two models."""
     (folder / "config.json").unlink(missing_ok=True)
     for name in FILES:
         (staging / name).replace(folder / name)
@@ -97,13 +101,15 @@ def _replace(staging: Path, folder: Path) -> None:
 
 
 def assign(network: nn.Module, weights: Weights, path: str | Path) -> None:
-    """Make the network's parameters the given weights; UserError where one is missing, left over or misshapen."""
+    """Give the network these weights. Raises UserError if one is missing, unknown, or of another shape."""
     wanted = network.state_dict()
-    given = {k: w for k, w in weights.items() if k in wanted or not (k.startswith(UNUSED) or k.endswith(BUFFERS))}
+    given = {
+        k: w for k, w in weights.items() if k in wanted or not (k.startswith(UNUSED_WEIGHTS) or k.endswith(OLD_BUFFERS))
+    }
     if missing := wanted.keys() - given.keys():
-        raise UserError(f"{path}: the weights lack {_some(missing)}")
+        raise UserError(f"{path}: the weights lack {_first_of(missing)}")
     if unknown := given.keys() - wanted.keys():
-        raise UserError(f"{path}: the weights have {_some(unknown)}, which this model has not")
+        raise UserError(f"{path}: the weights have {_first_of(unknown)}, which this model has not")
     for key, weight in given.items():
         if not weight.is_floating_point():
             raise UserError(f"{path}: {key} holds {weight.dtype}, not floating-point numbers; fetch the weights again")
@@ -114,14 +120,14 @@ def assign(network: nn.Module, weights: Weights, path: str | Path) -> None:
     network.load_state_dict(given, assign=True)
 
 
-def _some(keys: set[str]) -> str:
+def _first_of(keys: set[str]) -> str:
     first, *others = sorted(keys)
     return printable(first) + (f" and {len(others)} more" if others else "")
 
 
 def _backbone_weights(backbone: Path, folder: Path) -> Weights:
-    """The text backbone's own weights, whatever model they were saved from."""
-    if backbone.is_dir() and backbone.samefile(folder):  # its BERT is the joint one
+    """Return the weights of the text backbone, saved from a plain BERT or from a model that contains one."""
+    if backbone.is_dir() and backbone.samefile(folder):  # this folder's BERT is the joint one
         raise UserError(
             f"{folder}: the weights lack those of the text backbone: "
             "give its folder (dmis-lab/biobert-v1.1, with weights) as model.tokenizer="
@@ -133,15 +139,20 @@ def _backbone_weights(backbone: Path, folder: Path) -> Weights:
 
 
 def _check_architecture(values: Mapping[str, Any], where: str) -> None:
-    named = values.get("architectures") or list(PUBLISHED)
-    if unknown := [str(name) for name in (named if isinstance(named, list) else [named]) if name not in PUBLISHED]:
-        raise UserError(f"{where}: a {printable(', '.join(unknown))}; this release reads {' and '.join(PUBLISHED)}")
+    named = values.get("architectures") or list(PUBLISHED_ARCHITECTURES)
+    if unknown := [
+        str(name) for name in (named if isinstance(named, list) else [named]) if name not in PUBLISHED_ARCHITECTURES
+    ]:
+        raise UserError(
+            f"{where}: a {printable(', '.join(unknown))}; this release reads {' and '.join(PUBLISHED_ARCHITECTURES)}"
+        )
 
 
 def _published_config(values: Mapping[str, Any], where: str, backbone: Path, weights: Weights) -> ModelConfig:
-    """What a checkpoint of the first implementation says, and what it leaves to be known."""
+    """Return the configuration of a checkpoint of the first implementation, which states only a part of it."""
     joint = bert_fields(values, where)
-    # The checkpoint does not describe its backbone; without the backbone's own file it is of the joint BERT's build.
+    # The checkpoint does not describe its backbone. Without the backbone's own file, it is assumed to be built as the
+    # joint BERT.
     own = backbone / "config.json"
     text = bert_fields(read_json(own), str(own)) if own.is_file() and str(own) != where else joint
     text_length = text["max_position_embeddings"] // 2
@@ -159,7 +170,10 @@ def _published_config(values: Mapping[str, Any], where: str, backbone: Path, wei
 
 
 def _check_layers(config: ModelConfig, weights: Weights, where: str) -> None:
-    """Before anything is built: a config of a million layers would be built layer by layer."""
+    """Raise UserError unless the weights have as many layers as the configuration.
+
+    This comes before the network is built, because a configuration of a million layers would be built layer by layer.
+    """
     for name in ARCHITECTURES[config.architecture]:
         fields = getattr(config, name)
         layers = {key.split(".")[3] for key in weights if key.startswith(f"{name}.encoder.layer.")}
@@ -169,8 +183,8 @@ def _check_layers(config: ModelConfig, weights: Weights, where: str) -> None:
             )
 
 
-def _rename(config: ModelConfig, labels: Any, folder: Path) -> ModelConfig:
-    """With the user's labels, if any: YAML reads some names as numbers and truths, which are names all the same."""
+def _with_labels(config: ModelConfig, labels: Any, folder: Path) -> ModelConfig:
+    """Return the configuration with the user's labels, if any. Numbers and booleans that YAML read become text."""
     if labels is None:
         return config
     if not isinstance(labels, list | tuple) or not all(isinstance(label, str | int | float) for label in labels):

@@ -1,48 +1,24 @@
-"""What a model is made of: read from and written to its folder's config.json."""
+"""Holds the configuration of a model, reads it from config.json, checks it, and writes it."""
 
 import json
 import reprlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from stonkgs.errors import UserError
 
-#: The part of a BertConfig that decides what a BERT computes. Anything else in a file is left where it is.
-BERT_FIELDS = (
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "hidden_act",
-    "hidden_dropout_prob",
-    "attention_probs_dropout_prob",
-    "max_position_embeddings",
-    "type_vocab_size",
-    "layer_norm_eps",
-    "classifier_dropout",
-)
-#: Those that every shape follows from.
-SHAPES = (
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "max_position_embeddings",
-)
-
-#: How `config.json` says that a folder is of ours.
+#: `model_type` in the config.json of this project's model folders.
 MODEL_TYPE = "stonkgs"
 
-#: What a model may be, with the BERTs that it is made of. Each subclass of `Network` enters itself when it is defined.
+#: Architecture -> the BERTs that it consists of. Each subclass of `Network` adds itself when it is defined.
 ARCHITECTURES: dict[str, tuple[str, ...]] = {}
 
-#: How a model may find its nodes in a store.
+#: The values of `kge_match`.
 MATCHES = ("exact", "identifier")
 
+#: A test of a value, and the words for what it must be.
 Check = tuple[Callable[[Any], bool], str]
 
 
@@ -56,15 +32,32 @@ def _share(value: Any) -> bool:
 
 COUNT: Check = (_count, "a whole number of 1 or more")
 TRUTH: Check = (lambda value: type(value) is bool, "true or false")
-#: What the values of a BertConfig have to be. A shape must be there; the others have BertConfig's defaults.
-BERT_CHECKS: dict[str, Check] = dict.fromkeys((*SHAPES, "type_vocab_size"), COUNT) | {
+#: The fields of a BertConfig that decide what a BERT computes, in the order in which config.json has them. Other fields
+#: are ignored.
+BERT_CHECKS: dict[str, Check] = {
+    "vocab_size": COUNT,
+    "hidden_size": COUNT,
+    "num_hidden_layers": COUNT,
+    "num_attention_heads": COUNT,
+    "intermediate_size": COUNT,
     "hidden_act": (lambda value: type(value) is str, "a name"),
     "hidden_dropout_prob": (_share, "a number from 0 to below 1"),
     "attention_probs_dropout_prob": (_share, "a number from 0 to below 1"),
-    "classifier_dropout": (lambda value: value is None or _share(value), "a number from 0 to below 1, or null"),
+    "max_position_embeddings": COUNT,
+    "type_vocab_size": COUNT,
     "layer_norm_eps": (lambda value: type(value) in (int, float) and 0 < value < 1, "a number between 0 and 1"),
+    "classifier_dropout": (lambda value: value is None or _share(value), "a number from 0 to below 1, or null"),
 }
-#: What the values of a ModelConfig have to be.
+#: Fields that must be there, because the shapes of the weights follow from them. The others have BertConfig's defaults.
+SHAPES = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+)
+#: What the values of a ModelConfig must be.
 CHECKS: dict[str, Check] = {
     "text_length": (lambda value: _count(value) and value >= 2, "a whole number of 2 or more"),
     "walk_length": COUNT,
@@ -85,52 +78,52 @@ CHECKS: dict[str, Check] = {
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """A cross-modal STonKGs: a text backbone, and a joint BERT over text and walks; or one of ARCHITECTURES."""
+    """The configuration of a model: its architecture, sizes and labels, and how it reads the store."""
 
-    #: BERT_FIELDS of the text backbone
+    #: fields of the text backbone, those of BERT_CHECKS
     lm_backbone: dict[str, Any]
-    #: BERT_FIELDS of the joint BERT
+    #: fields of the joint BERT over text and walks, those of BERT_CHECKS
     bert: dict[str, Any]
-    #: class names in the order of the logits; empty for a model that was only pre-trained
+    #: class names in the order of the logits; empty for a model that is only pre-trained
     labels: tuple[str, ...] = ()
-    #: whether a statement may be of several classes, each with a probability of its own (a sigmoid), or is of one
+    #: whether a statement may have several classes, each with its own probability (a sigmoid), or has exactly one
     multi_label: bool = False
-    #: what logits are divided by before they become probabilities: calibration, see `stonkgs.evaluate.calibration`
+    #: logits are divided by this before they become probabilities; see `stonkgs.evaluate.calibration`
     temperature: float = 1.0
     #: one of ARCHITECTURES
     architecture: str = "stonkgs"
-    #: the text half's tokens; the graph half starts at this position
+    #: most tokens of a text; the graph half starts at this position
     text_length: int = 256
-    #: nodes of a walk; the graph half has twice as many and two separators
+    #: nodes in a walk; the graph half has two walks and two separators
     walk_length: int = 127
-    #: token numbers of [UNK], [SEP], [MASK], whose vectors stand for an unknown node, a separator, a masked node
+    #: token numbers of [UNK], [SEP], [MASK], whose vectors represent an unknown node, a separator and a masked node
     special_tokens: tuple[int, int, int] = (100, 102, 103)
-    #: Defect of the first implementation that its weights depend on: the backbone attends to padding up to text_length.
+    #: defect of the first implementation that its weights depend on: the backbone attends to padding up to text_length
     legacy_text_padding: bool = False
-    #: Defect of the first implementation that its weights depend on: see `stonkgs.encode.walks.vector_rows`.
+    #: defect of the first implementation that its weights depend on: see `stonkgs.encode.walks.vector_rows`
     legacy_node_shift: bool = False
-    #: How this model finds nodes in its store: by their "exact" name alone, or by that first and then by their
-    #: "identifier". The first implementation knew exact names alone: the nodes that its models know stay the same.
+    #: how this model finds nodes in its store: by "exact" name only, or by that first and then by "identifier"; models
+    #: of the first implementation use exact names only, as they did there
     kge_match: str = "identifier"
-    #: digest of the KGE store that the model was trained with, where it is known
+    #: digest of the KGE store that the model was trained with, if known
     kge_digest: str | None = None
-    #: number of nodes of that store, where it is known
+    #: number of nodes of that store, if known
     kge_nodes: int | None = None
-    #: what this project's reader has to understand
-    version: int = field(default=1, kw_only=True)
+    #: version of this format
+    version: int = 1
 
     @property
     def graph_length(self) -> int:
-        """Positions of the graph half: walk, separator, walk, separator."""
+        """Length of the graph half: walk, separator, walk, separator."""
         return 2 * self.walk_length + 2
 
     @property
     def dimension(self) -> int:
-        """Width of the joint BERT, which is that of the backbone and of the store's vectors too."""
+        """Width of the joint BERT, of the text backbone, and of the store's vectors."""
         return int(self.bert["hidden_size"])
 
     def to_json(self) -> str:
-        """The contents of config.json, with the labels the way transformers writes them."""
+        """Return the content of config.json. Labels are written as transformers writes them."""
         values = asdict(self)
         labels = values.pop("labels")
         values |= {
@@ -147,7 +140,7 @@ class ModelConfig:
 
     @classmethod
     def load(cls, values: Mapping[str, Any], where: str) -> Self:
-        """From the contents of a config.json of ours; UserError where it is not one."""
+        """Return the configuration that a config.json of this project holds. Raises UserError if it is wrong."""
         if values.get("version") != 1:
             raise UserError(f"{where}: version {values.get('version')!r} of the model format; this release reads 1")
         known: dict[str, Any] = {key: values[key] for key in CHECKS if key in values}
@@ -158,7 +151,7 @@ class ModelConfig:
         return cls(**known, labels=id2label(values, where)).checked(where)
 
     def checked(self, where: str) -> Self:
-        """This; UserError where a value is none that a model can have."""
+        """Return self. Raises UserError, naming `where`, if a value is impossible."""
         _check(vars(self), CHECKS, where)
         text, joint = self.lm_backbone, self.bert
         for what, has, most in (
@@ -184,12 +177,12 @@ def _check(values: Mapping[str, Any], checks: Mapping[str, Check], where: str) -
 
 
 def is_ours(values: Mapping[str, Any]) -> bool:
-    """Whether a config.json is of a model folder of ours, not of the first implementation's."""
+    """Return whether the content of a config.json is this project's, not the first implementation's."""
     return values.get("model_type") == MODEL_TYPE
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; UserError where it is none."""
+    """Read a JSON object from a file. Raises UserError if there is none."""
     try:
         values = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
@@ -206,16 +199,16 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def bert_fields(values: Any, where: str) -> dict[str, Any]:
-    """BERT_FIELDS of a BertConfig; UserError where one that decides a shape is missing, or one is of no use."""
+    """Return the fields of a BertConfig that BERT_CHECKS names. Raises UserError if one is missing or impossible."""
     if not isinstance(values, Mapping) or not values.keys() >= set(SHAPES):
         raise UserError(f"{where}: not the configuration of a BERT, which has {', '.join(SHAPES)}")
-    fields = {key: values[key] for key in BERT_FIELDS if key in values}
+    fields = {key: values[key] for key in BERT_CHECKS if key in values}
     _check(fields, BERT_CHECKS, where)
     return fields
 
 
 def id2label(values: Mapping[str, Any], where: str) -> tuple[str, ...]:
-    """The labels in the order of their numbers; empty where the file names none."""
+    """Return the labels in the order of their numbers; empty if the file has none. Raises UserError."""
     table = values.get("id2label") or {}
     try:
         labels = {int(number): label for number, label in table.items()}

@@ -1,4 +1,4 @@
-"""A published checkpoint to a model folder of ours, once: it then needs neither its vocabulary's folder nor labels."""
+"""Converts a published checkpoint to a model folder, which then needs no separate vocabulary and no labels."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -12,18 +12,18 @@ from stonkgs.model.network import Network
 from stonkgs.model.predictor import Predictor
 
 
-class Summary(NamedTuple):
-    """What was written."""
+class ConversionSummary(NamedTuple):
+    """Describes the model folder that was written."""
 
     output: str
     labels: tuple[str, ...]
     parameters: int
     size: int
-    """Bytes of the folder."""
+    """Bytes of the folder's files."""
     digest: str
-    """As a run with the folder records it."""
+    """The digest that a run with this model records."""
     store: KgeStore | None
-    """The store that was recorded."""
+    """The store that was recorded in the folder, if any."""
 
     def __str__(self) -> str:
         labels = ", ".join(self.labels) or "none, pre-trained only"
@@ -43,11 +43,11 @@ def convert(
     labels: list[str] | None = None,
     kge: str | None = None,
     overwrite: bool = False,
-) -> Summary:
-    """Write the checkpoint in the folder `published` as a model folder of ours; its logits stay what they are.
+) -> ConversionSummary:
+    """Write the checkpoint in the folder `published` as a model folder. Its logits stay the same.
 
     `tokenizer` and `labels` as for `Network.from_pretrained`. The store `kge` is recorded as the one that the model was
-    trained with. Raises UserError, and nothing is touched, where something does not fit or the output is in the way.
+    trained with. Raises UserError, and changes nothing, if something does not fit or the output may not be replaced.
     """
     if is_ours(read_json(Path(published) / "config.json")):
         raise UserError(f"{published}: a model folder of ours already; it needs no converting")
@@ -56,23 +56,23 @@ def convert(
     store = Predictor(model, KgeStore(path=kge)).kge if kge else None
     model.save_pretrained(output, kge=store)
     saved = Network.from_pretrained(output)
-    return Summary(
+    return ConversionSummary(
         output=output,
         labels=saved.config.labels,
-        parameters=parameters(saved),
+        parameters=parameter_count(saved),
         size=sum((Path(output) / name).stat().st_size for name in FILES),
         digest=model_digest(saved),
         store=store,
     )
 
 
-def parameters(model: Network) -> int:
-    """The numbers that make the model."""
+def parameter_count(model: Network) -> int:
+    """Return the number of the model's parameters."""
     return sum(weight.numel() for weight in model.parameters())
 
 
 def _check_output(output: Path, *, overwrite: bool) -> None:
-    """UserError where something would be lost that is not a model folder's, or that nobody said may go."""
+    """Raise UserError if the output would replace anything but a model folder, or that without `overwrite`."""
     if output.is_dir() and not any(output.iterdir()):
         return
     if not (output.exists() or output.is_symlink()):

@@ -1,4 +1,4 @@
-"""A model of random weights, for who has no pre-trained one: small enough to learn from thousands of statements."""
+"""Makes a small model with random weights, for training without a pre-trained one."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,9 +18,10 @@ from stonkgs.model.network import Network
 
 
 class Fresh(Stage):
-    """What a new model is to be like; `make` makes it, as wide as the store's vectors.
+    """Describes a new model. `make` builds it, as wide as the store's vectors.
 
-    `vocabulary` is a vocab.txt; without one, WordPiece of `words` entries is learned from the training part's texts.
+    `vocabulary` is a vocab.txt. Without one, a WordPiece vocabulary of `words` entries is learned from the training
+    texts.
     """
 
     @checked("model")
@@ -46,25 +47,25 @@ class Fresh(Stage):
         self.words = words
 
     def check(self, kge: KgeStore) -> None:
-        """UserError where the store's width cannot be shared out among the heads."""
+        """Raise UserError if the store's dimension is not divisible by the number of heads."""
         if kge.dimension % self.num_heads:
             raise UserError(
                 f"model.num_heads={self.num_heads}: the store's vectors of {kge.dimension} do not divide so"
             )
 
     def make(self, kge: KgeStore, texts: Callable[[], Iterator[str]], folder: Path) -> Network:
-        """The model, drawn by torch's global generator; a learned vocabulary is written to `folder`/vocab.txt.
+        """Return the model. Its weights come from torch's global random generator.
 
-        UserError where `check` raises it, or the vocabulary is none.
+        A learned vocabulary is written to `folder`/vocab.txt. Raises UserError as `check` does, or for a bad one.
         """
         self.check(kge)
         path = Path(self.vocabulary) if self.vocabulary else folder / "vocab.txt"
-        if not self.vocabulary and not path.exists():  # else an earlier attempt has learned it
+        if not self.vocabulary and not path.exists():  # if it exists, an earlier attempt has learned it
             learn_vocabulary(texts(), self.words, path)
         text = TextEncoder(path=str(path), length=self.text_length)
         numbers = text.tokenizer.get_vocab()
         config = self._config(kge, text.vocabulary_size, [numbers[token] for token in ("[UNK]", "[SEP]", "[MASK]")])
-        return drawn(Network.known[self.architecture](config.checked("model"), text))
+        return initialised(Network.known[self.architecture](config.checked("model"), text))
 
     def _config(self, kge: KgeStore, entries: int, special: list[int]) -> ModelConfig:
         sizes: dict[str, Any] = {
@@ -76,7 +77,7 @@ class Fresh(Stage):
             "max_position_embeddings": self.text_length + 2 * kge.walk_length + 2,
             "type_vocab_size": 2,
             "hidden_dropout_prob": self.dropout,
-            # On a CPU dropping attention takes a fourth of a small model's time: benchmarks/README.md.
+            # On a CPU, attention dropout takes a quarter of a small model's time: see benchmarks/README.md.
             "attention_probs_dropout_prob": 0.0,
         }
         unknown, separator, mask = special
@@ -90,8 +91,11 @@ class Fresh(Stage):
         )
 
 
-def drawn(network: Network) -> Network:
-    """Weights as BERT's are drawn (Devlin et al. 2019): normal with a deviation of 0.02, biases 0, norms 1."""
+def initialised(network: Network) -> Network:
+    """Draw random weights as for BERT (Devlin et al. 2019) and return the network.
+
+    Weights are normal with a standard deviation of 0.02, biases 0, layer norms 1.
+    """
     for module in network.modules():
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.normal_(module.weight, std=0.02)

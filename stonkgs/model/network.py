@@ -1,4 +1,4 @@
-"""The networks: the cross-modal transformer, and what all of its kind share: a text backbone, and a model folder."""
+"""Defines the networks: what all architectures share, the cross-modal transformer, and the two baselines."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -24,23 +24,23 @@ from stonkgs.model.bert import bert_modules, embed, encode, positions
 from stonkgs.model.config import ARCHITECTURES, ModelConfig
 from stonkgs.model.weights import Weights
 
-#: A Batch on the model's device: name of an input -> its tensors, see `stonkgs.encode`.
+#: What a network reads of a batch: name of an input -> its tensors; see `stonkgs.encode`.
 Inputs = Mapping[str, Tensors]
 
 
 class Network(nn.Module, Stage, ABC):
-    """Statement in, one logit a class out. An architecture writes `inputs`, `layers` and `pooled`.
+    """The base of all architectures. It gives one logit per class for each statement.
 
-    `text` is the model's tokenizer: a model is one folder.
+    An architecture implements `inputs`, `layers` and `pooled`. `text` is the model's tokenizer, which is saved with it.
     """
 
     #: its name in config.json and in `model.architecture=`
     architecture: ClassVar[str]
-    #: the BERTs that `layers` makes, by the names of their fields of ModelConfig: a file's layers are counted first
+    #: the BERTs that `layers` makes, by the names of their fields in ModelConfig
     berts: ClassVar[tuple[str, ...]] = ()
     #: what it reads, for `stonkgs model info`
     reads: ClassVar[str] = "text and graph"
-    #: whether fine-tuning leaves the text backbone as it was pre-trained where nobody says: as published
+    #: whether fine-tuning freezes the text backbone by default
     freezes_backbone: ClassVar[bool] = False
     #: architecture -> its class
     known: ClassVar[dict[str, "type[Network]"]] = {}
@@ -62,37 +62,37 @@ class Network(nn.Module, Stage, ABC):
 
     @abstractmethod
     def inputs(self, kge: KgeStore) -> Mapping[str, Input]:
-        """What this model asks of a statement, by name; rows are sorted by the first. `pooled` gets their tensors."""
+        """Return this model's inputs by name. Rows are sorted by the first one; `pooled` gets the tensors of all."""
 
     def nodes(self, kge: KgeStore) -> Nodes:
-        """How this model finds its nodes in a store."""
+        """Return how this model finds nodes in a store."""
         return Nodes(kge, match=kge.match or self.config.kge_match)
 
     def walks(self, kge: KgeStore) -> Walks:
-        """The walks as this model's weights expect them."""
+        """Return the input `walks` as this model's weights expect it."""
         return Walks(self.nodes(kge), legacy_node_shift=self.config.legacy_node_shift)
 
     @abstractmethod
     def layers(self, config: ModelConfig) -> None:
-        """Make the modules below the classifier."""
+        """Create the modules below the classifier."""
 
     @abstractmethod
     def pooled(self, inputs: Inputs) -> Tensor:
-        """What the classifier reads, [B, H], from the tensors of what `inputs` asks for."""
+        """Return what the classifier reads, [B, H], from the tensors of `inputs`."""
 
     def refresh(self) -> None:
-        """Forget what was computed once from weights that have changed since."""
+        """Forget what was computed from the weights. Call this after they have changed."""
         return
 
     @classmethod
     def from_pretrained(
         cls, path: str | Path, *, tokenizer: str | None = None, labels: list[str] | None = None, calibrated: bool = True
     ) -> "Network":
-        """Load a model folder, ours or as the first implementation left it, in eval mode.
+        """Load a model folder, of this project or of the first implementation, in eval mode.
 
-        `tokenizer` is the folder of a published checkpoint's text backbone (vocab.txt, and its weights where the
-        checkpoint lacks them). `labels` name the classes where the checkpoint does not. Without `calibrated` its
-        probabilities are those before calibration. Raises UserError.
+        `tokenizer` is the folder of a published checkpoint's text backbone: vocab.txt, and the weights if the
+        checkpoint lacks them. `labels` rename the classes. Without `calibrated`, probabilities are those before
+        calibration. Raises UserError.
         """
         check("model.calibrated", calibrated, bool)
         config, text, weights = checkpoint.read(Path(path), tokenizer, labels)
@@ -102,19 +102,19 @@ class Network(nn.Module, Stage, ABC):
 
     @classmethod
     def published(cls, name: str) -> "Network":
-        """Load a published model by its name, `species` for example; at its first use it is fetched and converted.
+        """Load a published model by its name, for example `species`. The first use fetches and converts it.
 
-        `KgeStore.published()` is its store. Raises UserError.
+        Its store is `KgeStore.published()`. Raises UserError.
         """
-        # By name: fetching and converting stand above this room, and only this convenience reaches up to them.
+        # Imported by name: `published` builds on this package, so a plain import would be circular.
         model_path = import_module("stonkgs.published.prepare").model_path
         return cls.from_pretrained(model_path(name))
 
     @staticmethod
     def assemble(config: ModelConfig, text: TextEncoder, weights: Weights, path: str | Path) -> "Network":
-        """What was read from `path`, put together, in eval mode; UserError where it does not fit."""
+        """Build a network from what was read from `path`, in eval mode. Raises UserError if it does not fit."""
         try:
-            with torch.device("meta"):  # no time for random weights that are replaced at once
+            with torch.device("meta"):  # saves the time for random weights, which would be replaced at once
                 network = Network.known[config.architecture](config, text)
         except (ArithmeticError, KeyError, RuntimeError, TypeError, ValueError) as error:
             reason = str(error).split("\n")[0]
@@ -124,7 +124,7 @@ class Network(nn.Module, Stage, ABC):
 
     @classmethod
     def part_of(cls, path: str | Path, *, tokenizer: str | None = None) -> "Network":
-        """This architecture's part of another model, without a classifier: what a baseline starts from."""
+        """Load this architecture's part of another model, without a classifier. Baselines are trained from it."""
         config, text, weights = checkpoint.read(Path(path), tokenizer, None)
         config = replace(config, architecture=cls.architecture, labels=(), temperature=1.0)
         with torch.device("meta"):
@@ -132,9 +132,10 @@ class Network(nn.Module, Stage, ABC):
         return cls.assemble(config, text, {name: weights[name] for name in wanted if name in weights}, path)
 
     def with_classes(self, labels: tuple[str, ...], *, multi_label: bool = False) -> Self:
-        """This network with a classifier for these classes: as it is where it has just them, else a fresh one.
+        """Give this network a classifier for these classes, and return it. It keeps a classifier that has them already.
 
-        A fresh one is drawn like BERT's: normal with a deviation of 0.02, by torch's global generator.
+        The weights of a new classifier are normal with a standard deviation of 0.02 (Devlin et al. 2019), from torch's
+        global random generator.
         """
         same = self.config.labels == labels and self.config.multi_label == multi_label
         self.config = replace(self.config, labels=labels, multi_label=multi_label, temperature=1.0)
@@ -147,26 +148,26 @@ class Network(nn.Module, Stage, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next((weight.device for weight in self.parameters()), torch.device("cpu"))
 
     @property
     def padded_to(self) -> int | None:
-        """The tokens of a text that the backbone reads, padding among them; None for the text's own."""
+        """The length to which the backbone reads padding as if it were text; None if it ignores padding."""
         return self.config.text_length if self.config.legacy_text_padding else None
 
     def save_pretrained(self, folder: str | Path, *, kge: KgeStore | None = None) -> None:
-        """Write config.json, model.safetensors and the tokenizer: a folder that from_pretrained reads alone.
+        """Write config.json, model.safetensors and the tokenizer to a folder that `from_pretrained` reads.
 
-        A new folder appears whole or not at all. In one that exists, what is not of a model stays as it is, and an
-        earlier model is replaced when the new one is on the disk, also that which these weights were loaded from.
-        `kge` is the store that the model was trained with: its digest is recorded, and other stores are refused.
+        A new folder appears complete or not at all. In an existing folder, an earlier model is replaced once the new
+        one is on the disk, even if these weights were loaded from it; other files stay. `kge` is the store that the
+        model was trained with: its digest is recorded, and other stores are then refused. Raises UserError.
         """
         config = replace(self.config, kge_digest=kge.digest, kge_nodes=kge.nodes) if kge else self.config
         checkpoint.write(Path(folder), config, self.text, self.state_dict())
 
     def forward(self, inputs: Inputs) -> Tensor:
-        """Logits, [B, classes]."""
+        """Return logits, [B, classes]."""
         logits: Tensor = self.classifier(self.dropout(self.pooled(inputs)))
         return logits
 
@@ -177,7 +178,7 @@ class STonKGs(Network):
     architecture = "stonkgs"
     berts = ("bert", "lm_backbone")
     freezes_backbone = True
-    #: float32 [3, H]: what stands for an unknown node, a separator, a masked node
+    #: float32 [3, H]: the vectors of an unknown node, a separator and a masked node
     specials: Tensor | None
 
     def inputs(self, kge: KgeStore) -> Mapping[str, Input]:
@@ -185,22 +186,22 @@ class STonKGs(Network):
 
     def layers(self, config: ModelConfig) -> None:
         self.lm_backbone = bert_modules(config.lm_backbone, words=True, pooler=False)
-        # It has no words of its own: whatever their number is, they are not made.
+        # It has no word embeddings, so the size of its vocabulary does not matter.
         self.bert: Any = bert_modules({**config.bert, "vocab_size": 1}, words=False, pooler=True)
-        # Not saved: it follows from the backbone's weights.
+        # Not saved, because it follows from the backbone's weights.
         self.register_buffer("specials", None, persistent=False)
 
     def refresh(self) -> None:
         self.specials = None
 
     def pooled(self, inputs: Inputs) -> Tensor:
-        """The joint BERT's pooled output, [B, H]."""
+        """Return the joint BERT's pooled output, [B, H]."""
         texts, walks = inputs["text"], inputs["walks"]
         text = read_text(self.lm_backbone, texts["tokens"], texts["lengths"], padded_to=self.padded_to)
         vectors = torch.cat([self.special_vectors(), walks["vectors"]])
         both = torch.cat([text[texts["index"]], functional.embedding(walks["graph"], vectors)], dim=1)
         hidden = embed(self.bert.embeddings, both, *self._places(text.shape[1], both.device))
-        # Padding columns of the whole batch are not there; what is shorter than the batch's longest text is masked.
+        # The text half is as long as the batch's longest text. Padding of shorter texts is masked.
         real = positions(0, both.shape[1], both.device) < texts["lengths"][texts["index"]][:, None]
         real[:, text.shape[1] :] = True
         cls = encode(self.bert, hidden, real, keep=1)
@@ -208,19 +209,18 @@ class STonKGs(Network):
         return pooled
 
     def _places(self, tokens: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Positions and segments [tokens + G]: the graph half keeps its own, however short the texts are."""
+        """Return positions and segments [tokens + G]. Those of the graph half do not depend on the texts' length."""
         start, stop = self.config.text_length, self.config.text_length + self.config.graph_length
         place = torch.cat([positions(0, tokens, device), positions(start, stop, device)])
         return place, (place >= start).long()
 
     def special_vectors(self) -> Tensor:
-        """[3, H]: the backbone's last hidden state of [UNK], [SEP], [MASK], each alone and in eval mode."""
+        """Return the backbone's last hidden state of [UNK], [SEP] and [MASK], each read alone in eval mode: [3, H]."""
         if self.specials is None:
             tokens = torch.tensor(self.config.special_tokens, device=self.device)[:, None]
             training = self.lm_backbone.training
             self.lm_backbone.eval()
-            # Kept beyond this call, also where it is first made in a prediction: a tensor of inference mode could not
-            # be trained with.
+            # The result is kept, so it must not be a tensor of inference mode: training could not use that later.
             with torch.inference_mode(False), torch.no_grad():
                 self.specials = read_text(self.lm_backbone, tokens, torch.ones_like(tokens[:, 0]))[:, 0]
             self.lm_backbone.train(training)
@@ -228,7 +228,7 @@ class STonKGs(Network):
 
 
 class TextOnly(Network):
-    """The first implementation's baseline of the text alone: the backbone's [CLS], and a linear layer."""
+    """The first implementation's text-only baseline: a linear layer over the backbone's [CLS]."""
 
     architecture = "text_only"
     berts = ("lm_backbone",)
@@ -241,14 +241,14 @@ class TextOnly(Network):
         self.lm_backbone = bert_modules(config.lm_backbone, words=True, pooler=False)
 
     def pooled(self, inputs: Inputs) -> Tensor:
-        """The backbone's last hidden state of [CLS], [B, H]."""
+        """Return the backbone's last hidden state of [CLS], [B, H]."""
         text = inputs["text"]
         cls = read_text(self.lm_backbone, text["tokens"], text["lengths"], padded_to=self.padded_to, keep=1)
         return cls[text["index"], 0]
 
 
 class GraphOnly(Network):
-    """The first implementation's baseline of the graph alone: the walks' vectors, their maximum, a linear layer."""
+    """The first implementation's graph-only baseline: a linear layer over the maximum of the walks' vectors."""
 
     architecture = "graph_only"
     reads = "the graph alone"
@@ -257,10 +257,10 @@ class GraphOnly(Network):
         return {"walks": self.walks(kge)}
 
     def layers(self, config: ModelConfig) -> None:
-        self.dropout = nn.Dropout(0.1)  # as published, whatever the transformer's is
+        self.dropout = nn.Dropout(0.1)  # as in the first implementation, whatever the configuration says
 
     def pooled(self, inputs: Inputs) -> Tensor:
-        """The largest value of each dimension over both walks, [B, H]; zeros where neither node is known."""
+        """Return the maximum of each dimension over both walks, [B, H]; zeros if neither node is known."""
         vectors = inputs["walks"]["vectors"]
         nowhere = torch.full_like(vectors[:1], -torch.inf).expand(SPECIALS, -1)
         highest = functional.embedding(inputs["walks"]["graph"], torch.cat([nowhere, vectors])).amax(dim=1)
@@ -270,9 +270,9 @@ class GraphOnly(Network):
 def read_text(
     backbone: Any, tokens: Tensor, lengths: Tensor, *, padded_to: int | None = None, keep: int | None = None
 ) -> Tensor:
-    """The backbone's last hidden state of [U, T] tokens, of the first `keep` of them: [U, keep, H].
+    """Return the backbone's last hidden state of the first `keep` (by default T) of tokens [U, T]: [U, keep, H].
 
-    With `padded_to` there are that many, and padding is read like text.
+    With `padded_to`, texts are padded to that length and the padding is read like text.
     """
     longest = tokens.shape[1]
     mask = None if padded_to else positions(0, longest, tokens.device) < lengths[:, None]

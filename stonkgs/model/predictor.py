@@ -1,4 +1,4 @@
-"""Batch -> probabilities: the one place where a model and a store meet."""
+"""The Predictor: a model with its store, which turns batches or rows in memory into probabilities."""
 
 import os
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -15,28 +15,28 @@ from stonkgs.encode.encoder import Encoder
 from stonkgs.encode.nodes import Found
 from stonkgs.errors import UserError
 from stonkgs.kge.store import KgeStore
-from stonkgs.model.decision import chosen, names
+from stonkgs.model.decision import class_names, predicted_classes
 from stonkgs.model.digest import model_digest
 from stonkgs.model.network import Inputs, Network
 from stonkgs.model.rater import Rater
-from stonkgs.rows.rows import Row, frame_rows, is_frame, roles, windows
-from stonkgs.rows.windows import encoded
+from stonkgs.rows.rows import Row, frame_rows, is_frame, role_names, windows
+from stonkgs.rows.windows import encode_windows
 from stonkgs.statement import OnRejected, Rejection, Statement
 
-#: Columns beside the probabilities, where a DataFrame is asked for.
-BESIDE = ("prediction", "source_known", "target_known", "text_truncated")
+#: The columns that a resulting DataFrame has beside the probabilities.
+RESULT_COLUMNS = ("prediction", "source_known", "target_known", "text_truncated")
 
 
 @dataclass(slots=True)
 class Prediction:
-    """A statement and what the model makes of it."""
+    """A statement and the model's prediction for it."""
 
     statement: Statement
-    #: the most probable class; of a multi-label model all of 0.5 and more, joined by `|`
+    #: the most probable class; for a multi-label model all classes of 0.5 or more, joined by `|`
     prediction: str
     #: class name -> probability
     probabilities: dict[str, float]
-    #: whether the nodes have an embedding
+    #: whether the nodes are in the store
     source_known: bool
     target_known: bool
     #: whether the sentence was longer than the model reads
@@ -44,11 +44,11 @@ class Prediction:
 
 
 class Predictor(Rater):
-    """A model with its store, loaded once. The Lightning module and any outside engine call it with batches.
+    """A model with its store. The Lightning module, or any other engine, calls it with batches.
 
-    Both may be given as paths. A model that is loaded here goes to `device`, by default to a GPU where there is one; a
-    model that is given stays where it is. Raises UserError where the store is not the model's, unless `any_kge`: then
-    only what cannot work is refused.
+    Both may be paths. A model that is loaded here goes to `device`, by default to a GPU if there is one; a model object
+    stays on its device unless `device` is given. Raises UserError if the model was trained with another store. With
+    `any_kge`, only a store that cannot work is refused.
     """
 
     def __init__(
@@ -67,22 +67,22 @@ class Predictor(Rater):
         if not any_kge:
             _check_same(model, self.kge)
         self.model = model.to(device) if device else model
-        # What the model asks for; and which nodes are known, which every output tells.
-        self._asked = {**model.inputs(self.kge), "nodes": model.nodes(self.kge)}
+        # Nodes are looked up for every model, because every output says whether they are known.
+        self._inputs = {**model.inputs(self.kge), "nodes": model.nodes(self.kge)}
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Class names in the order of the probabilities; none for a model that was only pre-trained."""
+        """Class names in the order of the probabilities; empty for a model that is only pre-trained."""
         return self.model.config.labels
 
     @property
     def multi_label(self) -> bool:
-        """Whether a row may be of several classes."""
+        """Whether a row may have several classes."""
         return self.model.config.multi_label
 
     @property
     def digest(self) -> str:
-        """A hash of the model's configuration, tokenizer and weights as they are now; the store has its own."""
+        """SHA-256 of the model's current configuration, tokenizer and weights. The store has its own digest."""
         return model_digest(self.model)
 
     @property
@@ -91,8 +91,8 @@ class Predictor(Rater):
         return self.model
 
     def encoder(self) -> Encoder:
-        """What turns statements into this model's examples."""
-        return Encoder(self._asked)
+        """Return the encoder that turns statements into this model's examples."""
+        return Encoder(self._inputs)
 
     def predict_iter(
         self,
@@ -104,16 +104,16 @@ class Predictor(Rater):
         window: int = 256,
         num_workers: int = 0,
     ) -> Generator[Prediction, None, None]:
-        """Predict any iterable of dictionaries, (source, target, evidence) tuples or Statements, as it goes.
+        """Yield predictions for an iterable of dictionaries, (source, target, evidence) tuples or Statements.
 
-        An INDRA statement, or its JSON, is taken too: its rows follow each other, and `extra` of each tells its hash.
+        INDRA statements, or their JSON, are read too: each gives a row per evidence, with the statement's hash in
+        `extra`. A DataFrame is read row by row.
 
-        Holds one window of rows, which is sorted by length and predicted in batches of `size`; results come in the
-        order of the rows. `window=1` answers each row before the next one is asked for. `columns` gives the rows' own
-        names of source, target and evidence, where they have any. A row that cannot be used ends it in a UserError,
-        when all rows before it are out; with `on_rejected`, for example a list's append, that is called and the rest
-        goes on. With `num_workers` processes encode windows ahead, as many as there are processes, which pays beside
-        a GPU; they end with the generator.
+        Rows are read in windows of `window`, sorted by length and predicted in batches of `size`. Results come in the
+        order of the rows. With `window=1`, each row is answered before the next one is read. `columns` maps source,
+        target and evidence to the rows' own names for them. A row that cannot be used raises UserError after all rows
+        before it were yielded; with `on_rejected` (for example a list's append), that is called instead. With
+        `num_workers`, as many processes encode windows ahead, which pays off beside a GPU; they end with the generator.
         """
         if not self.labels:
             raise UserError("a pre-trained model without a classifier predicts nothing; fine-tune it first")
@@ -122,7 +122,7 @@ class Predictor(Rater):
         for name, value, least in (("size", size, 1), ("window", window, 1), ("num_workers", num_workers, 0)):
             if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
                 raise UserError(f"{name}={value!r}: must be a whole number of {least} or more")
-        roles(columns)  # what is wrong with it is said now, not when the first row is asked for
+        role_names(columns)  # raises its errors now, not when the first row is read
         source = frame_rows(rows, columns) if is_frame(rows) else _iterated(rows)
         return self._predict(windows(source, size=window, columns=columns, on_rejected=on_rejected), size, num_workers)
 
@@ -136,9 +136,9 @@ class Predictor(Rater):
         window: int = 256,
         num_workers: int = 0,
     ) -> Any:
-        """`predict_iter`, kept: a list of Predictions, or for a pandas DataFrame a new one with the results' columns.
+        """Return a list of Predictions, or for a pandas DataFrame a new one with the results as further columns.
 
-        The new DataFrame has the old one's columns and index, without rejected rows.
+        The new DataFrame keeps columns and index, without rejected rows. Arguments and errors as for `predict_iter`.
         """
         rejected: set[int | None] = set()
 
@@ -158,7 +158,7 @@ class Predictor(Rater):
     def _predict(
         self, read: Iterator[list[Statement]], size: int, num_workers: int
     ) -> Generator[Prediction, None, None]:
-        with closing(encoded(read, self.encoder(), size=size, num_workers=num_workers)) as pairs:
+        with closing(encode_windows(read, self.encoder(), size=size, num_workers=num_workers)) as pairs:
             for statements, batches in pairs:
                 results: dict[int, Prediction] = {}
                 for batch in batches:
@@ -166,18 +166,18 @@ class Predictor(Rater):
                 yield from (results[position] for position in range(len(statements)))
 
     def _predictions(self, batch: Batch, statements: list[Statement]) -> Iterator[tuple[int, Prediction]]:
-        """(position, Prediction) of each row of a batch."""
+        """Yield (position, Prediction) for each row of a batch."""
         probabilities = self(batch).cpu().numpy()
-        said = names(chosen(probabilities, multi_label=self.multi_label), self.labels)
+        classes = class_names(predicted_classes(probabilities, multi_label=self.multi_label), self.labels)
         known = batch.found != Found.UNKNOWN
         for row, position in enumerate(batch.positions.tolist()):
             values = dict(zip(self.labels, probabilities[row].tolist(), strict=True))
             flags = (*known[row].tolist(), bool(batch.truncated[row]))
-            yield position, Prediction(statements[position], said[row], values, *flags)
+            yield position, Prediction(statements[position], classes[row], values, *flags)
 
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> Tensor:
-        """Probabilities, float32 [B, classes], on the model's device."""
+        """Return probabilities, float32 [B, classes], on the model's device. Raises UserError if one is not finite."""
         if not len(batch):
             return torch.zeros(0, len(self.labels))
         with _evaluating(self.model):
@@ -190,20 +190,20 @@ class Predictor(Rater):
         return probabilities
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """What logits [B, classes] mean, float32: those of a row sum to 1, or each is for itself (multi-label)."""
+        """Return the probabilities, float32, of logits [B, classes]: a softmax, or for multi-label models a sigmoid."""
         config = self.model.config
         logits = logits.float() / config.temperature
         return torch.sigmoid(logits) if config.multi_label else torch.softmax(logits, dim=-1)
 
     def inputs(self, batch: Batch) -> Inputs:
-        """What the model reads of a batch, on its device."""
+        """Return what the model reads of a batch, on its device."""
         weight = next(self.model.parameters())
-        return {name: self._asked[name].tensors(arrays, weight) for name, arrays in batch.inputs.items()}
+        return {name: self._inputs[name].tensors(arrays, weight) for name, arrays in batch.inputs.items()}
 
 
 @contextmanager
 def _evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """A model that is being trained predicts without dropout, and is then as it was."""
+    """Switch a model that is being trained to eval mode, and back afterwards."""
     training = [module for module in model.modules() if module.training] if model.training else []
     if training:
         model.eval()
@@ -223,22 +223,23 @@ def _iterated(rows: Any) -> Iterable[Row]:
 
 
 def _as_frame(frame: Any, predictions: list[Prediction], labels: tuple[str, ...]) -> Any:
-    """A DataFrame's rows with their predictions beside them."""
+    """Return the DataFrame with the predictions as further columns."""
     columns: dict[str, list[Any]] = {label: [found.probabilities[label] for found in predictions] for label in labels}
-    for name in BESIDE:
+    for name in RESULT_COLUMNS:
         columns[name] = [getattr(found, name) for found in predictions]
     return frame.assign(**columns)
 
 
 def _check_free(frame: Any, labels: tuple[str, ...]) -> None:
-    """Before the work: UserError where an output column would hide one of the DataFrame's, or another."""
-    if taken := sorted({*labels, *BESIDE} & set(frame.columns)):
+    """Raise UserError if an output column has the name of one of the DataFrame's, or of another output column."""
+    if taken := sorted({*labels, *RESULT_COLUMNS} & set(frame.columns)):
         raise UserError(f"the data frame has columns {taken}, which are output columns too: rename or drop them")
-    if clash := sorted({*labels} & {*BESIDE}):
+    if clash := sorted({*labels} & {*RESULT_COLUMNS}):
         raise UserError(f"the model has classes {clash}, which are output columns too; load it with other labels=")
 
 
 def _check_fit(model: Network, kge: KgeStore) -> None:
+    """Raise UserError if the model cannot work with the store."""
     config = model.config
     for what, has, wants in (
         ("vectors of dimension", kge.dimension, config.dimension),
@@ -251,6 +252,7 @@ def _check_fit(model: Network, kge: KgeStore) -> None:
 
 
 def _check_same(model: Network, kge: KgeStore) -> None:
+    """Raise UserError if the model was trained with another store."""
     config = model.config
     if config.kge_nodes not in (None, kge.nodes):
         raise UserError(

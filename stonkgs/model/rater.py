@@ -1,4 +1,4 @@
-"""What rates rows: the contract that a Predictor, counted words, and any other source of probabilities keep."""
+"""Defines Rater: the interface of everything that turns batches into probabilities."""
 
 from abc import ABC, abstractmethod
 
@@ -9,32 +9,32 @@ from stonkgs.encode.encoder import Encoder
 
 
 class Rater(ABC):
-    """Batch in, probabilities out. A row's probabilities do not depend on the other rows of its batch."""
+    """Turns batches into probabilities. A row's probabilities must not depend on the other rows of its batch."""
 
     @property
     @abstractmethod
     def labels(self) -> tuple[str, ...]:
-        """Class names in the order of the probabilities; none for what has not been fine-tuned."""
+        """Class names in the order of the probabilities; empty for a model that is not fine-tuned."""
 
     @property
     @abstractmethod
     def multi_label(self) -> bool:
-        """Whether a row may be of several classes, each with a probability of its own, or is of one."""
+        """Whether a row may have several classes, each with its own probability, or has exactly one."""
 
     @property
     @abstractmethod
     def digest(self) -> str:
-        """A hash of all that decides the probabilities: raters of one digest give the same, wherever they lie."""
+        """A hash of all that decides the probabilities: raters with equal digests give equal ones."""
 
     @property
     def module(self) -> nn.Module | None:
-        """The part that an engine moves to its device; None where nothing has to be moved."""
+        """The module that an engine moves to its device; None if there is nothing to move."""
         return None
 
     @abstractmethod
     def encoder(self) -> Encoder:
-        """What turns statements into the examples that it reads. It travels to worker processes."""
+        """Return the encoder that makes this rater's examples. It is pickled for worker processes."""
 
     @abstractmethod
     def __call__(self, batch: Batch) -> Tensor:
-        """Probabilities, float32 [B, classes], on the rater's device."""
+        """Return probabilities, float32 [B, classes], on the rater's device."""

@@ -1,1 +1,1 @@
-"""The published models by their names: fetched once, made folders of ours once, and from then on read from there."""
+"""Published models by name: they are fetched and converted once, and then read from the user's cache."""

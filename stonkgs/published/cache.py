@@ -1,4 +1,4 @@
-"""The user's folder for published files, and for the models and the store that are made of them."""
+"""The user's cache folder: published files, and the models and the store that are made from them."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from stonkgs.disk import make_folder
 from stonkgs.errors import UserError, printable
 
-#: A process that waits longer than these seconds says so.
+#: Seconds that a process waits for another one before it prints that it waits.
 PATIENCE: Final = 2.0
 #: The end of every message about this folder.
 ELSEWHERE: Final = "STONKGS_CACHE= names another folder"
@@ -22,28 +22,31 @@ ELSEWHERE: Final = "STONKGS_CACHE= names another folder"
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """`files/` has what was published, `models/` our model folders, and `kge.h5` is the store that all models share.
+    """The cache. `files/` has the published files, `models/` the model folders; all models share the store `kge.h5`.
 
-    A model or a store that has its name is whole. One process at a time makes them.
+    A model or a store that exists under its name is complete. Only one process at a time makes them.
     """
 
     root: Path
 
     @classmethod
     def of_user(cls) -> Self:
-        """Return $STONKGS_CACHE, else stonkgs in $XDG_CACHE_HOME, else in ~/.cache."""
+        """Return the cache in $STONKGS_CACHE, else in $XDG_CACHE_HOME/stonkgs, else in ~/.cache/stonkgs.
+
+        Raises UserError if there is no home directory.
+        """
         named, shared = os.environ.get("STONKGS_CACHE"), os.environ.get("XDG_CACHE_HOME", "")
         try:
             if named:
                 return cls(Path(named).expanduser().absolute())
-            # The XDG specification says that a relative path is to be ignored.
+            # A relative $XDG_CACHE_HOME is ignored, as the XDG specification demands.
             return cls((Path(shared) if Path(shared).is_absolute() else Path.home() / ".cache") / "stonkgs")
         except RuntimeError as error:
             raise UserError(f"published models have no place here: {error}; {ELSEWHERE}") from error
 
     @property
     def files(self) -> Path:
-        """The folder of published files, with a folder for each `Place`."""
+        """The folder of published files. Each `Deposit` has a folder in it."""
         return self.root / "files"
 
     @property
@@ -53,12 +56,12 @@ class Cache:
 
     @property
     def models(self) -> Path:
-        """The folder of model folders."""
+        """The folder that contains the model folders."""
         return self.root / "models"
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep other processes from making anything here. Raises UserError if the folder cannot be written."""
+    def locked(self) -> Iterator[None]:
+        """Lock the cache against other processes, waiting for them. Raises UserError if it cannot be written."""
         try:
             make_folder(self.models)
             lock = FileLock(self.root / ".lock")
@@ -75,12 +78,12 @@ class Cache:
         try:
             lock.acquire(timeout=PATIENCE)
         except Timeout:
-            told = f"waiting for another process that fetches or prepares published models in {self.root} ..."
-            print(printable(told), file=sys.stderr)
+            message = f"waiting for another process that fetches or prepares published models in {self.root} ..."
+            print(printable(message), file=sys.stderr)
             lock.acquire(timeout=-1)
 
     def _tidy(self) -> None:
-        """Remove what a killed process has left half-made. The files that it fetched stay, and so do parts of them."""
+        """Remove unfinished models and stores of killed processes. Fetched files stay, including partial ones."""
         for left in self.root.glob(f"{self.store.name}.tmp-*"):
             left.unlink(missing_ok=True)
         for left in self.models.glob("*.tmp-*"):

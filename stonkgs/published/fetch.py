@@ -1,7 +1,7 @@
-"""Fetches published files from Zenodo and Hugging Face. A file gets its name when it is whole and checked, not before.
+"""Fetches published files from Zenodo and Hugging Face. A file gets its name only when it is complete and checked.
 
-Both sites are read by one loop of HTTP ranges. `hf_hub_download` is not used: of release 2.4 it removes what a cut
-download has brought, compares no SHA-256 over HTTP, and writes what a server sends until the disk is full.
+One loop of HTTP range requests serves both sites. `hf_hub_download` is not used: release 2.4 discards the partial file
+of an interrupted download, does not verify the SHA-256 over HTTP, and writes without limit what a server sends.
 """
 
 import errno
@@ -27,16 +27,16 @@ from stonkgs.disk import make_folder, sync_folder
 from stonkgs.errors import UserError, printable
 from stonkgs.model.weights import first_sentence
 from stonkgs.published.cache import ELSEWHERE
-from stonkgs.published.catalog import Place
+from stonkgs.published.catalog import Deposit
 
-#: Zenodo asks programs to say who they are. No token is sent, nor what else is installed.
+#: Zenodo asks programs to identify themselves. No token is sent, and nothing about other installed software.
 HEADERS: Final = {"user-agent": f"stonkgs/{version('stonkgs')}", "accept-encoding": "identity"}
-#: The seconds that a site may be silent.
+#: Seconds without any data after which a request fails.
 TIMEOUT: Final = 20
 #: A download fails when this many attempts in a row bring no new byte.
 ATTEMPTS: Final = 3
-#: Limits in bytes for the description of a record and for a file. Nothing that was published comes near them.
-LONGEST_RECORD, LARGEST = 4 << 20, 1 << 40
+#: Limits in bytes for the description of a record and for a file. All published files are far smaller.
+MAX_RECORD, MAX_FILE = 4 << 20, 1 << 40
 AGAIN: Final = "the same command fetches it again"
 
 
@@ -48,56 +48,58 @@ class Remote:
     url: str
     path: Path
     size: int
-    #: "md5:" or "sha256:" and hexadecimal digits; None if the site tells no such digest
+    #: "md5:" or "sha256:" and hexadecimal digits; None if the site states none
     digest: str | None
 
     @property
     def part(self) -> Path:
-        """The file that downloads append to. It stays when they fail."""
+        """The file that downloads append to. It is kept when they fail."""
         return self.path.with_name(f"{self.path.name}.part")
 
     @property
-    def here(self) -> int:
-        """How many bytes earlier attempts have brought."""
+    def received(self) -> int:
+        """How many bytes are in the partial file."""
         return self.part.stat().st_size if self.part.exists() else 0
 
 
-def fetch(places: Sequence[Place], folder: Path) -> None:
-    """Fetch the files of `places` that `folder` lacks. Files that are there are used as they are, whoever put them.
+def fetch(deposits: Sequence[Deposit], folder: Path) -> None:
+    """Fetch the files of `deposits` that `folder` lacks. Existing files are used as they are, whoever put them there.
 
-    Asks the network for nothing if no file is missing. Raises UserError; if the network is the reason, it names all
-    missing files.
+    If no file is missing, the network is not used. Raises UserError, which names all missing files if the network
+    fails.
     """
     remotes: list[Remote] = []
-    for place in places:
-        with _explaining(place.page, places, folder):
-            remotes += _describe(place, folder)
+    for deposit in deposits:
+        with _explaining_errors(deposit.page, deposits, folder):
+            remotes += _describe(deposit, folder)
     if remotes:
         _announce(remotes, folder)
     for remote in remotes:
-        with _explaining(remote.title, places, folder):
+        with _explaining_errors(remote.title, deposits, folder):
             _download(remote)
 
 
-def _missing(place: Place, folder: Path) -> list[str]:
-    return [name for name in place.files if not (folder / place.folder / name).is_file()]
+def _missing(deposit: Deposit, folder: Path) -> list[str]:
+    return [name for name in deposit.files if not (folder / deposit.folder / name).is_file()]
 
 
-def _describe(place: Place, folder: Path) -> Iterator[Remote]:
-    """Ask the site about the missing files. Raises ValueError if its answer makes no sense."""
-    if not (names := _missing(place, folder)):
+def _describe(deposit: Deposit, folder: Path) -> Iterator[Remote]:
+    """Ask the site for the sizes and digests of missing files. Raises ValueError if its answer makes no sense."""
+    if not (names := _missing(deposit, folder)):
         return
-    for name, (url, size, digest) in zip(names, _SITES[place.site](place.name, names), strict=True):
-        if type(size) is not int or not 0 < size < LARGEST:
+    for name, (url, size, digest) in zip(names, _SITES[deposit.site](deposit.name, names), strict=True):
+        if type(size) is not int or not 0 < size < MAX_FILE:
             raise ValueError(f"{name} has a size of {reprlib.repr(size)}")
-        yield Remote(f"{name} of {place.page}", url, folder / place.folder / name, size, digest)
+        yield Remote(f"{name} of {deposit.page}", url, folder / deposit.folder / name, size, digest)
 
 
 def _zenodo(record: str, names: Sequence[str]) -> Iterator[tuple[str, Any, str]]:
-    """Give the address, size and MD5 of files of a record. Of the addresses in Zenodo's answer none is used."""
+    """Yield address, size and MD5 of a record's files. Addresses in Zenodo's answer are not used."""
     base = os.environ.get("STONKGS_ZENODO", "").rstrip("/") or "https://zenodo.org"
     if not base.startswith(("http://", "https://")):
-        raise UserError(f"STONKGS_ZENODO={base}: is the address of a mirror of https://zenodo.org, https://...")
+        raise UserError(
+            f"STONKGS_ZENODO={base}: must be the address of a mirror of https://zenodo.org, such as https://..."
+        )
     described = _read_record(f"{base}/api/records/{record}")
     for name in names:
         if not isinstance(file := described.get(name), dict):
@@ -108,13 +110,13 @@ def _zenodo(record: str, names: Sequence[str]) -> Iterator[tuple[str, Any, str]]
 
 
 def _read_record(url: str) -> dict[str, Any]:
-    """Read what a record says of each file, by name. Raises ValueError if that is too long or no record."""
+    """Return file name -> its description in a record. Raises ValueError if the answer is too long or no record."""
     text = b""
     with _answer(url) as answer:
         for chunk in answer.iter_bytes():
             text += chunk
-            if len(text) > LONGEST_RECORD:
-                raise ValueError(f"over {LONGEST_RECORD:,} bytes that describe no files")
+            if len(text) > MAX_RECORD:
+                raise ValueError(f"over {MAX_RECORD:,} bytes that describe no files")
     try:
         return {file["key"]: file for file in json.loads(text)["files"]}
     except (ValueError, TypeError, KeyError, RecursionError) as error:
@@ -122,19 +124,23 @@ def _read_record(url: str) -> dict[str, Any]:
 
 
 def _hugging_face(repository: str, names: Sequence[str]) -> Iterator[tuple[str, Any, str | None]]:
-    """Give the address and size of files of a repository, and the SHA-256, which the site has for large files only."""
-    # huggingface_hub reads HF_ENDPOINT when it is imported. Here it counts when a file is fetched.
+    """Yield address, size and SHA-256 of a repository's files. The site has the SHA-256 of large files only."""
+    # huggingface_hub reads HF_ENDPOINT when it is imported; here it is read for each fetch.
     endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
     for name in names:
         url = hf_hub_url(repository, name, endpoint=endpoint)
         with _no_telemetry():
-            facts = get_hf_file_metadata(url, token=False, timeout=TIMEOUT, headers=HEADERS)
-        yield url, facts.size, f"sha256:{facts.etag}" if re.fullmatch("[0-9a-f]{64}", facts.etag or "") else None
+            metadata = get_hf_file_metadata(url, token=False, timeout=TIMEOUT, headers=HEADERS)
+        yield (
+            url,
+            metadata.size,
+            f"sha256:{metadata.etag}" if re.fullmatch("[0-9a-f]{64}", metadata.etag or "") else None,
+        )
 
 
 @contextmanager
 def _no_telemetry() -> Iterator[None]:
-    """Keep huggingface_hub from asking its site for names of programs, to send along which one this is."""
+    """Keep huggingface_hub from detecting the calling program and sending its name along."""
     before, constants.HF_HUB_DISABLE_TELEMETRY = constants.HF_HUB_DISABLE_TELEMETRY, True
     try:
         yield
@@ -146,8 +152,8 @@ _SITES: Final = {"zenodo": _zenodo, "huggingface": _hugging_face}
 
 
 def _announce(remotes: Sequence[Remote], folder: Path) -> None:
-    """Tell what is fetched and how large it is. Raises UserError if the disk has no room for it."""
-    whole, left = sum(r.size for r in remotes), sum(max(0, r.size - r.here) for r in remotes)
+    """Print what will be fetched and how large it is. Raises UserError if the disk has too little room."""
+    whole, left = sum(r.size for r in remotes), sum(max(0, r.size - r.received) for r in remotes)
     make_folder(folder)
     if (free := shutil.disk_usage(folder).free) < left:
         raise UserError(
@@ -163,14 +169,14 @@ def _bytes(number: int) -> str:
 
 
 def _download(remote: Remote) -> None:
-    """Fetch a file, and rename it when all of it is on the disk and is what the site has described."""
+    """Fetch a file, and rename it once it is on the disk completely and matches its description."""
     make_folder(remote.path.parent)
-    if remote.here > remote.size:
+    if remote.received > remote.size:
         remote.part.unlink()
     try:
         _fill(remote)
         _check(remote)
-    except UserError:  # these are other bytes than the file's: nothing can be appended to them
+    except UserError:  # the bytes are wrong, so nothing can be appended to them
         remote.part.unlink(missing_ok=True)
         raise
     with open(remote.part, "rb") as file:
@@ -180,41 +186,41 @@ def _download(remote: Remote) -> None:
 
 
 def _fill(remote: Remote) -> None:
-    """Append what is left, in several attempts if connections are cut."""
+    """Append the missing bytes, in several attempts if connections break."""
     failed = 0
-    while (before := remote.here) < remote.size:
+    while (before := remote.received) < remote.size:
         try:
             _append(remote, before)
             return
-        except (UserError, OSError):  # wrong bytes, or the disk: another attempt would end the same way
+        except (UserError, OSError):  # wrong bytes or a disk error: another attempt would fail the same way
             raise
         except Exception as error:  # huggingface_hub brings httpx or its successor, whose errors share no class
-            failed = 0 if remote.here > before else failed + 1
-            if failed == ATTEMPTS or hasattr(error, "response"):  # the site has answered, with a refusal
+            failed = 0 if remote.received > before else failed + 1
+            if failed == ATTEMPTS or hasattr(error, "response"):  # the site refused
                 raise
             time.sleep(1)
 
 
 def _append(remote: Remote, start: int) -> None:
-    """Append the bytes from `start` on. Raises UserError if more come than the site has told: they may never end."""
+    """Append the bytes from `start` on. Raises UserError if more bytes come than announced: they may never end."""
     with _answer(remote.url, start) as answer:
-        mode = "ab" if answer.status_code == 206 else "wb"  # 206: only the range, else all of the file
-        with open(remote.part, mode) as file, _progress(remote, file.tell()) as progress:
+        mode = "ab" if answer.status_code == 206 else "wb"  # 206 is the range only; any other answer is the whole file
+        with open(remote.part, mode) as file, _progress_bar(remote, file.tell()) as bar:
             for chunk in answer.iter_bytes():
                 if file.tell() + len(chunk) > remote.size:
                     raise UserError(f"{remote.title}: more than its {remote.size:,} bytes came; {AGAIN}")
                 file.write(chunk)
-                progress.update(len(chunk))
+                bar.update(len(chunk))
 
 
-def _progress(remote: Remote, start: int) -> Any:
-    """A progress bar, on terminals only."""
+def _progress_bar(remote: Remote, start: int) -> Any:
+    """Return a progress bar that is shown on terminals only."""
     return tqdm(desc=remote.path.name, total=remote.size, initial=start, unit="B", unit_scale=True, disable=None)
 
 
 @contextmanager
 def _answer(url: str, start: int = 0) -> Iterator[Any]:
-    """Give the answer to GET, for the bytes from `start` on. A site that says it is busy is asked twice more."""
+    """Open the response to GET for the bytes from `start` on. A busy site (status 429) is asked twice more."""
     headers = HEADERS | ({"range": f"bytes={start}-"} if start else {})
     for wait in (1, 2, 0):
         with get_session().stream("GET", url, headers=headers, timeout=TIMEOUT, follow_redirects=True) as answer:
@@ -226,9 +232,9 @@ def _answer(url: str, start: int = 0) -> Iterator[Any]:
 
 
 def _check(remote: Remote) -> None:
-    """Raise UserError if the downloaded bytes are not what the site has described."""
-    if remote.here != remote.size:
-        raise UserError(f"{remote.title}: {remote.here:,} bytes came, not its {remote.size:,}; {AGAIN}")
+    """Raise UserError if the downloaded bytes do not match the size and digest."""
+    if remote.received != remote.size:
+        raise UserError(f"{remote.title}: {remote.received:,} bytes came, not its {remote.size:,}; {AGAIN}")
     kind, _, digest = (remote.digest or "").partition(":")
     if kind:
         with open(remote.part, "rb") as file:
@@ -238,23 +244,23 @@ def _check(remote: Remote) -> None:
 
 
 @contextmanager
-def _explaining(what: str, places: Sequence[Place], folder: Path) -> Iterator[None]:
-    """Raise UserError if something cannot be fetched or written. It says why, and which files to put where instead."""
+def _explaining_errors(what: str, deposits: Sequence[Deposit], folder: Path) -> Iterator[None]:
+    """Turn errors into a UserError that says why, and which files the user can put where instead."""
     try:
         yield
     except UserError:
         raise
-    except Exception as error:  # of the HTTP library, TLS, a proxy's settings or the disk
+    except Exception as error:  # from the HTTP library, TLS, proxy settings or the disk
         if isinstance(error, OSError) and error.errno in _DISK:
-            told = f"{what}: cannot be written to {folder}: {error.strerror}; make room, or {ELSEWHERE}"
-            raise UserError(told) from error
-        wanted = [(folder / place.folder, _missing(place, folder), place.page) for place in places]
+            message = f"{what}: cannot be written to {folder}: {error.strerror}; make room, or {ELSEWHERE}"
+            raise UserError(message) from error
+        wanted = [(folder / deposit.folder, _missing(deposit, folder), deposit.page) for deposit in deposits]
         listed = ", ".join(f"{' and '.join(names)} of {page} into {path}/" for path, names, page in wanted if names)
-        told = f"cannot fetch {what} ({_reason(error)}); the same command tries again, or fetch elsewhere {listed}"
-        raise UserError(told) from error
+        message = f"cannot fetch {what} ({_reason(error)}); the same command tries again, or fetch elsewhere {listed}"
+        raise UserError(message) from error
 
 
-#: Errors of the disk, not of the network.
+#: Error numbers that come from the disk, not from the network.
 _DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 

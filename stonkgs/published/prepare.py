@@ -1,4 +1,4 @@
-"""Makes a model folder and its store from a published model's name, at the first use; later uses find them."""
+"""Makes the model folder and the store of a published model at its first use. Later uses find them in the cache."""
 
 import sys
 from pathlib import Path
@@ -8,12 +8,12 @@ from stonkgs.kge.build import build
 from stonkgs.model.convert import convert
 from stonkgs.model.weights import read_weights
 from stonkgs.published.cache import Cache
-from stonkgs.published.catalog import BACKBONE, ENTRIES, GRAPH, MODELS, VECTORS, VOCABULARY, WALKS, Place
+from stonkgs.published.catalog import BACKBONE, ENTRIES, GRAPH, MODELS, VECTORS, VOCABULARY, WALKS, Deposit
 from stonkgs.published.fetch import fetch
 
 
 def store_path() -> Path:
-    """Return the store that all published models were trained with. Raises UserError if it cannot be made."""
+    """Return the path of the store of all published models, making it if needed. Raises UserError."""
     cache = Cache.of_user()
     if not cache.store.exists():
         _make(cache)
@@ -21,7 +21,7 @@ def store_path() -> Path:
 
 
 def model_path(name: str) -> Path:
-    """Return the folder of a published model, and make sure of its store. Raises UserError if one cannot be made."""
+    """Return the folder of a published model, making it and the store if needed. Raises UserError."""
     if not isinstance(name, str) or name not in MODELS:
         raise UserError(f"model.name={name}: there is no such published model; there are {', '.join(MODELS)}")
     cache = Cache.of_user()
@@ -32,13 +32,13 @@ def model_path(name: str) -> Path:
 
 
 def _make(cache: Cache, name: str | None = None) -> None:
-    """Make the store, and the model of this name, if they are missing. Other processes wait meanwhile."""
+    """Make the store, and the named model, if they are missing. Other processes wait meanwhile."""
     made = []
-    with cache.alone():
+    with cache.locked():
         wants_store = not cache.store.exists()
         wants_model = name is not None and not (cache.models / name).exists()
         # One call for all files: without a network, its message names every missing file.
-        fetch(_places(name if wants_model else None, store=wants_store), cache.files)
+        fetch(_deposits(name if wants_model else None, store=wants_store), cache.files)
         if wants_store:
             files = cache.files / GRAPH.folder
             build(vectors=str(files / VECTORS), walks=str(files / WALKS), output=str(cache.store))
@@ -46,19 +46,19 @@ def _make(cache: Cache, name: str | None = None) -> None:
         if name is not None and wants_model:
             made.append(_convert(cache, name))
     if made:
-        told = f"made {' and '.join(map(str, made))}; the files in {cache.files} are not needed for them any more"
-        print(printable(told), file=sys.stderr)
+        message = f"made {' and '.join(map(str, made))}; the files in {cache.files} are not needed for them any more"
+        print(printable(message), file=sys.stderr)
 
 
-def _places(name: str | None, *, store: bool) -> list[Place]:
-    """Return the places whose files are read to make the store and the model."""
-    return [GRAPH] * store + ([MODELS[name].place, VOCABULARY] if name else [])
+def _deposits(name: str | None, *, store: bool) -> list[Deposit]:
+    """Return the deposits that are needed to make the store and the model."""
+    return [GRAPH] * store + ([MODELS[name].deposit, VOCABULARY] if name else [])
 
 
 def _convert(cache: Cache, name: str) -> Path:
-    """Convert the checkpoint to a model folder of ours, with its labels and the store's digest."""
+    """Convert the checkpoint to a model folder with its labels and the store's digest. Returns the folder."""
     model, output = MODELS[name], cache.models / name
-    checkpoint, backbone = cache.files / model.place.folder, VOCABULARY
+    checkpoint, backbone = cache.files / model.deposit.folder, VOCABULARY
     if not any(key.startswith("lm_backbone.") for key in read_weights(checkpoint)):
         backbone = BACKBONE
         fetch([backbone], cache.files)
@@ -72,7 +72,7 @@ def _convert(cache: Cache, name: str) -> Path:
 
 
 def _check_vocabulary(path: Path) -> None:
-    """Raise UserError if this vocabulary has not as many lines as the one that all published models share."""
+    """Raise UserError unless this vocabulary has as many lines as that of the published models."""
     with open(path, "rb") as file:
         lines = sum(1 for _ in file)
     if lines != ENTRIES:

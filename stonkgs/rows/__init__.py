@@ -1,1 +1,1 @@
-"""Rows in memory, as people have them in a notebook, as statements."""
+"""Rows in memory, such as those of a notebook, for the Predictor."""

@@ -1,4 +1,4 @@
-"""Windows of statements to batches, in this process or in others ahead of it."""
+"""Encodes windows of statements into batches, in this process or ahead of it in worker processes."""
 
 import signal
 from collections import deque
@@ -7,7 +7,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 from stonkgs.batch import Batch, window_batches
-from stonkgs.disk import shared_memory
+from stonkgs.disk import explain_full_shm
 from stonkgs.encode.encoder import Encoder
 from stonkgs.errors import UserError
 from stonkgs.statement import Statement
@@ -15,19 +15,19 @@ from stonkgs.statement import Statement
 Window = list[Statement]
 
 
-def encoded(
+def encode_windows(
     read: Iterator[Window], encoder: Encoder, *, size: int, num_workers: int
 ) -> Generator[tuple[Window, Iterable[Batch]], None, None]:
-    """Each window with its batches. With workers as many windows are read ahead as there are workers.
+    """Yield each window with its batches of `size` rows. Workers encode as many windows ahead as there are workers.
 
-    Closing this ends the workers.
+    Closing the generator ends the workers. Raises UserError if a worker dies.
     """
     if not num_workers:
         for window in read:
             yield window, window_batches(window, encoder, size=size)
         return
-    with shared_memory(num_workers):
-        pool = ProcessPoolExecutor(num_workers, initializer=_begin, initargs=(encoder, size))
+    with explain_full_shm(num_workers):
+        pool = ProcessPoolExecutor(num_workers, initializer=_start_worker, initargs=(encoder, size))
     try:
         yield from _ahead(read, pool, num_workers)
     except BrokenProcessPool as error:
@@ -45,11 +45,11 @@ def _ahead(read: Iterator[Window], pool: ProcessPoolExecutor, ahead: int) -> Ite
     while failure is None:
         try:
             window = next(read, None)
-        except Exception as error:  # the rows before it are still on their way
+        except Exception as error:  # raised below, after the rows that were read before it
             window, failure = None, error
         if window is None:
             break
-        # Only what is encoded: the rows' other values may be of any size.
+        # Without `extra`, which workers do not need and which may be large.
         bare = [Statement(statement.source, statement.target, statement.evidence) for statement in window]
         pending.append((window, pool.submit(_encode, bare)))
         if len(pending) > ahead:
@@ -65,18 +65,18 @@ def _result(pending: deque[tuple[Window, Future[list[Batch]]]]) -> tuple[Window,
     return window, batches.result()
 
 
-#: What a worker encodes with, and the rows of a batch.
-_settings: tuple[Encoder, int] | None = None
+#: In a worker process: the encoder, and the rows of a batch.
+_worker_settings: tuple[Encoder, int] | None = None
 
 
-def _begin(encoder: Encoder, size: int) -> None:
-    """Make this process a worker; Ctrl-C is the main process's affair, which ends its workers."""
-    global _settings  # noqa: PLW0603  # an executor has no other way to keep something in its processes
-    _settings = encoder, size
+def _start_worker(encoder: Encoder, size: int) -> None:
+    """Make this process a worker. It ignores Ctrl-C: the main process ends its workers."""
+    global _worker_settings  # noqa: PLW0603  # an executor offers no other way to keep state in its processes
+    _worker_settings = encoder, size
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _encode(window: Window) -> list[Batch]:
-    assert _settings is not None
-    encoder, size = _settings
+    assert _worker_settings is not None
+    encoder, size = _worker_settings
     return list(window_batches(window, encoder, size=size))

@@ -1,1 +1,1 @@
-"""1. Where statements come from: splits of files, read lazily."""
+"""1. Sources: they cut files into splits and read these lazily, as statements."""

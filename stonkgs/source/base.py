@@ -1,4 +1,4 @@
-"""What every source is: an IterableDataset over the splits of its files."""
+"""The base of all sources: a Source plans the splits of its files, and a Reader reads the share of one process."""
 
 import reprlib
 from abc import ABC, abstractmethod
@@ -17,61 +17,69 @@ from stonkgs.config import Stage
 from stonkgs.config.values import Range, checked
 from stonkgs.errors import UserError
 from stonkgs.source.file import Paths, expand
-from stonkgs.source.split import END, ROWS, Committed, Plan, Split, turns
+from stonkgs.source.split import END, ROWS, Committed, Plan, Split, reading_order
 from stonkgs.statement import Rejection, Statement, Tally
 
-#: The three columns that a statement is made of.
+#: The three columns of a statement.
 ROLES = ("source", "target", "evidence")
-#: Names for a message: of a file that is something else they may be many, and long.
-shown = reprlib.Repr()
-shown.maxlist, shown.maxstring, shown.maxother = 40, 80, 200
+_repr = reprlib.Repr()
+_repr.maxlist, _repr.maxstring, _repr.maxother = 40, 80, 200
+#: Returns names for a message. A file of another format may have many, and long ones.
+shortened = _repr.repr
 
-#: A number of records, of however many.
+#: A number of records, without an upper bound.
 Limit = Annotated[int, Range(1)]
 
 
 class Source(IterableDataset[Statement | Rejection], Stage, ABC):
-    """Where statements come from. A format writes `schema`, `reach`, `cuts` and `read`.
+    """Reads statements from files. A subclass for a format defines `schema`, `reach`, `cuts` and `read`.
 
-    A source is its paths and its settings, and planning or reading does not change them. `plan` lists the splits, and
-    `reader` reads them. Nothing is opened before, and no open file is pickled.
+    A source holds paths and settings, which planning and reading do not change. `plan` lists the splits, and `reader`
+    reads them. The constructor opens no file, and a pickle holds no open one.
     """
 
     @checked("source")
     def __init__(self, *, path: Paths, columns: Mapping[str, str] | None = None, limit: Limit | None = None) -> None:
         self.path = path
-        #: role -> the input's name for it
+        #: role ("source", "target", "evidence") -> name of the input's column
         self.columns = {**{role: role for role in ROLES}, **(columns or {})}
-        #: Only so many records are read, the first ones; None: all.
+        #: Number of records to read from the start of the input; None for all.
         self.limit = limit
 
     @abstractmethod
     def schema(self, files: Sequence[str]) -> pa.Schema:
-        """Columns and types of the files, which are all alike; UserError where they are not."""
+        """Returns the columns of the files and their types. Raises UserError where the files differ."""
 
     @abstractmethod
     def reach(self, file: str, count: int) -> tuple[int, int]:
-        """How many of the first `count` records a file has, and a place behind their starts and before the next's."""
+        """Look for the first `count` records of a file.
+
+        Returns how many of them there are, and a stop for `cuts`: a place behind the start of the last of them and at
+        or before the start of the next.
+        """
 
     @abstractmethod
     def cuts(self, file: str, rows: int, stop: int) -> npt.NDArray[np.int64]:
-        """The [start, stop) of each split of a file up to `stop` or its end, of about `rows` records: [splits, 2]."""
+        """Returns the [start, stop) of each split of a file, up to `stop` or the file's end, as an array [splits, 2].
+
+        A split holds about `rows` records.
+        """
 
     @abstractmethod
     def read(self, split: Split, schema: pa.Schema) -> Generator[Statement | Rejection, None, Tally]:
-        """Yield the rows of one split in order; return what else there is to tell of it.
-
-        `schema` has the columns of the plan that the split is from.
-        """
+        """Yields the rows of one split in order, and returns its counts. `schema` is the plan's."""
 
     def plan(self, rows: int = ROWS) -> Plan:
-        """List the splits of about `rows` records each, and fix the columns. Raises UserError."""
+        """Returns the columns and all splits, of about `rows` records each.
+
+        Raises UserError where a file cannot be read or lacks a column.
+        """
         self._check_roles()
         files = self.files()
         schema = self.schema(files)
         self._check_names(files[0], schema.names)
         reached = list(self._reached(files))
-        # An array a file: 100 GB are over a million splits.
+        # Arrays, because 100 GB are over a million splits.
         cuts = [self.cuts(file, rows, stop) for file, (_, stop) in zip(files, reached, strict=False)]
         file = np.repeat(np.arange(len(cuts)), [len(cut) for cut in cuts])
         start, stop = np.concatenate(cuts).T.copy()
@@ -79,21 +87,21 @@ class Source(IterableDataset[Statement | Rejection], Stage, ABC):
         return Plan(files[: len(cuts)], schema, file, start, stop, rows=total)
 
     def reader(self, plan: Plan | None = None, world: "World | None" = None) -> "Reader":
-        """What reads this source by a plan, or by one that is made now, as one process of several or alone."""
+        """Returns a reader of `plan` (default: a new one) for one process of several (default: a single one)."""
         return Reader(self, plan or self.plan(), world or World())
 
     def __iter__(self) -> Iterator[Statement | Rejection]:
-        """All rows, planned anew; in a DataLoader's worker the rows of its share."""
+        """Plan, and yield all rows; in a DataLoader's worker the rows of its share."""
         yield from self.reader()
 
     def files(self) -> tuple[str, ...]:
-        """The files behind `path`, in their order; UserError where there are none, or one cannot be read."""
+        """Returns the files that `path` names, in order. Raises UserError where there are none or one is no file."""
         return tuple(expand(self.path))
 
     def _reached(self, files: Sequence[str]) -> Iterator[tuple[int, int]]:
-        """What `reach` tells of each file from which records are read: up to the limit, over the files in order.
+        """Yields what `reach` returns for each file, in order, until the limit is used up.
 
-        Decided here and not while reading, so that it is the same for any number of workers and processes.
+        The limit is applied when planning, so that any number of workers and processes read the same rows.
         """
         left = self.limit
         for file in files:
@@ -108,31 +116,31 @@ class Source(IterableDataset[Statement | Rejection], Stage, ABC):
             raise UserError(f"source.columns: no such role {sorted(unknown)}; there are {list(ROLES)}")
 
     def _check_names(self, file: str, names: Sequence[str]) -> None:
-        """UserError where two columns share a name, or where a role's column is missing or taken by two."""
+        """Raise UserError where two columns share a name, or a role's column is missing or is another role's too."""
         if twice := [name for name, count in Counter(names).items() if count > 1]:
-            called = ", ".join(map(shown.repr, twice[:10]))
+            called = ", ".join(map(shortened, twice[:10]))
             raise UserError(f"{file}: more than one column is called {called}; rename them")
         for name in self.columns.values():
             if name not in names:
                 advice = self.advice(names) or "Name yours with source.columns.source=, .target= and .evidence="
-                raise UserError(f"{file}: no column {name!r}; there are {shown.repr(list(names))}. {advice}")
+                raise UserError(f"{file}: no column {name!r}; there are {shortened(list(names))}. {advice}")
         if len(set(self.columns.values())) < len(ROLES):
             raise UserError(f"source.columns: each role needs its own column, but they are {self.columns}")
 
     def total(self, files: Sequence[str]) -> int | None:
-        """Records in all, where the format knows without reading them."""
+        """Returns the number of records in all files, where the format stores it; else None."""
         return None
 
     def advice(self, names: Sequence[str]) -> str:
-        """What to do where these columns are not those looked for, if they tell; else nothing."""
+        """Returns what to do about a missing column, where the columns look like another format's; else ""."""
         return ""
 
     def first_line(self, file: str) -> int:
-        """Number, from 1, of the file's first line that belongs to a split: what is above it is a header."""
+        """Returns the number, from 1, of the first line that belongs to a split. The lines above it are a header."""
         return 1
 
     def seekable(self, file: str) -> bool:
-        """Whether a split in the midst of a file costs no more than one at its start."""
+        """Returns whether reading may start in the middle of a file without reading what is before."""
         return True
 
 
@@ -140,47 +148,47 @@ class Source(IterableDataset[Statement | Rejection], Stage, ABC):
 class World:
     """One process among several that read the same plan.
 
-    Create it in the main process: in a worker started by spawn or forkserver torch.distributed is not initialised, and
-    asking it there gives every process rank 0. The worker's number, in turn, is known in the worker alone, so `turns`
-    asks for it when it is called.
+    Create it in the main process: a worker that was started by spawn or forkserver does not know the rank. The number
+    of the worker, in contrast, is known in the worker only, so `reading_order` asks for it when it is called.
     """
 
-    #: the process' number, from 0, and how many processes there are
+    #: number of the process, from 0
     rank: int = 0
+    #: number of processes
     size: int = 1
-    #: which splits need not be read any more, where that is known
+    #: the splits that are finished, where that is known; they are not read
     committed: Committed | None = None
 
-    def turns(self, count: int) -> Iterator[int]:
-        """The numbers of the splits, of `count`, that this worker of this process reads, in its order."""
+    def reading_order(self, count: int) -> Iterator[int]:
+        """Yields which of `count` splits this worker of this process reads, in the order of reading."""
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
         whose = {"rank": self.rank, "world": self.size, "worker": worker, "workers": workers}
-        return turns(count, **whose, committed=self.committed)
+        return reading_order(count, **whose, committed=self.committed)
 
     def is_committed(self, split: Split) -> bool:
-        """Whether a split is known to be on the disk by now."""
+        """Returns whether a split is known to be on the disk by now."""
         return self.committed is not None and split.number in self.committed
 
 
 @dataclass(frozen=True, eq=False)
 class Reader(IterableDataset[Statement | Rejection]):
-    """A source, its plan, and the share of it that one process reads. Travels to the DataLoader's workers."""
+    """Reads one process' share of a plan. It is pickled to the DataLoader's workers."""
 
     source: Source
     plan: Plan
     world: World
 
     def at(self, world: World) -> Self:
-        """The same rows as another process reads them."""
+        """Returns a reader of the same plan for another process."""
         return replace(self, world=world)
 
     def splits(self) -> Iterator[Split]:
-        """The splits that this worker of this process reads, in its order."""
-        return map(self.plan.__getitem__, self.world.turns(len(self.plan)))
+        """Returns the splits that this worker of this process reads, in the order of reading."""
+        return map(self.plan.__getitem__, self.world.reading_order(len(self.plan)))
 
     def read(self, split: Split) -> Generator[Statement | Rejection, None, Tally]:
-        """Yield the rows of any split of the plan in order; return what else there is to tell of it."""
+        """Yields the rows of any split of the plan in order, and returns its counts."""
         return self.source.read(split, self.plan.schema)
 
     def __iter__(self) -> Iterator[Statement | Rejection]:
@@ -188,8 +196,8 @@ class Reader(IterableDataset[Statement | Rejection]):
             yield from self.read(split)
 
 
-class Reading:
-    """The rows of a split, to be iterated once; when all of them are through, `tally` is what else there is to tell."""
+class SplitRows:
+    """Iterates once over the rows of a split. After the last row, `tally` has the split's counts."""
 
     def __init__(self, rows: Generator[Statement | Rejection, None, Tally]) -> None:
         self.rows = rows
@@ -199,8 +207,8 @@ class Reading:
         self.tally = yield from self.rows
 
 
-def alike(files: Sequence[str], schemas: Iterable[pa.Schema]) -> pa.Schema:
-    """The one schema of all files: the same names and types in the same order, else a UserError with the difference."""
+def common_schema(files: Sequence[str], schemas: Iterable[pa.Schema]) -> pa.Schema:
+    """Returns the one schema of all files. Raises UserError with the first difference in names, types or order."""
     first: pa.Schema | None = None
     for file, schema in zip(files, schemas, strict=True):
         first = schema if first is None else first
@@ -214,4 +222,4 @@ def alike(files: Sequence[str], schemas: Iterable[pa.Schema]) -> pa.Schema:
 
 
 def _described(field: pa.Field | None) -> str:
-    return "missing" if field is None else f"{shown.repr(field.name)} ({field.type})"
+    return "missing" if field is None else f"{shortened(field.name)} ({field.type})"

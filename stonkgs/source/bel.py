@@ -1,29 +1,28 @@
-"""BEL graphs as PyBEL writes them: sbel, an edge a line, and nodelink, one object with the nodes and the edges."""
+"""BEL graphs as a source, in PyBEL's two forms: sbel (an edge per line) and nodelink (one object of all)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from math import isfinite
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 
-from stonkgs.config.values import Count
 from stonkgs.errors import UserError
 from stonkgs.indra.checks import described, mapping, text, whole
 from stonkgs.indra.convert import NO_TEXT, Skipped
-from stonkgs.source.base import ROLES, Limit
-from stonkgs.source.file import Paths, line_at
-from stonkgs.source.objects import Convert, ObjectSource, beginning, excerpt
+from stonkgs.source.base import ROLES
+from stonkgs.source.file import line_at
+from stonkgs.source.json_objects import Convert, JsonObjectSource, beginning, excerpt
 from stonkgs.source.split import END
 from stonkgs.source.text.brackets import Container, containers
 from stonkgs.source.text.items import Items
-from stonkgs.source.text.json_value import parsed
-from stonkgs.source.text.records import Cursor, Lines, Record, decoded
+from stonkgs.source.text.json_value import parse_json
+from stonkgs.source.text.records import Cursor, Lines, RawRecord, decoded
 from stonkgs.statement import Statement, UnusableError
 from stonkgs.tables.columns import json_field, json_text
 
-#: A row's columns beside source, target and evidence.
+#: The columns of a row beside source, target and evidence.
 COLUMNS = pa.schema(
     [
         pa.field("relation", pa.string()),
@@ -35,26 +34,26 @@ COLUMNS = pa.schema(
         json_field("annotations"),
     ]
 )
-#: Nodes of a nodelink file: their BEL is held in memory.
+#: The most nodes of a nodelink file, because their BEL is held in memory.
 MOST_NODES = 10_000_000
-#: Characters of a node's BEL in a nodelink file, where a number of a few digits repeats all of it.
+#: The most characters of a node's BEL in a nodelink file, because each edge repeats it by a short number.
 LONGEST_NODE = 1 << 16
 
 
-class Edges(Lines, ABC):
-    """Finds a graph's edges in a file."""
+class EdgeFinder(Lines, ABC):
+    """A scanner that finds the edges of a graph."""
 
     @abstractmethod
     def first(self) -> int:
-        """Offset of the first byte that may start an edge."""
+        """Returns the offset of the first byte that may start an edge."""
 
     @abstractmethod
     def bel(self, edge: Mapping[str, Any], role: str) -> str:
-        """The BEL of an edge's source or target; UnusableError where it has none."""
+        """Returns the BEL of an edge's source or target. Raises UnusableError where it has none."""
 
 
-class Sbel(Edges):
-    """An edge a line, both nodes in it; above them a line of metadata, which may be missing."""
+class SbelEdges(EdgeFinder):
+    """Finds the edges of an sbel file: a line per edge, with both nodes. A line of metadata may come first."""
 
     def __init__(self, file: str, max_record: int, first: int) -> None:
         super().__init__(file, max_record)
@@ -73,8 +72,11 @@ class Sbel(Edges):
         return bel
 
 
-class Links(Items, Edges):
-    """Edges that name their nodes by number. UserError where the nodes cannot be numbered."""
+class NodelinkEdges(Items, EdgeFinder):
+    """Finds the edges of a nodelink file, which name their nodes by number.
+
+    The constructor reads all nodes, and raises UserError where it cannot number them.
+    """
 
     def __init__(self, file: str, max_record: int, nodes: Container, links: Container) -> None:
         super().__init__(file, max_record, links)
@@ -96,52 +98,42 @@ class Links(Items, Edges):
         return bel
 
 
-class BelSource(ObjectSource):
-    """Edges of BEL graphs in PyBEL's JSON; a row for each edge that has an evidence.
+class BelSource(JsonObjectSource):
+    """Edges of BEL graphs in PyBEL's JSON, with a row for each edge that has an evidence.
 
-    The form, sbel or nodelink, is told by the content. `missing_text` is what becomes of an evidence without a
-    sentence, for which INDRA's export has the words of the first implementation: skip, or keep with these words.
+    The content decides whether a file is read as sbel or nodelink. `missing_text` says whether an evidence without a
+    sentence is skipped, or kept with the text "No evidence text.", which INDRA's export writes too.
     """
 
-    def __init__(
-        self,
-        *,
-        path: Paths,
-        missing_text: Literal["skip", "keep"] = "skip",
-        max_record: Count = 1 << 24,
-        limit: Limit | None = None,
-    ) -> None:
-        super().__init__(path=path, missing_text=missing_text, max_record=max_record, limit=limit)
-
     def schema(self, files: Sequence[str]) -> pa.Schema:
-        """The same for every file."""
+        """Returns the columns, which are the same for every file."""
         return pa.schema([*((role, pa.string()) for role in ROLES), *COLUMNS])
 
-    def scan(self, file: str) -> Edges:
-        """What finds the edges in a file of its form; UserError where it is of none."""
+    def scan(self, file: str) -> EdgeFinder:
+        """Returns the scanner for a file, by its content. Raises UserError where it has no BEL graph."""
         with closing(Lines(file, self.max_record)) as lines:
             form = _form(lines.cursor, self.max_record)
         if isinstance(form, int):
-            return Sbel(file, self.max_record, form)
-        return Links(file, self.max_record, *form)
+            return SbelEdges(file, self.max_record, form)
+        return NodelinkEdges(file, self.max_record, *form)
 
     def text(self, scanner: Lines) -> int:
-        """Offset past the metadata or the nodes."""
-        assert isinstance(scanner, Edges)
+        """Returns the offset past the metadata or the nodes."""
+        assert isinstance(scanner, EdgeFinder)
         return scanner.first()
 
     def first_line(self, file: str) -> int:
-        """The line below the metadata; 1 in a nodelink file, which has no lines."""
+        """Returns the line below the metadata; 1 for a nodelink file, which has no lines."""
         with closing(self.scan(file)) as scanner:
-            return line_at(file, scanner.first()) if isinstance(scanner, Sbel) else 1
+            return line_at(file, scanner.first()) if isinstance(scanner, SbelEdges) else 1
 
     def conversion(self, scanner: Lines) -> Convert:
-        """One row, or what is skipped."""
-        assert isinstance(scanner, Edges)
-        return lambda record: [self._row(parsed(decoded(record)), scanner)]
+        """Returns a function that converts an edge to one row, or to the reason why it is skipped."""
+        assert isinstance(scanner, EdgeFinder)
+        return lambda record: [self._row(parse_json(decoded(record)), scanner)]
 
-    def _row(self, edge: Any, scanner: Edges) -> Statement | Skipped:
-        """An edge's row, or why it has none although it is sound; UnusableError where it is not."""
+    def _row(self, edge: Any, scanner: EdgeFinder) -> Statement | Skipped:
+        """Returns an edge's row, or why a valid edge has none. Raises UnusableError where the edge is invalid."""
         if not isinstance(edge, dict):
             raise UnusableError(f"not an object but {described(edge)}")
         source, target = scanner.bel(edge, "source"), scanner.bel(edge, "target")
@@ -155,7 +147,10 @@ class BelSource(ObjectSource):
 
 
 def _form(cursor: Cursor, max_record: int) -> int | tuple[Container, Container]:
-    """Where the edges of an sbel file start, or a nodelink file's nodes and links; UserError where it is neither."""
+    """Returns where the edges of an sbel file start, or the nodes and links of a nodelink file.
+
+    Raises UserError where it is neither.
+    """
     head = beginning(cursor)
     if not head:
         return cursor.text
@@ -181,9 +176,9 @@ def _form(cursor: Cursor, max_record: int) -> int | tuple[Container, Container]:
 
 
 def _nodes(items: Items) -> list[str | None]:
-    """The BEL of each node of a nodelink file, None where it has none that can be used.
+    """Returns the BEL of each node of a nodelink file, None where it has none that can be used.
 
-    UserError where the list is damaged, as every number behind the damage would be another node's, or too long.
+    Raises UserError where the list is too long, or is damaged: then each later number would mean another node.
     """
     nodes: list[str | None] = []
     file = items.cursor.file
@@ -196,9 +191,9 @@ def _nodes(items: Items) -> list[str | None]:
     return nodes
 
 
-def _node(record: Record) -> str | None:
+def _node(record: RawRecord) -> str | None:
     try:
-        node = parsed(decoded(record))
+        node = parse_json(decoded(record))
         bel = text(node, "bel") if isinstance(node, dict) else None
     except UnusableError:
         return None
@@ -206,9 +201,9 @@ def _node(record: Record) -> str | None:
 
 
 def _citation(edge: Mapping[str, Any]) -> dict[str, str | None]:
-    """The columns `pmid` and `citation`."""
+    """Returns the columns `pmid` and `citation`."""
     citation = mapping(edge, "citation") or {}
-    # Older releases of PyBEL called them type and reference.
+    # Older releases of PyBEL call these keys type and reference.
     namespace = text(citation, "namespace" if "namespace" in citation else "type")
     identifier = citation.get("identifier" if "identifier" in citation else "reference")
     if isinstance(identifier, int) and whole(identifier) is not None:
@@ -224,9 +219,10 @@ def _citation(edge: Mapping[str, Any]) -> dict[str, str | None]:
 
 
 def _annotations(edge: Mapping[str, Any]) -> dict[str, Any]:
-    """The column `annotations` and those that INDRA's export annotates; their names may mean something else to others.
+    """Returns the column `annotations`, and three columns that INDRA's export keeps in it.
 
-    So what is not of their type is null there, and stands in `annotations` alone.
+    In other graphs these names may mean something else. So a value of another type is null there, and is found in
+    `annotations` only.
     """
     annotations = mapping(edge, "annotations")
     try:
@@ -243,7 +239,7 @@ def _annotations(edge: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _one(annotations: Mapping[str, Any], key: str) -> Any:
-    """The one value of {value: true} or of [{"namespace": key, "identifier": value}]; else None."""
+    """Returns the value of {value: true} or of [{"namespace": key, "identifier": value}]; None for anything else."""
     values = annotations.get(key)
     if not isinstance(values, dict | list) or len(values) != 1:
         return None
@@ -252,7 +248,7 @@ def _one(annotations: Mapping[str, Any], key: str) -> Any:
 
 
 def _number(value: Any) -> float | None:
-    """Of a number or its digits, if it is finite."""
+    """Returns a finite number, from itself or from its digits; else None."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     try:

@@ -1,40 +1,24 @@
-"""Comma-separated values, or semicolons, as spreadsheets write them where a comma is for decimals."""
+"""CSV with commas, or with semicolons as spreadsheets write it in countries with a decimal comma."""
 
-from collections.abc import Mapping
-
-from stonkgs.config.values import Count
 from stonkgs.errors import UserError
-from stonkgs.source.base import Limit
 from stonkgs.source.delimited import DelimitedSource
-from stonkgs.source.file import Paths
-from stonkgs.source.text.quoted import called
+from stonkgs.source.text.quoted import delimiter_name
 
 
 class CsvSource(DelimitedSource):
-    """Comma-separated values with a header. Without quotes no sentence could hold a comma, so there is no such mode."""
+    """CSV with a header. There is no mode without quotes, as a sentence could then hold no comma."""
 
     remedy = 'a field that holds a quote is quoted itself, and the quote written twice: "a ""b"" c"'
 
-    def __init__(
-        self,
-        *,
-        path: Paths,
-        columns: Mapping[str, str] | None = None,
-        delimiter: str = ",",
-        max_record: Count = 1 << 20,
-        limit: Limit | None = None,
-    ) -> None:
-        super().__init__(path=path, columns=columns, delimiter=delimiter, max_record=max_record, limit=limit)
-
     def check(self) -> None:
-        """The delimiter is one byte, and none of those that mean something else."""
+        """Raise UserError where the delimiter is not one ASCII character or has another meaning."""
         mark = self.delimiter
         if not isinstance(mark, str) or len(mark) != 1 or not mark.isascii() or mark in '"\r\n\0':
             raise UserError(f"source.delimiter is {mark!r}; it is one ASCII character, and no quote or line's end")
 
     def misfit(self, text: str) -> str:
-        """A sentence's commas, or stray quotes."""
+        """Returns advice about unquoted delimiters or stray quotes."""
         lines = text.count("\n") + 1
         if lines > 1:
             return f"; quotes join {lines} lines here: is one misplaced?"
-        return f"; quote the fields that hold a {called(self.delimiter)}"
+        return f"; quote the fields that hold a {delimiter_name(self.delimiter)}"

@@ -1,4 +1,4 @@
-"""What TSV and CSV share: a header, and records of as many fields, cut at a delimiter."""
+"""The base of TSV and CSV: a header names the columns, and each record has as many fields."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -9,87 +9,88 @@ import pyarrow as pa
 
 from stonkgs.config.values import Count
 from stonkgs.errors import UserError
-from stonkgs.source.base import Limit, alike
+from stonkgs.source.base import Limit, common_schema
 from stonkgs.source.file import Paths
 from stonkgs.source.split import END
-from stonkgs.source.text.quoted import Quoted, called, cutter
-from stonkgs.source.text.records import Lines, Record, TextSource
+from stonkgs.source.text.quoted import Quoted, cutter, delimiter_name
+from stonkgs.source.text.records import Lines, RawRecord, TextSource
 from stonkgs.statement import Statement, UnusableError
 
 
-class Header(NamedTuple):
-    """A file's first record."""
+class TableHeader(NamedTuple):
+    """The first record of a file."""
 
     names: list[str]
-    #: Offset past it.
+    #: Offset of the byte behind it.
     end: int
-    #: Lines up to its end.
+    #: Number of lines that it takes.
     lines: int
 
 
 class DelimitedSource(TextSource):
-    """Values between delimiters. Every column is text, nothing is null: an empty field is an empty text."""
+    """Fields between delimiters. All columns are text; an empty field is an empty text, not null."""
 
-    #: What to do about quotes that are misplaced.
+    #: Advice for a user whose file has misplaced quotes.
     remedy: ClassVar[str]
 
     def __init__(
         self,
         *,
         path: Paths,
-        columns: Mapping[str, str] | None,
-        delimiter: str,
-        max_record: Count,
-        limit: Limit | None,
+        columns: Mapping[str, str] | None = None,
+        delimiter: str = ",",
+        max_record: Count = 1 << 20,
+        limit: Limit | None = None,
     ) -> None:
         super().__init__(path=path, columns=columns, max_record=max_record, limit=limit)
         self.delimiter = delimiter
 
-    @abstractmethod
     def check(self) -> None:
-        """UserError where one of the format's own settings is wrong."""
+        """Raise UserError where a setting of the format is wrong."""
+        return
 
     @abstractmethod
     def misfit(self, text: str) -> str:
-        """What may have given a record another number of fields than the header has; begins with "; " or is empty."""
+        """Returns a guess why a record has not as many fields as the header: "" or a text that begins with "; "."""
 
     def scan(self, file: str) -> Lines:
-        """A scanner of the csv dialect."""
+        """Returns a scanner of quoted fields."""
         return Quoted(file, self.max_record, self.delimiter, self.remedy)
 
     def cutter(self) -> Callable[[str], list[str]]:
-        """What cuts a record into its fields."""
+        """Returns a function that splits a record into its fields."""
         return cutter(self.delimiter)
 
     def schema(self, files: Sequence[str]) -> pa.Schema:
-        """The header's names, all of them text."""
+        """Returns the columns that the header names, all of them text."""
         self.check()
-        return alike(files, (pa.schema([(name, pa.string()) for name in self._header(file).names]) for file in files))
+        return common_schema(
+            files, (pa.schema([(name, pa.string()) for name in self._header(file).names]) for file in files)
+        )
 
     def first_line(self, file: str) -> int:
-        """The line below the header."""
+        """Returns the number of the line below the header."""
         return self._header(file).lines + 1
 
     def text(self, scanner: Lines) -> int:
-        """Offset past the header."""
+        """Returns the offset of the byte behind the header."""
         return self._read_header(scanner).end
 
-    def _header(self, file: str) -> Header:
+    def _header(self, file: str) -> TableHeader:
         with closing(self.scan(file)) as scanner:
             return self._read_header(scanner)
 
-    def _read_header(self, scanner: Lines) -> Header:
-        """The first record, which names the columns; UserError where there is none or it cannot be understood."""
-        record = next(iter(scanner.records(0, END)), None)
-        names = self._names(record, scanner.cursor.file)
-        assert record is not None
-        end = scanner.end(record.offset)
-        assert end is not None
-        return Header(names, end, scanner.lines)
-
-    def _names(self, record: Record | None, file: str) -> list[str]:
+    def _read_header(self, scanner: Lines) -> TableHeader:
+        """Returns the first record. Raises UserError where there is none or it cannot be read."""
+        record, file = next(iter(scanner.records(0, END)), None), scanner.cursor.file
         if record is None:
             raise UserError(f"{file}: is empty; its first line has to give the columns' names")
+        names = self._names(record, file)
+        end = scanner.end(record.offset)
+        assert end is not None
+        return TableHeader(names, end, scanner.lines)
+
+    def _names(self, record: RawRecord, file: str) -> list[str]:
         if record.problem:
             advice = self._advice(record.raw.decode(errors="replace")) or record.problem
             raise UserError(f"{file}: the header is no record: {advice}")
@@ -99,7 +100,7 @@ class DelimitedSource(TextSource):
             raise UserError(f"{file}: the header is not UTF-8; convert the file, for example with iconv") from error
 
     def advice(self, names: Sequence[str]) -> str:
-        """The source to use instead, where the header looks like another format's."""
+        """Returns which source to use, where the header looks like another format's."""
         return self._advice(self.delimiter.join(names))
 
     def _advice(self, line: str) -> str:
@@ -113,10 +114,10 @@ class DelimitedSource(TextSource):
         how = "source=tsv" if found == "\t" else f"source=csv \"source.delimiter='{found}'\""
         if (self.delimiter, found) == ("\t", ","):
             how = "source=csv"
-        return f"It has no {called(self.delimiter)} but a {called(found)}: {how}"
+        return f"It has no {delimiter_name(self.delimiter)} but a {delimiter_name(found)}: {how}"
 
     def parser(self, schema: pa.Schema) -> Callable[[str], Statement]:
-        """Fields by the header's names."""
+        """Returns a function that makes a Statement of a record's fields, by the header's names."""
         names: Sequence[str] = schema.names
         width, fields = len(names), self.cutter()
         source, target, evidence = (self.columns[role] for role in ("source", "target", "evidence"))

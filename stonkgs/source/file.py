@@ -1,4 +1,4 @@
-"""Files by path, glob or list; plain, gzip or zstd, told by their content."""
+"""Finds files by path, glob or list, and opens them as plain text, gzip or zstd, which their content decides."""
 
 import glob
 import gzip
@@ -17,14 +17,14 @@ import pyarrow as pa
 from stonkgs.errors import UserError
 
 GZIP_MAGIC = b"\x1f\x8b"
-#: A frame, or one that is skipped, which may come first.
+#: The start of a zstd frame, or of a skippable frame that may come first.
 ZSTD_MAGIC = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
-#: Files are read by this many bytes.
+#: Bytes read at a time.
 BLOCK = 256 * 1024
-#: Text unpacks to up to 50 times its size; where each abstract stands behind many pairs, zstd makes 600 of it. A bomb
-#: of gzip unpacks to 1,000 times its size, one of zstd to 10,000 times and more.
+#: The most that a file may unpack to, as a multiple of its size. Text unpacks to up to 50 times its size, and to 600
+#: times with zstd if abstracts are repeated; a gzip bomb to 1,000 times, a zstd bomb to 10,000 times and more.
 RATIO: Final = {"gzip": 250, "zstd": 2000}
-#: Up to this many bytes any ratio will do: they are read in a second.
+#: Up to this many unpacked bytes any ratio is admitted: they are read in a second.
 ALLOWANCE = 256 << 20
 
 #: A path, a glob, or a list of either.
@@ -33,7 +33,7 @@ Compression = Literal["gzip", "zstd"]
 
 
 def expand(path: Paths) -> list[str]:
-    """The files behind a path, a glob or a list of either, in the order given; a glob's in sorted order.
+    """Returns the files of a path, a glob or a list of either, in the order given; those of a glob sorted.
 
     Raises UserError where nothing is found, where one is no regular file, or where one is found twice.
     """
@@ -42,7 +42,7 @@ def expand(path: Paths) -> list[str]:
         if not isinstance(item, (str, os.PathLike)) or not os.fspath(item):
             raise UserError(f"source.path: {item!r} is no path")
         name = os.path.expanduser(item)  # noqa: PTH111  # a glob is no Path
-        # A file may really be called "a[1].tsv": what exists is taken by its name.
+        # An existing file is taken by its name, since "a[1].tsv" may be a name and no glob.
         found = [name] if Path(name).exists() else sorted(glob.glob(name, recursive=True))
         if not found:
             raise UserError(f"{name}: no such file")
@@ -64,36 +64,39 @@ def _check_regular(file: str) -> None:
 
 
 def compression(path: str) -> Compression | None:
-    """How the content is packed, whatever the name says; None where it is not."""
-    with naming(path), open_plain(path) as file:
+    """Returns how the content is compressed, whatever the file's name says; None where it is not."""
+    with file_errors(path), open_file(path) as file:
         magic = file.read(4)
     if magic.startswith(GZIP_MAGIC):
         return "gzip"
     return "zstd" if ZSTD_MAGIC.match(magic) else None
 
 
-def open_plain(path: str) -> io.BufferedReader:
-    """Open a file for reading; UserError instead of OSError."""
-    with naming(path):
+def open_file(path: str) -> io.BufferedReader:
+    """Open a file for reading. Raises UserError."""
+    with file_errors(path):
         return open(path, "rb")
 
 
 def open_bytes(path: str) -> io.BufferedReader:
-    """Open a plain or packed file as a stream of its (decompressed) bytes."""
+    """Open a plain or compressed file as a stream of its (decompressed) bytes. Raises UserError."""
     kind = compression(path)
-    return open_plain(path) if kind is None else io.BufferedReader(Unpacked(path, kind), BLOCK)
+    return open_file(path) if kind is None else io.BufferedReader(Unpacked(path, kind), BLOCK)
 
 
 class Unpacked(io.RawIOBase):
-    """The content of a packed file. Seeks as far as Cursor does: forward by reading, back by starting over."""
+    """The decompressed content of a file. It seeks forward by reading, and back by starting over.
+
+    Reading raises UserError where the data is damaged, or unpacks to so much that it must be a bomb.
+    """
 
     def __init__(self, path: str, kind: Compression) -> None:
         self._path, self._kind = path, kind
         self._open()
 
     def _open(self) -> None:
-        self._at, self._file = 0, open_plain(self._path)
-        # pyarrow's codec reads all frames there are, and refuses a window of over 128 MB before it has the memory.
+        self._at, self._file = 0, open_file(self._path)
+        # pyarrow reads all frames, and refuses a window of over 128 MB before it allocates the memory.
         zstd = self._kind == "zstd"
         self._stream: Any = pa.CompressedInputStream(self._file, "zstd") if zstd else gzip.GzipFile(fileobj=self._file)
 
@@ -109,7 +112,7 @@ class Unpacked(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         data = self._unpack(len(buffer))
         self._at += len(data)
-        # By what was taken up to here, not by the file's size: a large bomb is found as soon as a small one.
+        # Compared with the bytes read so far, not with the file's size, so that a large bomb is found early too.
         if self._at > ALLOWANCE and self._at > RATIO[self._kind] * self._file.tell():
             raise UserError(
                 f"{self._path}: its {self._kind} data unpacks to more than {RATIO[self._kind]} times its size, "
@@ -122,7 +125,7 @@ class Unpacked(io.RawIOBase):
         try:
             data: bytes = self._stream.read(size)
         except (EOFError, zlib.error, OSError, pa.ArrowException) as error:
-            if isinstance(error, OSError) and error.errno is not None:  # the disk's, not the decoder's
+            if isinstance(error, OSError) and error.errno is not None:  # an error of the disk, not of the decoder
                 raise
             raise UserError(f"{self._path}: {self._damage(str(error))}") from error
         return data
@@ -136,7 +139,7 @@ class Unpacked(io.RawIOBase):
         if whence != io.SEEK_SET:
             raise io.UnsupportedOperation("the end of packed data is not known")
         if offset < self._at:
-            self._let_go()
+            self._close_streams()
             self._open()
         while self._at < offset and self.read(min(BLOCK, offset - self._at)):
             pass
@@ -144,16 +147,16 @@ class Unpacked(io.RawIOBase):
 
     def close(self) -> None:
         super().close()
-        self._let_go()
+        self._close_streams()
 
-    def _let_go(self) -> None:
+    def _close_streams(self) -> None:
         for stream in ("_stream", "_file"):
             if stream in self.__dict__:
                 getattr(self, stream).close()
 
 
 def line_at(path: str, offset: int) -> int:
-    """The number, from 1, of the line that starts at a byte of the (decompressed) file. Reads all before it."""
+    """Returns the number, from 1, of the line that starts at a byte offset. Reads the file up to there."""
     lines, left = 1, offset
     with open_bytes(path) as file:
         while left and (block := file.read(min(left, 1 << 20))):
@@ -163,16 +166,16 @@ def line_at(path: str, offset: int) -> int:
 
 
 def content_size(path: str) -> int:
-    """Bytes of the (decompressed) content: at hand for a plain file; nothing but unpacking tells a packed one's."""
+    """Returns the size of the (decompressed) content in bytes. A compressed file is unpacked to find it."""
     if compression(path) is None:
         return Path(path).stat().st_size
-    with open_bytes(path) as stream, naming(path):
+    with open_bytes(path) as stream, file_errors(path):
         return sum(len(block) for block in iter(lambda: stream.read(BLOCK), b""))
 
 
 @contextmanager
-def naming(path: str) -> Iterator[None]:
-    """Turn what goes wrong in opening or reading a file into a UserError of one line that names it."""
+def file_errors(path: str) -> Iterator[None]:
+    """Turn an OSError in opening or reading a file into a UserError of one line that names the file."""
     try:
         yield
     except OSError as error:
@@ -180,41 +183,42 @@ def naming(path: str) -> Iterator[None]:
 
 
 class Closable(Protocol):
-    """What can be kept open."""
+    """Has an open file."""
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
 
 
 T = TypeVar("T", bound=Closable)
 
 
-class Kept(Generic[T]):
-    """What stays open from one split to the next: one reader, where it stopped, in the process that opened it.
+class ReaderCache(Generic[T]):
+    """Keeps one reader of a file open between two splits, at the position where it stopped.
 
-    It is taken and given back, so that two loops over one source never share a position; a pickle of it is empty.
+    A caller takes the reader out and gives it back, so that two loops over one source never share a position. A pickle
+    of the cache is empty.
     """
 
     def __init__(self) -> None:
         self._kept: tuple[int, str, T] | None = None
 
     def take(self, file: str) -> T | None:
-        """The reader of this file, if one was given back here; it is the caller's now."""
+        """Remove and return the reader of this file; None if there is none. A reader of another file is closed."""
         kept, self._kept = self._kept, None
         if kept is None:
             return None
         process, name, reader = kept
-        # A forked child shares the parent's position in the file: each would move the other's.
+        # A forked child shares the position in the file with its parent, and must not move it.
         if (process, name) == (os.getpid(), file):
             return reader
         reader.close()
         return None
 
     def give(self, file: str, reader: T) -> None:
-        """Keep a reader for the next split of its file; another one is closed."""
+        """Keep a reader for the next split of its file, and close the one that was kept."""
         if self._kept is not None:
             self._kept[2].close()
         self._kept = (os.getpid(), file, reader)
 
-    def __reduce__(self) -> "tuple[type[Kept[T]], tuple[()]]":
-        return (Kept, ())
+    def __reduce__(self) -> "tuple[type[ReaderCache[T]], tuple[()]]":
+        return (ReaderCache, ())

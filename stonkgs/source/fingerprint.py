@@ -1,30 +1,30 @@
-"""What tells a file from another in a moment, without all of it being read."""
+"""Recognises a changed file in a moment, without reading all of it."""
 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from stonkgs.source.file import naming
+from stonkgs.source.file import file_errors
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """Size, time, and a hash of the ends of a file."""
+    """Size, time of writing, and a hash of the two ends of a file."""
 
-    #: where it lies, which does not tell files apart: another machine may have it elsewhere
+    #: absolute path; not compared, as another machine may have the file elsewhere
     path: str
     #: bytes
     size: int
-    #: when it was last written
+    #: time of the last write, in ns since 1970
     mtime_ns: int
-    #: a SHA-256 of its first and last MB
+    #: SHA-256 of the first and last MiB, as hex digits
     ends: str
 
     @classmethod
     def of(cls, path: str) -> Self:
-        """The fingerprint of a file; UserError where it cannot be read."""
-        with naming(path), open(path, "rb") as file:
+        """Returns the fingerprint of a file. Raises UserError where it cannot be read."""
+        with file_errors(path), open(path, "rb") as file:
             stat = Path(path).stat()
             digest = hashlib.sha256(file.read(1 << 20))
             file.seek(max(0, stat.st_size - (1 << 20)))
@@ -33,14 +33,14 @@ class Fingerprint:
 
     @classmethod
     def from_json(cls, values: Any) -> Self:
-        """What `asdict` has told; ValueError where it is something else."""
+        """Returns the fingerprint that dataclasses.asdict made `values` of. Raises ValueError for anything else."""
         wanted = {"path": str, "size": int, "mtime_ns": int, "ends": str}
         if not isinstance(values, dict) or {key: type(value) for key, value in values.items()} != wanted:
             raise ValueError("no fingerprint of a file")
         return cls(**values)
 
     def difference(self, now: Self) -> str:
-        """How another file differs, in words; nothing where it is the same one, wherever it lies."""
+        """Returns in words how the file `now` differs; "" where it is the same, at whatever path."""
         if self.size != now.size:
             return f"{now.path} had {self.size:,} bytes, has {now.size:,}"
         if self.ends != now.ends:

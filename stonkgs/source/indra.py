@@ -1,4 +1,4 @@
-"""INDRA statements in every form in which people have them: EMMAA models, INDRA DB answers and dumps, CoGEx dumps."""
+"""INDRA statements as a source: EMMAA models, JSON Lines, INDRA DB's answers, dumps of INDRA DB and CoGEx."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -12,33 +12,33 @@ from stonkgs.errors import UserError
 from stonkgs.indra.convert import COLUMNS, Converter, Fault, Skipped
 from stonkgs.source.base import ROLES, Limit
 from stonkgs.source.file import Paths
-from stonkgs.source.objects import Convert, ObjectSource, beginning, excerpt
+from stonkgs.source.json_objects import Convert, JsonObjectSource, beginning, excerpt
 from stonkgs.source.text.brackets import Container, containers
 from stonkgs.source.text.items import Items
-from stonkgs.source.text.json_value import quickly
+from stonkgs.source.text.json_value import parse_json_fast
 from stonkgs.source.text.quoted import Quoted, cutter
-from stonkgs.source.text.records import Cursor, Lines, Record, decoded
+from stonkgs.source.text.records import Cursor, Lines, RawRecord, decoded
 from stonkgs.statement import OnRejected, Statement
 
-#: What psql's COPY writes for a character.
-_COPIED = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+#: Escape letter of PostgreSQL's COPY -> the character that it stands for.
+_COPY_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
-class Copied(Lines):
-    """A line of psql's COPY each: columns between tabs, the last one a statement with COPY's escapes."""
+class CopyDump(Lines):
+    """Finds lines that PostgreSQL's COPY wrote: fields between tabs, the last one a statement with COPY's escapes."""
 
 
-class Table(Quoted):
-    """A table without a header in the csv dialect, the last column a statement."""
+class CsvDump(Quoted):
+    """Finds rows of a quoted TSV without a header, whose last field is a statement."""
 
 
-class IndraSource(ObjectSource):
-    """INDRA statements as JSON; a row for each edge and each of its evidences.
+class IndraSource(JsonObjectSource):
+    """INDRA statements as JSON, with a row for each edge and each of its evidences.
 
-    The form is told by the content: an array, JSON Lines, an answer of INDRA DB's REST service, or a dump of INDRA DB
-    or CoGEx. `missing_text` is what becomes of an evidence without a sentence: skip, or keep with the words of the
-    first implementation. With `complexes="pairs"` the members of a Complex are paired; by its rules they give no row.
+    The content decides how a file is read: as an array, as JSON Lines, as an answer of INDRA DB's REST service, or as a
+    dump of INDRA DB or CoGEx. `missing_text` says whether an evidence without a sentence is skipped, or kept with the
+    text "No evidence text." `complexes` says whether a Complex is skipped, or each pair of its members is an edge.
     """
 
     @checked("source")
@@ -55,32 +55,27 @@ class IndraSource(ObjectSource):
         self.complexes = complexes
 
     def schema(self, files: Sequence[str]) -> pa.Schema:
-        """The same for every file."""
-        self.converter()
+        """Returns the columns, which are the same for every file."""
         return pa.schema([*((role, pa.string()) for role in ROLES), *COLUMNS])
 
-    def converter(self) -> Converter:
-        """What turns a statement into rows; UserError where a setting is wrong."""
-        return Converter(missing_text=self.missing_text, complexes=self.complexes)
-
     def scan(self, file: str) -> Lines:
-        """What finds the statements in a file of its form; UserError where it is of none."""
+        """Returns the scanner for a file, by its content. Raises UserError where it has no INDRA statements."""
         with closing(Lines(file, self.max_record)) as lines:
             form = _form(lines.cursor, self.max_record)
         if isinstance(form, Container):
             return Items(file, self.max_record, form)
-        if form is Table:
-            return Table(file, self.max_record, "\t", "fetch the dump again")
+        if form is CsvDump:
+            return CsvDump(file, self.max_record, "\t", "fetch the dump again")
         return form(file, self.max_record)
 
     def text(self, scanner: Lines) -> int:
         return scanner.container.start if isinstance(scanner, Items) else super().text(scanner)
 
     def statements(self, *, on_rejected: OnRejected | None = None) -> Iterator[Statement]:
-        """All rows, one at a time, for who needs no run.
+        """Yields all rows, one at a time, for use without a run.
 
-        What cannot be used goes to `on_rejected`, for example a list's append, and the rest goes on; without it, that
-        is a UserError.
+        Rows that cannot be used go to `on_rejected`, for example a list's append. Without it the first of them raises
+        UserError.
         """
         for record in self:
             if isinstance(record, Statement):
@@ -92,20 +87,21 @@ class IndraSource(ObjectSource):
                 raise UserError(f"{at}: {record.reason}; mend it, or set such ones aside with on_rejected")
 
     def conversion(self, scanner: Lines) -> Convert:
-        """By the rules of the first implementation."""
-        convert, cut = self.converter(), _CUTS.get(type(scanner))
+        """Returns a function that converts a statement by the rules of `stonkgs.indra`."""
+        convert = Converter(missing_text=self.missing_text, complexes=self.complexes)
+        cut = _STATEMENT_COLUMN.get(type(scanner))
 
-        def rows(record: Record) -> Iterator[Statement | Skipped | Fault]:
+        def rows(record: RawRecord) -> Iterator[Statement | Skipped | Fault]:
             if cut is None:
-                return convert(quickly(record))
+                return convert(parse_json_fast(record))
             text, stmt_hash = cut(decoded(record))
-            return convert(quickly(record._replace(raw=text.encode())), stmt_hash=stmt_hash)
+            return convert(parse_json_fast(record._replace(raw=text.encode())), stmt_hash=stmt_hash)
 
         return rows
 
 
 def _form(cursor: Cursor, max_record: int) -> Container | type[Lines]:
-    """How a file holds its statements, by its start; UserError where it holds none."""
+    """Returns where or how a file holds its statements. Raises UserError where it holds none."""
     head = beginning(cursor)
     start = cursor.end - len(head)
     if head[:1] == b"[":
@@ -115,7 +111,7 @@ def _form(cursor: Cursor, max_record: int) -> Container | type[Lines]:
     if not head:
         return Lines
     if found := re.match(rb'[^\n{]*?\t("?)\{', head):
-        return Table if found[1] else Copied
+        return CsvDump if found[1] else CopyDump
     raise UserError(
         f"{cursor.file}: holds no INDRA statements: it starts with {excerpt(head)}. They come as a JSON array, as an "
         "object a line, as an answer of INDRA DB, or as its dumps"
@@ -123,7 +119,7 @@ def _form(cursor: Cursor, max_record: int) -> Container | type[Lines]:
 
 
 def _object(cursor: Cursor, start: int, max_record: int) -> Container | type[Lines]:
-    """An answer of INDRA DB, {"statements": {hash: statement}}; else each line is a statement."""
+    """Returns the container of an INDRA DB answer, {"statements": {hash: statement}}; else each line is a statement."""
     for key, container in containers(cursor, start, max_record):
         if key == "statements" and container:
             return container
@@ -132,21 +128,25 @@ def _object(cursor: Cursor, start: int, max_record: int) -> Container | type[Lin
     return Lines
 
 
-def _copied(text: str) -> tuple[str, int | None]:
-    """The last column of COPY's line, without COPY's escapes."""
+def _from_copy(text: str) -> tuple[str, int | None]:
+    """Returns the statement and its hash, if any, from a line of COPY."""
     columns = text.split("\t")
-    return _ESCAPE.sub(lambda escape: _COPIED.get(escape[1], escape[1]), columns[-1]), _hash(columns)
+    return _ESCAPE.sub(lambda escape: _COPY_ESCAPES.get(escape[1], escape[1]), columns[-1]), _hash(columns)
 
 
-def _table(text: str) -> tuple[str, int | None]:
+def _from_csv(text: str) -> tuple[str, int | None]:
+    """Returns the statement and its hash, if any, from a row of quoted TSV."""
     columns = cutter("\t")(text)
     return columns[-1], _hash(columns)
 
 
 def _hash(columns: Sequence[str]) -> int | None:
-    """The first of two columns is the statement's hash; of more it is some number of the database."""
+    """Returns the statement's hash, which is the first of two columns; of more, the first is a database id."""
     return int(columns[0]) if len(columns) == 2 and re.fullmatch(r"-?\d{1,18}", columns[0]) else None
 
 
-#: How a record's JSON is had, where it is not the record itself.
-_CUTS: Final[dict[type[Lines], Callable[[str], tuple[str, int | None]]]] = {Copied: _copied, Table: _table}
+#: Scanner -> what takes a statement out of its records, where these are not the JSON itself.
+_STATEMENT_COLUMN: Final[dict[type[Lines], Callable[[str], tuple[str, int | None]]]] = {
+    CopyDump: _from_copy,
+    CsvDump: _from_csv,
+}

@@ -1,7 +1,7 @@
-"""JSON Lines: an object a line."""
+"""JSON Lines as a source: each line is an object."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from decimal import Decimal, InvalidOperation
 from itertools import islice
@@ -9,50 +9,39 @@ from typing import Any
 
 import pyarrow as pa
 
-from stonkgs.config.values import Count
 from stonkgs.errors import UserError
-from stonkgs.source.base import ROLES, Limit
-from stonkgs.source.file import Paths
+from stonkgs.source.base import ROLES
 from stonkgs.source.split import END
-from stonkgs.source.text.json_value import DEPTH, TOO_DEEP, check_surrogates, told
-from stonkgs.source.text.records import Lines, Record, TextSource, decoded
+from stonkgs.source.text.json_value import TOO_DEEP, check_surrogates, decode_json, is_too_deep
+from stonkgs.source.text.records import Lines, RawRecord, TextSource, decoded
 from stonkgs.statement import Statement, UnusableError
 from stonkgs.tables.columns import is_json, json_field, json_text
 
-#: Columns and types are those of this many records at the input's start.
+#: Number of records at the input's start that determine the columns and their types.
 FIRST = 1000
-#: The column of what has none: an object of later keys, and of values that their column's type cannot hold.
+#: Column for the rest: an object of keys without a column and of values that do not fit their column's type.
 EXTRA = "extra"
-#: Up to here a float64 holds every int.
+#: A float64 holds every int up to here.
 EXACT = 2**53
 
-#: What a column of each type holds; the first that holds all of a column's values is its type.
+#: Arrow type -> kinds of values that it holds. A column gets the first type that holds all of its values.
 FITS: dict[pa.DataType, frozenset[str]] = {
     pa.bool_(): frozenset({"bool"}),
     pa.int64(): frozenset({"int", "long"}),
     pa.float64(): frozenset({"int", "float"}),
     pa.string(): frozenset({"string"}),
 }
-#: What needs no closer look.
+#: Arrow type -> the Python type whose values all fit it.
 SURE: dict[pa.DataType, type] = {pa.bool_(): bool, pa.float64(): float, pa.string(): str}
+#: Python type -> kind of value; `kind` tells the sizes of whole numbers apart.
 KINDS = {bool: "bool", float: "float", Decimal: "big", str: "string", list: "list", dict: "object", type(None): "null"}
 
 
 class JsonlSource(TextSource):
-    """JSON Lines. Columns are planned from the first records; what does not fit them goes to the column `extra`."""
-
-    def __init__(
-        self,
-        *,
-        path: Paths,
-        columns: Mapping[str, str] | None = None,
-        max_record: Count = 1 << 20,
-        limit: Limit | None = None,
-    ) -> None:
-        super().__init__(path=path, columns=columns, max_record=max_record, limit=limit)
+    """JSON Lines. The first records determine the columns; what does not fit them goes to the column `extra`."""
 
     def text(self, scanner: Lines) -> int:
-        """As for all text; UserError where the file is one JSON array, of which no line is an object."""
+        """Returns the offset of the first record. Raises UserError where the file is one JSON array."""
         start = super().text(scanner)
         first = next(iter(scanner.records(start, END)), None)
         if first and first.raw.lstrip().startswith(b"["):
@@ -63,7 +52,7 @@ class JsonlSource(TextSource):
         return start
 
     def schema(self, files: Sequence[str]) -> pa.Schema:
-        """A column a key of the first records, in the order seen; those of mixed or nested values hold JSON text."""
+        """Returns a column for each key of the first records. Mixed and nested values become JSON text."""
         if EXTRA in self.columns.values():
             raise UserError(f"source.columns: {EXTRA!r} is what JSONL keeps the rest in; rename the input's")
         kinds: dict[str, set[str]] = {}
@@ -71,7 +60,7 @@ class JsonlSource(TextSource):
             for name, value in record.items():
                 kinds.setdefault(name, set()).add(kind(value))
         kinds.pop(EXTRA, None)
-        if not kinds:  # a night without news, or nothing that can be read: the rows, if any, are rejected one by one
+        if not kinds:  # no records, or none that can be read: those are rejected one by one later
             kinds = {name: set() for name in self.columns.values()}
         return pa.schema([*(self._field(name, seen - {"null"}) for name, seen in kinds.items()), json_field(EXTRA)])
 
@@ -82,28 +71,28 @@ class JsonlSource(TextSource):
         return pa.field(name, fitting[0]) if fitting else json_field(name)
 
     def _first(self, files: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """The objects among the first records of the files, one at a time."""
+        """Yields the objects among the first records of the files."""
         for record in islice(self._records(files), FIRST):
             try:
-                value = parsed(decoded(record))
+                value = parse_object(decoded(record))
             except UnusableError:
                 continue
             yield value
 
-    def _records(self, files: Sequence[str]) -> Iterator[Record]:
+    def _records(self, files: Sequence[str]) -> Iterator[RawRecord]:
         for file in files:
             with closing(self.scan(file)) as scanner:
                 yield from scanner.records(self.text(scanner), END)
 
     def parser(self, schema: pa.Schema) -> Callable[[str], Statement]:
-        """Values by the planned columns."""
+        """Returns a function that puts a record's values into the planned columns."""
         roles = [self.columns[role] for role in ROLES]
         fields = [field for field in schema if field.name not in roles and field.name != EXTRA]
-        # JSON columns hold everything, as text
+        # A column of JSON text holds any value.
         columns = [(f.name, SURE.get(f.type), FITS[f.type]) if not is_json(f) else (f.name, None, None) for f in fields]
 
         def parse(text: str) -> Statement:
-            record = parsed(text)
+            record = parse_object(text)
             source, target, evidence = (_text(record, name) for name in roles)
             row: dict[str, Any] = {}
             misfits: dict[str, Any] = {}
@@ -125,16 +114,16 @@ class JsonlSource(TextSource):
 
 
 def kind(value: Any) -> str:
-    """What sort of JSON value it is: a key of FITS' sets, or one that no plain column holds."""
+    """Returns the kind of a JSON value: one that FITS names, or one that only JSON text can hold."""
     if type(value) is int:
         return "int" if -EXACT <= value <= EXACT else "long" if -(2**63) <= value < 2**63 else "big"
     return KINDS[type(value)]
 
 
 def _merged(rest: dict[str, Any]) -> dict[str, Any]:
-    """What the input itself keeps in `extra` beside the rest, so that our own output nests no deeper when it is read.
+    """Returns the rest with the keys of its own `extra` object, so that reading our own output does not nest it.
 
-    Where a name is in both, neither can be given up: then `extra` stays a value of its own.
+    Where both have a key of one name, `extra` stays an object within the rest, because neither value may be lost.
     """
     extra = rest.pop(EXTRA, None)
     if type(extra) is dict and not extra.keys() & rest.keys():
@@ -143,7 +132,7 @@ def _merged(rest: dict[str, Any]) -> dict[str, Any]:
 
 
 def _dumps(value: Any) -> str:
-    """JSON text of what `parsed` gives, every number as exact as it was."""
+    """Returns a value of `parse_object` as JSON text, with every number as exact as it was."""
     try:
         return json_text(value)
     except TypeError:  # a Decimal somewhere in it, which is rare
@@ -153,9 +142,9 @@ def _dumps(value: Any) -> str:
 
 
 def _number(text: str) -> float | Decimal:
-    """A number as the float that it is; the few that are none, such as 1e999, as their decimals."""
+    """Returns the float that equals a number; a Decimal where none does, as for 1e999."""
     value = float(text)
-    # Up to 15 digits are always exact, and repr is what costs.
+    # Up to 15 digits are always exact, and checking them with repr would be slow.
     if (len(text) < 17 and "e" not in text and "E" not in text) or repr(value) == text:
         return value
     try:
@@ -169,12 +158,12 @@ def _constant(text: str) -> None:
     raise UnusableError(f"{text} is no JSON value")
 
 
-# No object_pairs_hook: to find a key that is there twice would cost an eighth of the speed. The last of them counts.
+# The last value of a repeated key counts. Finding one with object_pairs_hook would cost an eighth of the speed.
 _decoder = json.JSONDecoder(parse_float=_number, parse_constant=_constant)
 
 
 def _decode(text: str) -> Any:
-    """What `_decoder.decode` gives, without its search for blanks around the value, of which there are rarely any."""
+    """Returns what `_decoder.decode` does, without its slow search for white space around the value."""
     try:
         value, end = _decoder.raw_decode(text)
     except json.JSONDecodeError:
@@ -182,28 +171,20 @@ def _decode(text: str) -> Any:
     return value if end == len(text) else _decoder.decode(text)
 
 
-def parsed(text: str) -> dict[str, Any]:
-    """The object that a record is; UnusableError where it is none, or none that can be written again."""
-    value = told(text, _decode)
+def parse_object(text: str) -> dict[str, Any]:
+    """Returns a record's object. Raises UnusableError where it is no object, or has what no file can hold."""
+    value = decode_json(text, _decode)
     if type(value) is not dict:
         raise UnusableError(f"not an object but {_article(kind(value))}")
-    if text.count("[") + text.count("{") > DEPTH and _depth(value) > DEPTH:
+    if is_too_deep(text):
         raise UnusableError(TOO_DEEP)
     if "\\u" in text:
         check_surrogates(_dumps(value))
     return value
 
 
-def _depth(value: Any) -> int:
-    depth, level = 0, [value]
-    while level := [item for item in level if isinstance(item, (dict, list))]:
-        depth += 1
-        level = [child for item in level for child in (item.values() if isinstance(item, dict) else item)]
-    return depth
-
-
 def _text(record: dict[str, Any], name: str) -> str:
-    """Take a role's text out of the record; UnusableError where there is none."""
+    """Remove a role's text from the record and return it. Raises UnusableError where there is none."""
     if name not in record:
         raise UnusableError(f"no {name!r}")
     value = record.pop(name)

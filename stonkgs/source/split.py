@@ -1,4 +1,4 @@
-"""Splits, and who reads which: every process works it out by itself, and asks nobody but the disk."""
+"""Splits of the input, and which process reads which. Processes do not talk: each looks at the disk alone."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -9,18 +9,18 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-#: No split is larger than this many bytes, whatever split.rows asks for: a split is held in memory by the writer.
+#: The most bytes of a split, whatever split.rows says: the writer holds a split in memory.
 SPLIT_BYTES = 16 << 20
-#: Records of a split where nobody asks for another number.
+#: Records of a split by default.
 ROWS = 2_048
 #: A stop beyond every file's end.
 END = sys.maxsize
 
 
 class Split(NamedTuple):
-    """A stretch of one file, the unit of reading and committing: the records that start in [start, stop).
+    """The records of one file that start in [start, stop). Splits are read and committed as a whole.
 
-    Text is counted in bytes (of the decompressed stream), Parquet in rows.
+    The unit is bytes of the decompressed text, or rows of Parquet.
     """
 
     number: int
@@ -31,18 +31,19 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Plan(Sequence[Split]):
-    """The full list of splits and the columns of every file: a function of the input and split.rows alone.
+    """The list of all splits, and the input's columns. It depends on the input and split.rows alone.
 
-    Kept as three arrays, 24 bytes a split: a 100 GB file has over a million of them, and every worker holds the plan.
+    Three arrays hold it in 24 bytes per split: 100 GB are over a million splits, and every worker has the plan.
     """
 
     files: tuple[str, ...]
     #: The input's columns in their order, with types.
     schema: pa.Schema
+    #: For each split the index of its file, its start and its stop: [splits] each.
     file: npt.NDArray[np.int64]
     start: npt.NDArray[np.int64]
     stop: npt.NDArray[np.int64]
-    #: Records in all, where the format knows without reading them.
+    #: Number of all records, where it is known without reading them.
     rows: int | None = None
 
     def __len__(self) -> int:
@@ -55,35 +56,34 @@ class Plan(Sequence[Split]):
 
 
 class Committed(Protocol):
-    """Which splits are on disk already, whoever has predicted them. Asked in the process that reads."""
+    """Says which splits are on the disk, whichever process has predicted them. The reading process asks it."""
 
     def __contains__(self, number: int) -> bool:
-        """Whether this one is, now."""
+        """Returns whether this split is there now."""
 
     def listed(self, count: int) -> npt.NDArray[np.bool_]:
-        """Which of the first `count` are: bool [count], by one look at the folder."""
+        """Returns which of the first `count` splits are there, bool [count], from one listing of the folder."""
 
 
 def deal(count: int, *, rank: int, world: int, worker: int, workers: int) -> Iterator[int]:
-    """Numbers, in rising order, of the splits that are one DataLoader worker's share in one process of several.
+    """Yields the numbers of the splits in one worker's share, in rising order.
 
-    Round robin over the full list: neighbours go to different processes and workers, so that parts are finished in
-    about the input's order, and each worker passes once through a file that cannot be seeked.
+    Splits are dealt round robin to `world` processes of `workers` workers each. So they are finished in about the
+    input's order, and each worker reads a compressed file, which cannot be seeked, from start to end once.
     """
     return iter(range(worker * world + rank, count, world * workers))
 
 
-def turns(
+def reading_order(
     count: int, *, rank: int, world: int, worker: int, workers: int, committed: Committed | None = None
 ) -> Iterator[int]:
-    """The splits that one worker reads, and when: first its share, then what others have not committed.
+    """Yields the numbers of the splits that one worker reads: its own share, then what others have not committed.
 
-    A process that is through helps the others, and so does the work of one that has died. What is left is cut into
-    stretches, of which the first is left to those who are at it and each helper takes another, counted from the end;
-    then it looks again. A stretch is read in rising order: a file that cannot be seeked is passed through once a
-    stretch. Two processes may still do one split: both write the same, and the second is not even noticed. Two workers
-    of a process never do: each helps with every `workers`th split of the others. Where nothing is known of what is
-    committed, each process reads its share alone.
+    A process that has finished its share helps the others, and does the work of those that have died. It cuts what is
+    left into stretches. The first stretch is left to its owners; each helper takes another one, counted from the end,
+    and then looks at the disk again. A stretch is read in rising order, because a compressed file is read from its
+    start. Two processes may do the same split, which is harmless: they write the same bytes. Two workers of one process
+    never do: each takes every `workers`th split of the others. Without `committed` only the own share is read.
     """
     if committed is None:
         yield from deal(count, rank=rank, world=world, worker=worker, workers=workers)
@@ -96,17 +96,17 @@ def turns(
     others = (numbers % world != rank) & (numbers // world % workers == worker)
     while len(left := np.flatnonzero(others & ~committed.listed(len(numbers)))):
         for number in _stretch(left, rank, world).tolist():
-            others[number] = False  # once is enough: what this worker has read may take a while to be committed
+            others[number] = False  # not twice: its commit may come later
             if number not in committed:
                 yield number
 
 
 def _stretch(left: npt.NDArray[np.int64], rank: int, world: int) -> npt.NDArray[np.int64]:
-    stretches = np.array_split(left, min(world + 1, 9, len(left)))  # the more, the more often the folder is looked at
+    stretches = np.array_split(left, min(world + 1, 9, len(left)))  # more stretches mean more listings of the folder
     return stretches[-1 - rank % max(len(stretches) - 1, 1)]
 
 
 def ranges(start: int, stop: int, step: int) -> npt.NDArray[np.int64]:
-    """Ranges [splits, 2] that cut [start, stop) into pieces of `step`; an empty one is one empty piece."""
+    """Returns ranges [splits, 2] that cut [start, stop) into pieces of `step`; one empty piece if it is empty."""
     starts = np.arange(start, max(stop, start + 1), step, dtype=np.int64)
     return np.stack([starts, np.append(starts[1:], stop)], axis=1)

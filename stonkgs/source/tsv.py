@@ -1,4 +1,4 @@
-"""Tab-separated values: quoted as pandas and spreadsheets write them, or with plain quotes."""
+"""TSV, with quoted fields as pandas and spreadsheets write them, or with quotes as ordinary characters."""
 
 from collections.abc import Callable, Mapping
 from typing import Literal
@@ -11,7 +11,7 @@ from stonkgs.source.text.records import Lines
 
 
 class TsvSource(DelimitedSource):
-    """Tab-separated values with a header."""
+    """TSV with a header. With quoting="none" a quote is an ordinary character, and each line is a record."""
 
     remedy = "if quotes are ordinary characters in this file, set source.quoting=none"
 
@@ -28,18 +28,15 @@ class TsvSource(DelimitedSource):
         super().__init__(path=path, columns=columns, delimiter="\t", max_record=max_record, limit=limit)
         self.quoting = quoting
 
-    def check(self) -> None:
-        """The way of quoting is all there is, and its annotation tells."""
-
     def scan(self, file: str) -> Lines:
-        """A scanner of the dialect."""
+        """Returns a scanner of quoted fields, or of lines."""
         return super().scan(file) if self.quoting == "csv" else Lines(file, self.max_record)
 
     def cutter(self) -> Callable[[str], list[str]]:
-        """By quotes and tabs, or by tabs alone."""
+        """Returns a function that splits a record at tabs, with or without regard to quotes."""
         return super().cutter() if self.quoting == "csv" else lambda text: text.split("\t")
 
     def misfit(self, text: str) -> str:
-        """A record of several lines may be the work of stray quotes."""
+        """Returns advice where a record has several lines, which stray quotes may have joined."""
         lines = text.count("\n") + 1
         return f"; quotes join {lines} lines here: if they are plain, source.quoting=none" if lines > 1 else ""

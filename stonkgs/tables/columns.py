@@ -1,4 +1,4 @@
-"""The input's columns as an Arrow schema: what is passed through keeps its type from source to writer."""
+"""Columns of statements in Arrow: how JSON text is marked, and how statements become columns again."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,27 +8,30 @@ import pyarrow as pa
 
 from stonkgs.statement import Statement
 
-#: Marks a string column that holds JSON text: values of an input that has no other one type for them.
+#: Metadata of a string column whose texts are JSON: the input's values have no single Arrow type.
 _JSON = {b"stonkgs": b"json"}
-#: Key of a column's metadata: the kinds of its values, in words, where they are of no one type.
+#: Metadata key: names the kinds of a column's values in words, where they have no single type.
 HOLDS: Final = b"holds"
 
-#: What a column of JSON text holds of a value; ValueError for NaN and infinities, which are no JSON.
+#: Returns a value as the text of a JSON column. Raises ValueError for NaN and infinities, which JSON lacks.
 json_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 def json_field(name: str) -> pa.Field:
-    """A column of JSON text."""
+    """Returns a column of JSON text."""
     return pa.field(name, pa.string(), metadata=_JSON)
 
 
 def is_json(field: pa.Field) -> bool:
-    """Whether a column holds JSON text."""
+    """Returns whether a column holds JSON text."""
     return bool(_JSON.items() <= (field.metadata or {}).items())
 
 
 def as_columns(statements: Sequence[Statement], schema: pa.Schema, roles: Mapping[str, str]) -> pa.RecordBatch:
-    """Statements as the input's columns, its types and its order. `roles` are its names of the three of a statement."""
+    """Returns statements as columns of the input's names, types and order.
+
+    `roles` maps source, target and evidence to the input's names for them.
+    """
     role_of = {name: role for role, name in roles.items()}
     arrays = []
     for column in schema:

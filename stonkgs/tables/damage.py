@@ -1,4 +1,4 @@
-"""Says in one line what is wrong with a file that cannot be read."""
+"""Turns the errors of a file that cannot be read into one line for the user."""
 
 import csv
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from stonkgs.errors import UserError
 
-#: A reader's message may quote a whole row: so many characters of it are passed on.
+#: Characters of a reader's message that are passed on: it may quote a whole row.
 MESSAGE = 300
 
 
@@ -19,7 +19,7 @@ class MisfitError(ValueError):
 
 @contextmanager
 def reading(file: Path, place: str) -> Iterator[None]:
-    """Turn an error that a damaged file causes into a UserError that names the file, and the place in it."""
+    """Turn an error that a damaged file causes into a UserError with the file and the `place` in it."""
     try:
         yield
     except (OSError, ValueError, KeyError, RecursionError, csv.Error, pa.ArrowException) as error:

@@ -1,4 +1,4 @@
-"""What every file format does: write Arrow tables to a file, and read such a file back."""
+"""The contract of a file format: it writes Arrow tables to a file, and reads such a file back."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -10,22 +10,22 @@ import pyarrow as pa
 
 from stonkgs.errors import UserError
 
-#: Adds a table to a file that is being written.
+#: A function that adds a table to an open file.
 Write = Callable[[pa.Table], None]
 
 
 class Format(ABC):
     """A file format. A subclass has an `extension`, and defines `writing`, `schema` and `batches`.
 
-    A format holds no state. It reads and writes files of any size at constant memory. What reads a file raises OSError,
-    ValueError or an error of Arrow's where the file is damaged; see `stonkgs.tables.damage.reading`.
+    A format holds no state, and reads and writes files of any size at constant memory. Reading a damaged file raises
+    OSError, ValueError or an error of Arrow's; `stonkgs.tables.damage.reading` turns these into a UserError.
     """
 
     #: the ending of a file's name, without the dot
     extension: ClassVar[str]
 
     def check(self, schema: pa.Schema) -> None:
-        """Raise UserError where the format cannot hold a column. It is called before any row is computed."""
+        """Raise UserError where the format cannot hold a column. Called before any row is computed."""
         return
 
     def header(self, schema: pa.Schema) -> bytes:
@@ -34,7 +34,7 @@ class Format(ABC):
 
     @abstractmethod
     def writing(self, schema: pa.Schema, file: BinaryIO) -> AbstractContextManager[Write]:
-        """Write one file of many tables: the context gives a function that adds a table."""
+        """Write one file of many tables: the context yields a function that adds a table."""
 
     def write(self, table: pa.Table, file: BinaryIO) -> None:
         """Write one table as a file."""
@@ -60,7 +60,7 @@ class Format(ABC):
     def batches(self, file: Path, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
         """Yields the rows of one file: the columns that `wanted` names, in its order.
 
-        A text format reads them as the types of `wanted`; a format that stores types gives the stored ones.
+        A text format converts them to the types of `wanted`; a format that stores types yields the stored ones.
         """
 
 

@@ -1,4 +1,4 @@
-"""Finds the formats that there are."""
+"""Finds the formats in this folder."""
 
 import pkgutil
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from stonkgs.tables.format import Format
 
 @cache
 def formats() -> Mapping[str, Format]:
-    """Returns every format by its extension. A new module of this folder that defines one is found by itself."""
+    """Returns every format by its extension. A new module in this folder needs no registration."""
     return {kind.extension: kind() for kind in _kinds()}
 
 

@@ -1,4 +1,4 @@
-"""JSON Lines: an object a row."""
+"""JSON Lines as a file format: each row is an object on a line of its own."""
 
 import io
 import json
@@ -12,9 +12,9 @@ import pyarrow.json
 from stonkgs.tables.columns import HOLDS, is_json
 from stonkgs.tables.damage import reading
 from stonkgs.tables.text import TextFormat, blocks
-from stonkgs.tables.values import dumps, plain
+from stonkgs.tables.values import dumps, plain_values
 
-#: A column has the first type that holds all of its values.
+#: Arrow type -> the Python types that it holds. A column gets the first type that holds all of its values.
 TYPES: Final[dict[pa.DataType, set[type]]] = {
     pa.null(): set(),
     pa.bool_(): {bool},
@@ -22,27 +22,27 @@ TYPES: Final[dict[pa.DataType, set[type]]] = {
     pa.float64(): {int, float},
     pa.string(): {str},
 }
-#: What values of a type are called in messages.
+#: Python type -> its name in messages.
 KINDS: Final = {bool: "true or false", int: "numbers", float: "numbers", str: "texts", list: "lists", dict: "objects"}
 
 
 class Jsonl(TextFormat):
-    """An object a row. A column of JSON text is written as the value that the text says."""
+    """An object per line. A column of JSON text is written as the value that the text encodes."""
 
     extension = "jsonl"
 
     def lines(self, table: pa.Table) -> Iterator[bytes]:
-        """An object a row."""
+        """Yields an object per row."""
         columns = [_values(field, table[field.name]) for field in table.schema]
         for row in zip(*columns, strict=True):
             yield dumps(dict(zip(table.schema.names, row, strict=True))).encode() + b"\n"
 
     def schema(self, files: Sequence[Path]) -> pa.Schema:
-        """Returns the types that hold all rows: a first value may come late, and a fraction after whole numbers.
+        """Returns for each key the type that holds the values of all rows; reads all of the files.
 
         A column of nested values, or of several kinds, gets a struct type, and the kinds in words as its metadata.
         """
-        seen: dict[tuple[str, type], None] = {}  # a set in order
+        seen: dict[tuple[str, type], None] = {}  # an ordered set
         for file in files:
             with reading(file, "its columns"):
                 for line in filter(bytes.strip, (line for block in blocks(file) for line in block.splitlines())):
@@ -56,7 +56,7 @@ class Jsonl(TextFormat):
         return pa.schema([_field(name, of_name) for name, of_name in kinds.items()])
 
     def batches(self, file: Path, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
-        """A key that a row lacks is null."""
+        """Yields the wanted keys; null where a row lacks one."""
         parse = pyarrow.json.ParseOptions(explicit_schema=wanted, unexpected_field_behavior="ignore")
         for block in blocks(file):
             read = pyarrow.json.ReadOptions(use_threads=False, block_size=len(block) + 1)
@@ -65,7 +65,7 @@ class Jsonl(TextFormat):
 
 def _values(field: pa.Field, values: pa.ChunkedArray) -> list[Any]:
     if not is_json(field):
-        return plain(values)
+        return plain_values(values)
     return [text if text is None else json.loads(text) for text in values.to_pylist()]
 
 

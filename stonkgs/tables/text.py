@@ -1,4 +1,4 @@
-"""What text formats share: rows are lines, so files can be joined as bytes and read in blocks."""
+"""The base of text formats: rows are lines, so files are joined as bytes and read in blocks."""
 
 import shutil
 from abc import abstractmethod
@@ -14,9 +14,9 @@ from stonkgs.errors import UserError
 from stonkgs.tables.format import Format, Write
 from stonkgs.tables.values import check_writable
 
-#: Bytes that are decoded at a time.
+#: Bytes decoded at a time.
 BLOCK = 4 << 20
-#: No row has more bytes: an opening quote without a closing one would join all rows behind it.
+#: The most bytes in a row. Without a limit an unclosed quote would read the rest of the file into memory.
 LONGEST = 64 << 20
 
 
@@ -25,20 +25,20 @@ class TextFormat(Format):
 
     @abstractmethod
     def lines(self, table: pa.Table) -> Iterator[bytes]:
-        """Yields a line a row, with its newline."""
+        """Yields each row as a line, with its newline."""
 
     def check(self, schema: pa.Schema) -> None:
-        """Text holds every column of which `stonkgs.tables.values.plain` loses nothing."""
+        """Raise UserError for a column that `plain_values` cannot convert without loss."""
         check_writable(schema)
 
     @contextmanager
     def writing(self, schema: pa.Schema, file: BinaryIO) -> Iterator[Write]:
-        """The header, then the lines of each table."""
+        """Write the header, then the lines of each table."""
         file.write(self.header(schema))
         yield lambda table: file.writelines(self.lines(table))
 
     def join(self, parts: Iterator[Path], schema: pa.Schema, file: BinaryIO) -> None:
-        """The bytes of all parts, with one header."""
+        """Copy the bytes of all parts behind one header."""
         header = self.header(schema)
         file.write(header)
         for part in parts:
@@ -48,7 +48,10 @@ class TextFormat(Format):
 
 
 def blocks(file: Path, *, quoted: bool = False) -> Iterator[bytes]:
-    """Yields a text file in pieces of whole rows. With `quoted` fields, a newline inside quotes does not end a row."""
+    """Yields a text file in pieces of whole rows. With `quoted`, a newline inside quotes does not end a row.
+
+    Raises UserError where a row has more than LONGEST bytes.
+    """
     rest = b""
     with open(file, "rb") as stream:
         if stream.read(len(BOM_UTF8)) != BOM_UTF8:
@@ -66,7 +69,7 @@ def blocks(file: Path, *, quoted: bool = False) -> Iterator[bytes]:
 
 
 def _last_end(data: bytes, quoted: bool) -> int:
-    """Returns the offset behind the last row that ends in `data`, 0 where none does. `data` begins with a row.
+    """Returns the offset past the last row that ends in `data`, 0 where none does. `data` begins with a row.
 
     A newline is inside a quoted field if the number of quotes before it is odd: a quote within a field is doubled.
     """

@@ -1,4 +1,4 @@
-"""Tab-separated values, quoted the way pandas and spreadsheets read them."""
+"""TSV as a file format, quoted the way pandas and spreadsheets read it."""
 
 import csv
 import io
@@ -12,35 +12,35 @@ import pyarrow.csv
 
 from stonkgs.tables.format import check_columns
 from stonkgs.tables.text import TextFormat, blocks
-from stonkgs.tables.values import dumps, plain
+from stonkgs.tables.values import dumps, plain_values
 
-#: A field with one of these is quoted. Most readers end a line at a lone carriage return, too, and Python's csv module
-#: writes it without quotes before 3.13.
+#: A field with one of these characters is quoted. Most readers end a line at a lone carriage return, too; Python's csv
+#: module quotes it only since 3.13.
 _QUOTED = re.compile(r'["\t\n\r]')
 
 
 class Tsv(TextFormat):
-    """A header and a line a row. Null is an empty field; a float is written with the digits that read back exactly."""
+    """A header and a line per row. Null is an empty field; a float has the digits that read back exactly."""
 
     extension = "tsv"
 
     def header(self, schema: pa.Schema) -> bytes:
-        """The columns' names."""
+        """Returns the line of the columns' names."""
         return _line(schema.names)
 
     def lines(self, table: pa.Table) -> Iterator[bytes]:
-        """A line a row."""
-        return (_line(map(_cell, row)) for row in zip(*map(plain, table.columns), strict=True))
+        """Yields a line per row."""
+        return (_line(map(_cell, row)) for row in zip(*map(plain_values, table.columns), strict=True))
 
     def schema(self, files: Sequence[Path]) -> pa.Schema:
-        """Every column of the first file, as text."""
+        """Returns the columns of the first file, all of them text."""
         return pa.schema([(name, pa.string()) for name in _names(files[0])])
 
     def batches(self, file: Path, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
-        """An empty field is null."""
+        """Yields the wanted columns; an empty field is null."""
         header = _names(file)
         check_columns(file, header, wanted)
-        numbers = [str(header.index(name)) for name in wanted.names]  # several columns may have one name
+        numbers = [str(header.index(name)) for name in wanted.names]  # column names may repeat
         names = [str(number) for number in range(len(header))]
         convert = pyarrow.csv.ConvertOptions(
             include_columns=numbers, column_types=dict(zip(numbers, wanted.types, strict=True)), null_values=[""]
@@ -64,7 +64,7 @@ def _cell(value: Any) -> str:
         return value
     if value is None:
         return ""
-    # repr of a float is the shortest text that reads back as the same double; JSON's true and false are pandas' too.
+    # repr is the shortest text that reads back as the same float. pandas understands JSON's true and false.
     return repr(value) if isinstance(value, float) else dumps(value)
 
 

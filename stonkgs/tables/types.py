@@ -1,4 +1,4 @@
-"""What Arrow's types can and cannot do: values that are exact, texts that are UTF-8, columns that pass through."""
+"""Arrow columns to Python values and back without loss, and the columns for which that is impossible."""
 
 from typing import Any
 
@@ -7,20 +7,20 @@ from pyarrow import types
 
 
 class Undecodable(str):
-    """What stands for a cell that is not UTF-8: its bytes with backslash escapes."""
+    """Stands for a text that is not UTF-8: its bytes with backslash escapes."""
 
 
-def values(column: pa.Array) -> list[Any]:
-    """A column's values, of which pa.array(values, type=column.type) makes the column again.
+def exact_values(column: pa.Array) -> list[Any]:
+    """Returns a column's values, from which pa.array(values, type=column.type) makes the same column.
 
-    Plain Python values where they are exact; pyarrow's scalars for what Python has no exact type for, such as
-    timestamps, which reach further and are finer than datetime.
+    They are Python values where Python has an exact type, and pyarrow's scalars elsewhere: Arrow's timestamps, for
+    example, have a wider range and a finer resolution than datetime.
     """
     return column.to_pylist() if _is_exact(column.type) else [_exact(scalar) for scalar in column]
 
 
 def _is_exact(type_: pa.DataType) -> bool:
-    """Whether Python's own types hold every value of this one."""
+    """Returns whether Python's types hold every value of an Arrow type."""
     type_ = type_.value_type if types.is_dictionary(type_) else type_
     if types.is_nested(type_):
         return all(_is_exact(type_.field(number).type) for number in range(type_.num_fields))
@@ -29,7 +29,7 @@ def _is_exact(type_: pa.DataType) -> bool:
 
 
 def _exact(scalar: pa.Scalar) -> Any:
-    """A scalar, or for a nested one a Python value with scalars in it: pa.array takes no nested scalars."""
+    """Returns a scalar; for a nested one a Python value with scalars in it, as pa.array takes no nested scalars."""
     if not scalar.is_valid:
         return None
     if isinstance(scalar, pa.MapScalar):
@@ -42,6 +42,7 @@ def _exact(scalar: pa.Scalar) -> Any:
 
 
 def is_text(type_: pa.DataType) -> bool:
+    """Returns whether a column of this type holds text, also as a dictionary."""
     type_ = type_.value_type if types.is_dictionary(type_) else type_
     return any(test(type_) for test in (types.is_string, types.is_large_string, types.is_string_view))
 
@@ -51,18 +52,19 @@ def _is_binary(type_: pa.DataType) -> bool:
     return any(test(type_) for test in tests)
 
 
-def stored(column: pa.Array) -> pa.Array:
-    """The column without an extension, whose type makes it again from what is stored, and without a dictionary: one
-    bad entry there would make every row suspect.
+def storage(column: pa.Array) -> pa.Array:
+    """Returns the column as it is stored: without an extension type, and with a dictionary decoded.
+
+    A bad entry of a dictionary would make every row suspect.
     """
     column = column.storage if isinstance(column, pa.ExtensionArray) else column
     return column.dictionary_decode() if types.is_dictionary(column.type) else column
 
 
-def is_sound(column: pa.Array) -> bool:
-    """Whether the texts are UTF-8. Parquet promises it, and no reader checks."""
+def is_utf8(column: pa.Array) -> bool:
+    """Returns whether a column's texts are UTF-8. Parquet demands it, but readers do not check."""
     if not is_text(column.type) and not types.is_nested(column.type):
-        return True  # Arrow would also find times that no day has, which are passed on as they are
+        return True  # validate would also refuse impossible times, which are passed on unchanged
     try:
         column.validate(full=True)
     except pa.ArrowInvalid:
@@ -70,12 +72,12 @@ def is_sound(column: pa.Array) -> bool:
     return True
 
 
-def cells(column: pa.Array) -> list[Any]:
-    """The values of a column in which some are not UTF-8."""
-    # A slice of a list keeps all of the texts, and would be judged by all of them.
+def checked_values(column: pa.Array) -> list[Any]:
+    """Returns the values of a column in which some texts are not UTF-8: Undecodable for these."""
+    # A slice of a nested column keeps the texts of all rows, and a bad one would condemn every row.
     nested = types.is_nested(column.type)
     singles = (column.take(pa.array([row])) if nested else column.slice(row, 1) for row in range(len(column)))
-    return [values(single)[0] if is_sound(single) else _shown(single) for single in singles]
+    return [exact_values(single)[0] if is_utf8(single) else _shown(single) for single in singles]
 
 
 def _shown(single: pa.Array) -> Undecodable:
@@ -84,32 +86,37 @@ def _shown(single: pa.Array) -> Undecodable:
     return Undecodable(single.cast(pa.large_binary())[0].as_py().decode("utf-8", "backslashreplace"))
 
 
-def as_read(schema: pa.Schema) -> pa.Schema:
-    """The schema without views, of which Arrow cannot take single rows."""
-    return pa.schema([_without_views(field) for field in schema], schema.metadata)
+def without_views(schema: pa.Schema) -> pa.Schema:
+    """Returns the schema with plain texts and bytes for views, from which Arrow cannot take single rows."""
+    return pa.schema([_field_without_views(field) for field in schema], schema.metadata)
 
 
-def _without_views(field: pa.Field) -> pa.Field:
+def _field_without_views(field: pa.Field) -> pa.Field:
     type_ = field.type
     if types.is_string_view(type_):
         type_ = pa.large_string()
     elif types.is_binary_view(type_):
         type_ = pa.large_binary()
     elif types.is_struct(type_):
-        type_ = pa.struct([_without_views(child) for child in type_])
+        type_ = pa.struct([_field_without_views(child) for child in type_])
     elif types.is_map(type_):
-        type_ = pa.map_(_without_views(type_.key_field), _without_views(type_.item_field), type_.keys_sorted)
+        type_ = pa.map_(
+            _field_without_views(type_.key_field), _field_without_views(type_.item_field), type_.keys_sorted
+        )
     elif types.is_list(type_):
-        type_ = pa.list_(_without_views(type_.value_field))
+        type_ = pa.list_(_field_without_views(type_.value_field))
     elif types.is_large_list(type_):
-        type_ = pa.large_list(_without_views(type_.value_field))
+        type_ = pa.large_list(_field_without_views(type_.value_field))
     elif types.is_fixed_size_list(type_):
-        type_ = pa.list_(_without_views(type_.value_field), type_.list_size)
+        type_ = pa.list_(_field_without_views(type_.value_field), type_.list_size)
     return field.with_type(type_)
 
 
-def obstacle(type_: pa.DataType, depth: int = 0) -> str | None:
-    """Why a column cannot pass through, None where it can. Most of it Arrow finds out only when it meets a row."""
+def unsupported_reason(type_: pa.DataType, depth: int = 0) -> str | None:
+    """Returns why a column of this type cannot be passed through, None where it can.
+
+    Arrow reports most of these types only when it meets a row, which would be in the middle of a run.
+    """
     if types.is_dictionary(type_) and depth:
         return "Arrow does not read a nested dictionary from several row groups"
     if types.is_string_view(type_) or types.is_binary_view(type_):
@@ -118,10 +125,10 @@ def obstacle(type_: pa.DataType, depth: int = 0) -> str | None:
     if len({child.name for child in children}) < len(children):
         return "several fields have one name"
     for child in children:
-        if reason := obstacle(child.type, depth + 1):
+        if reason := unsupported_reason(child.type, depth + 1):
             return reason
     try:
-        pa.array(values(pa.nulls(1, type_)), type_).take(pa.array([0]))
+        pa.array(exact_values(pa.nulls(1, type_)), type_).take(pa.array([0]))
     except (pa.ArrowException, TypeError) as error:
         return str(error).splitlines()[0]
     return None

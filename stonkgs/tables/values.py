@@ -1,10 +1,10 @@
-"""Arrow columns as values that text formats can hold, the same at any depth of lists, structs and maps.
+"""Converts Arrow columns to values that text formats can hold, at any depth of lists, structs and maps:
 
 - decimals: text with all their digits; half floats: the same number
 - dates and times: text, `2020-02-29`, `23:59:59.000`, with all digits of their unit; timestamps with a time zone are
-  told in UTC, `2020-02-29 23:59:59Z`: every instant can be, while offsets may have seconds and names may be unknown
-- dates outside the years 1 to 9999, and times that no day has: the stored number and its unit, as `1073741824d`,
-  counted from 1970 or from midnight
+  converted to UTC, `2020-02-29 23:59:59Z`, as offsets may have seconds and zone names may be unknown
+- dates outside the years 1 to 9999, and times beyond a day: the stored number and its unit, `1073741824d`, counted
+  from 1970 or from midnight
 - durations: the number and its unit, `-1500ms`; units are d, s, ms, us, ns
 - bytes: text, with backslash escapes for what is not UTF-8
 - structs: objects; maps: lists of [key, value]
@@ -21,9 +21,9 @@ from pyarrow import types
 
 from stonkgs.errors import UserError
 
-#: What JSON has a type for.
+#: The Python types that JSON has.
 PLAIN = {type(None), bool, int, float, str}
-#: Ticks of each unit in a day.
+#: Number of each unit in a day.
 TICKS = {"d": 1, "s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 #: Days from 1970 to the start of the year 1, and to that of the year 10000.
 FIRST_DAY, END_DAY = -719_162, 2_932_897
@@ -31,7 +31,7 @@ INT64 = 2**63 - 1
 
 
 def check_writable(schema: pa.Schema) -> None:
-    """UserError that names a column which `plain` would lose something of: structs with two fields of one name."""
+    """Raise UserError for a column with a struct that has two fields of one name: `plain_values` would lose one."""
     for column in schema:
         for kind in _within(column.type):
             names = [field.name for field in kind] if types.is_struct(kind) else []
@@ -39,25 +39,25 @@ def check_writable(schema: pa.Schema) -> None:
                 raise UserError(f"column {column.name!r}: {kind} has several fields called {twice}; rename them")
 
 
-def plain(column: pa.Array | pa.ChunkedArray) -> list[Any]:
-    """None, bool, int, float, str, or lists and dictionaries of them."""
+def plain_values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
+    """Returns a column as None, bool, int, float, str, or lists and dictionaries of them."""
     if isinstance(column, pa.ChunkedArray):
-        return [value for chunk in column.chunks for value in plain(chunk)]
+        return [value for chunk in column.chunks for value in plain_values(chunk)]
     kind = column.type
     if types.is_dictionary(kind):
-        return plain(column.dictionary_decode())
+        return plain_values(column.dictionary_decode())
     if isinstance(kind, pa.BaseExtensionType) and not isinstance(kind, pa.UuidType | pa.Bool8Type):
-        return plain(column.storage)
+        return plain_values(column.storage)
     return _nested(column) if types.is_nested(kind) and not types.is_union(kind) else _leaves(column)
 
 
 def dumps(value: Any) -> str:
-    """JSON text of what `plain` gives."""
+    """Returns a value of `plain_values` as JSON text."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def _within(kind: pa.DataType) -> Iterator[pa.DataType]:
-    """A type, and all types within it."""
+    """Yields a type and all types nested in it."""
     yield kind
     for number in range(kind.num_fields):
         yield from _within(kind.field(number).type)
@@ -67,13 +67,13 @@ def _nested(column: pa.Array) -> list[Any]:
     valid = column.is_valid().to_pylist()
     if types.is_struct(column.type):
         names = [field.name for field in column.type]
-        rows = zip(valid, *map(plain, column.flatten()), strict=True)
+        rows = zip(valid, *map(plain_values, column.flatten()), strict=True)
         return [dict(zip(names, row, strict=True)) if there else None for there, *row in rows]
     if types.is_map(column.type):
-        pairs = list(zip(plain(column.keys), plain(column.items), strict=True))
+        pairs = list(zip(plain_values(column.keys), plain_values(column.items), strict=True))
         ends = column.offsets.to_pylist()
         return [pairs[a:b] if there else None for there, a, b in zip(valid, ends, ends[1:], strict=False)]
-    items = iter(plain(column.flatten()))
+    items = iter(plain_values(column.flatten()))
     return [None if size is None else list(islice(items, size)) for size in pc.list_value_length(column).to_pylist()]
 
 
@@ -94,7 +94,7 @@ def _leaves(column: pa.Array) -> list[Any]:
 
 
 def _times(column: pa.Array) -> pa.Array:
-    """Dates, times, timestamps and durations as text."""
+    """Returns dates, times, timestamps and durations as text."""
     kind = column.type
     unit = "d" if types.is_date32(kind) else "ms" if types.is_date64(kind) else kind.unit
     stored = pa.int32() if kind.bit_width == 32 else pa.int64()

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from stonkgs.errors import UserError
 from stonkgs.runs.account import Place, as_json, as_line
-from stonkgs.source.base import Reader, Reading
+from stonkgs.source.base import Reader, SplitRows
 from stonkgs.source.split import Plan, Split
 from stonkgs.statement import Rejection
 from stonkgs.train.protocol import TEST, TRAIN, Protocol
@@ -117,7 +117,7 @@ def _values(reader: Reader, task: Task, rejected: BinaryIO) -> tuple[Counter[tup
     for split in _progress(reader.plan, "labels"):
         if split.file != current:
             current, place = split.file, Place(reader.source.first_line(split.file))
-        reading = Reading(reader.read(split))
+        reading = SplitRows(reader.read(split))
         for record in reading:
             if isinstance(record, Rejection):
                 failed += 1

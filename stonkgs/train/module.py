@@ -22,7 +22,7 @@ from transformers import get_linear_schedule_with_warmup
 from stonkgs.batch import Batch
 from stonkgs.engine import interrupt
 from stonkgs.errors import UserError
-from stonkgs.model.decision import LEAST, SEPARATOR
+from stonkgs.model.decision import CLASS_SEPARATOR, THRESHOLD
 from stonkgs.model.predictor import Predictor
 from stonkgs.train.protocol import scramble
 from stonkgs.train.schedule import Schedule
@@ -168,7 +168,7 @@ class FineTuning(pl.LightningModule):
             return torch.tensor([self._numbers[name] for name in names])
         hot = torch.zeros(len(names), len(self._numbers), dtype=torch.int64)
         for row, name in zip(hot, names, strict=True):
-            row[[self._numbers[one] for one in name.split(SEPARATOR)]] = 1
+            row[[self._numbers[one] for one in name.split(CLASS_SEPARATOR)]] = 1
         return hot
 
     def on_validation_epoch_end(self) -> None:
@@ -241,7 +241,7 @@ def scores(classes: int, *, multi_label: bool) -> MetricCollection:
     """The scores of a validation; see `stonkgs.evaluate.metrics` for all that is told of the test part."""
     metrics: dict[str, Metric]
     if multi_label:
-        options: dict[str, Any] = {"num_labels": classes, "threshold": LEAST}
+        options: dict[str, Any] = {"num_labels": classes, "threshold": THRESHOLD}
         metrics = {kind: MultilabelF1Score(average=kind, **options) for kind in ("weighted", "macro")}
         accuracy: Metric = MultilabelAccuracy(average="micro", **options)
     else:

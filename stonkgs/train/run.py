@@ -8,7 +8,7 @@ import torch
 from omegaconf import DictConfig
 
 from stonkgs.config import named
-from stonkgs.disk import shared_memory
+from stonkgs.disk import explain_full_shm
 from stonkgs.engine import settings
 from stonkgs.evaluate.calibration import temperature
 from stonkgs.evaluate.extras import require
@@ -55,7 +55,7 @@ def train(cfg: DictConfig) -> Trained | None:
     selection = counted.selection(stages.reader, stages.task, stages.protocol)
     training = Training(cfg, stages, stages.kge, selection, counted, folder)
     with stages.launch.ending_others(stages.trainer, "the same command continues from the last checkpoint"):
-        with shared_memory(stages.workers(cfg)):
+        with explain_full_shm(stages.workers(cfg)):
             result = _evaluate(Rating(record, training), stages.start.learn(training), stages.protocol.name)
         failed = reap(stages.trainer.strategy.launcher)
     if failed:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stonkgs.model.decision import SEPARATOR
+from stonkgs.model.decision import CLASS_SEPARATOR
 from stonkgs.source.base import Reader, World
 from stonkgs.source.split import Split
 from stonkgs.statement import Rejection, Statement, Tally
@@ -91,6 +91,6 @@ class Part(Reader):
     def read(self, split: Split) -> Generator[Statement | Rejection, None, Tally]:
         labels = self.selection.classes.labels
         for _, statement, target in self.selection.rows(split, self.name):
-            truth = SEPARATOR.join(labels[number] for number in numbers(target))
+            truth = CLASS_SEPARATOR.join(labels[number] for number in numbers(target))
             yield replace(statement, extra={**statement.extra, TRUTH: truth})
         return Tally()

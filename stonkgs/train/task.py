@@ -15,7 +15,7 @@ from typing import Any
 from stonkgs.config import Stage
 from stonkgs.config.values import Count, check
 from stonkgs.errors import UserError
-from stonkgs.model.decision import SEPARATOR
+from stonkgs.model.decision import CLASS_SEPARATOR
 from stonkgs.statement import Statement
 
 #: In place of a list of classes: they are the values that occur often enough.
@@ -188,9 +188,9 @@ class Task(Stage):
 
 
 def pieces(value: Any) -> list[str]:
-    """The values of one field: text is cut at SEPARATOR, a list is several values, null and NaN are none."""
+    """The values of one field: text is cut at CLASS_SEPARATOR, a list is several values, null and NaN are none."""
     if isinstance(value, str):
-        return [stripped for piece in value.split(SEPARATOR) if (stripped := piece.strip())]
+        return [stripped for piece in value.split(CLASS_SEPARATOR) if (stripped := piece.strip())]
     if isinstance(value, list | tuple):
         return [piece for item in value for piece in pieces(item)]
     return [] if value is None or (isinstance(value, float) and math.isnan(value)) else pieces(_text(value))

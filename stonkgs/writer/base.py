@@ -12,12 +12,12 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import BasePredictionWriter
 from torch import Tensor
 
-from stonkgs.batch import Batch, SplitEnd, give_back
+from stonkgs.batch import Batch, SplitEnd, trim_memory
 from stonkgs.config.values import checked
 from stonkgs.disk import publish
 from stonkgs.encode.nodes import Found
 from stonkgs.errors import UserError
-from stonkgs.model.decision import chosen, names
+from stonkgs.model.decision import class_names, predicted_classes
 from stonkgs.runs.account import Account
 from stonkgs.runs.finished import Finished
 from stonkgs.runs.folder import Begun, RunFolder
@@ -148,7 +148,7 @@ class PredictionWriter(BasePredictionWriter, ABC):
         if batch.end is not None:
             rows += len(batch.end.rejected)
             self._commit(batch.split, self._open.pop(batch.split), batch.end)
-            give_back()
+            trim_memory()
         self.presence.tell(rows, ended=batch.end is not None, holds=self._open)
 
     def finish(self) -> Account:
@@ -219,7 +219,7 @@ class PredictionWriter(BasePredictionWriter, ABC):
     def _table(self, held: Sequence[Held]) -> pa.Table:
         """One split's rows in the input's order: its columns, probabilities, prediction and flags."""
         probabilities = np.concatenate([batch.probabilities for batch in held])
-        said = names(chosen(probabilities, multi_label=self.job.multi_label), self.job.labels)
+        said = class_names(predicted_classes(probabilities, multi_label=self.job.multi_label), self.job.labels)
         columns = pa.Table.from_batches([batch.columns for batch in held]).columns
         columns += [pa.array(values, pa.float32()) for values in probabilities.T]
         columns += [pa.array(said, pa.string())]
@@ -259,7 +259,7 @@ def _account(held: Sequence[Held], end: SplitEnd, job: Job) -> Account:
     """What has become of a split's records."""
     found = np.concatenate([batch.found for batch in held]).ravel()
     probabilities = np.concatenate([batch.probabilities for batch in held])
-    counts = chosen(probabilities, multi_label=job.multi_label).sum(axis=0).tolist()
+    counts = predicted_classes(probabilities, multi_label=job.multi_label).sum(axis=0).tolist()
     return Account(
         predicted=sum(len(batch.positions) for batch in held),
         rejected=len(end.rejected),

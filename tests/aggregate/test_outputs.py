@@ -13,7 +13,7 @@ from aggregated import KINDS, ROWS, message, write
 from conftest import file_size_limit
 
 from stonkgs.aggregate import aggregate
-from stonkgs.aggregate.write import opened
+from stonkgs.aggregate.write import writing_statements
 from stonkgs.errors import UserError
 
 
@@ -61,16 +61,16 @@ def test_what_comes_meanwhile_is_kept(tmp_path: Path, kind: str, links: bool, mo
     table, output = pa.table({"a": [1, 2]}), tmp_path / f"s.{kind}"
     with (
         pytest.raises(UserError, match=r"s\.\w+: exists; name another output, or replace it with --overwrite"),
-        opened(output, table.schema, overwrite=False),
+        writing_statements(output, table.schema, overwrite=False),
     ):
         output.write_text("another's")
     assert output.read_text() == "another's"
-    with opened(output, table.schema, overwrite=True) as write_table:
+    with writing_statements(output, table.schema, overwrite=True) as write_table:
         write_table(table)
     written = output.read_bytes()
     assert written != b"another's"
     output.unlink()
-    with opened(output, table.schema, overwrite=False) as write_table:
+    with writing_statements(output, table.schema, overwrite=False) as write_table:
         write_table(table)
     assert output.read_bytes() == written
     assert [*tmp_path.iterdir()] == [output]

@@ -15,16 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stonkgs.aggregate import aggregate
-from stonkgs.aggregate.sort import even, sorter
+from stonkgs.aggregate.sort import open_sorter, rebatch
 from stonkgs.errors import UserError
 
 
 @settings(deadline=None)
 @given(sizes=st.lists(st.integers(0, 9)), rows=st.integers(1, 7))
-def test_even(sizes: list[int], rows: int) -> None:
+def test_rebatch(sizes: list[int], rows: int) -> None:
     numbers = iter(range(sum(sizes)))
     batches = [pa.record_batch({"a": pa.array([next(numbers) for _ in range(size)], pa.int64())}) for size in sizes]
-    found = [batch["a"].to_pylist() for batch in even(batches, rows)]
+    found = [batch["a"].to_pylist() for batch in rebatch(batches, rows)]
     assert [number for batch in found for number in batch] == [*range(sum(sizes))]
     assert all(len(batch) == rows for batch in found[:-1])
     assert all(0 < len(batch) <= rows for batch in found)
@@ -35,8 +35,8 @@ def test_order(tmp_path: Path) -> None:
     names = ['a"; drop', "A", "a"]
     rows = [("b", 2, 1), ("b", None, 2), (None, 1, 3), ("β", 1, 4), ("B", 1, 5), ("b", 1, 6)]
     batch = pa.RecordBatch.from_arrays([pa.array(column) for column in zip(*rows, strict=True)], names)
-    with sorter(tmp_path / "s", "500MB") as made:
-        (found,) = made.sorted([batch.slice(0, 4), batch.slice(4)], batch.schema, 2)
+    with open_sorter(tmp_path / "s", "500MB") as sorter:
+        (found,) = sorter.sorted([batch.slice(0, 4), batch.slice(4)], batch.schema, 2)
     assert found.column(2).to_pylist() == [5, 6, 1, 2, 4, 3]
     assert not list(tmp_path.iterdir())
 
@@ -49,8 +49,8 @@ def test_what_ends_the_reading_is_told(tmp_path: Path) -> None:
         yield batch
         raise KeyError("of the reader")
 
-    with sorter(tmp_path / "s", "500MB") as made, pytest.raises(KeyError, match="of the reader"):
-        list(made.sorted(batches(), batch.schema, 1))
+    with open_sorter(tmp_path / "s", "500MB") as sorter, pytest.raises(KeyError, match="of the reader"):
+        list(sorter.sorted(batches(), batch.schema, 1))
 
 
 def many(count: int) -> pa.Table:

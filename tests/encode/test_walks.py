@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stonkgs.encode.walks import MASK, SEPARATOR, UNKNOWN, graph_half, published_numbers, vector_rows
+from stonkgs.encode.walks import MASK, SEPARATOR, UNKNOWN, graph_half, vector_rows
 from stonkgs.kge.store import KgeStore
 
 
@@ -18,10 +18,6 @@ def test_the_published_shift() -> None:
     wanted = [0, 99, UNKNOWN, 100, SEPARATOR, MASK, 101, 102, 396, UNKNOWN, SEPARATOR]
     assert vector_rows(given, legacy_node_shift=True).tolist() == wanted
     assert vector_rows(given, legacy_node_shift=False).tolist() == given.tolist()
-
-
-def test_published_numbers() -> None:
-    assert published_numbers(numbers(5, UNKNOWN, SEPARATOR, 100)).tolist() == [5, 100, 102, 100]
 
 
 def test_halves_unknown_nodes_and_nodes_without_a_walk(kge_path: Path) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from stonkgs.indra.edges import MOST_MEMBERS, Edge, read
+from stonkgs.indra.edges import MOST_MEMBERS, Edge, read_statement
 from stonkgs.statement import UnusableError
 
 JSON = dict[str, Any]
@@ -15,7 +15,7 @@ P = {"name": "P", "db_refs": {"UP": "P1"}}
 
 def edges(statement: JSON, *, pairs: bool = False) -> list[Edge] | str:
     """All edges, or the reason why there are none."""
-    kind, reading = read(statement, pairs=pairs)
+    kind, reading = read_statement(statement, pairs=pairs)
     assert kind == statement["type"]
     return reading if isinstance(reading, str) else list(reading.edges)
 
@@ -49,7 +49,7 @@ def test_from_one_to_another(kind: str, source: str, target: str) -> None:
     assert short({"type": kind, source: A, target: B}) == [("A", "B")]
     assert short({"type": kind, source: None, target: B}) == short({"type": kind}) == f"{kind} without a subject"
     with pytest.raises(UnusableError, match=rf"^{kind} without an? (object|GTPase) \('{target}'\)$"):
-        read({"type": kind, source: A}, pairs=False)
+        read_statement({"type": kind, source: A}, pairs=False)
 
 
 @pytest.mark.parametrize("kind", ["Phosphorylation", "Dephosphorylation"])
@@ -59,7 +59,7 @@ def test_modifications_are_those_of_the_substrate(kind: str) -> None:
     assert edges(statement) == [("a(TEXT:A)", modified)]
     assert edges(statement | {"enz": None}) == f"{kind} without an enzyme"
     with pytest.raises(UnusableError, match="without a substrate"):
-        read({"type": kind, "enz": A}, pairs=False)
+        read_statement({"type": kind, "enz": A}, pairs=False)
 
 
 @pytest.mark.parametrize("kind", ["Sumoylation", "Deribosylation", "Modification"])
@@ -79,7 +79,7 @@ def test_kinases_of_themselves() -> None:
 @pytest.mark.parametrize("bound", [[], [{"agent": B, "is_bound": False}], [{"agent": B}, {"agent": C}]])
 def test_a_kinase_that_is_not_bound_to_one(bound: list[JSON]) -> None:
     with pytest.raises(UnusableError, match=r"^Transphosphorylation, but 'A' is not bound to one agent$"):
-        read({"type": "Transphosphorylation", "enz": A | {"bound_conditions": bound}}, pairs=False)
+        read_statement({"type": "Transphosphorylation", "enz": A | {"bound_conditions": bound}}, pairs=False)
 
 
 def test_active_forms() -> None:
@@ -97,7 +97,7 @@ def test_active_forms() -> None:
     ]
     assert short({"type": "ActiveForm", "agent": A}) == [("A", "A")]
     with pytest.raises(UnusableError, match=r"^ActiveForm without an agent"):
-        read({"type": "ActiveForm"}, pairs=False)
+        read_statement({"type": "ActiveForm"}, pairs=False)
 
 
 def test_conversions() -> None:
@@ -130,7 +130,7 @@ def test_complexes() -> None:
 )
 def test_complexes_of_no_such_members(members: Any, reason: str, pairs: bool) -> None:
     with pytest.raises(UnusableError, match=f"^{reason}$"):
-        read({"type": "Complex", "members": members}, pairs=pairs)
+        read_statement({"type": "Complex", "members": members}, pairs=pairs)
 
 
 @pytest.mark.parametrize(
@@ -164,4 +164,4 @@ def test_types_that_have_no_edges(kind: str) -> None:
 )
 def test_no_statement(statement: JSON, reason: str) -> None:
     with pytest.raises(UnusableError, match=f"^{reason}$"):
-        read(statement, pairs=False)
+        read_statement(statement, pairs=False)

@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from stonkgs.kge.build import Summary, build
+from stonkgs.kge.build import BuildSummary, build
 from stonkgs.kge.store import KgeStore
 
-Make = Callable[..., Summary]
+Make = Callable[..., BuildSummary]
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
     """Builds tmp_path / "k.h5" from the text of v.tsv and of w.tsv, and build's own options."""
 
-    def write_and_build(vectors: bytes, walks: bytes, **options: Any) -> Summary:
+    def write_and_build(vectors: bytes, walks: bytes, **options: Any) -> BuildSummary:
         (tmp_path / "v.tsv").write_bytes(vectors)
         (tmp_path / "w.tsv").write_bytes(walks)
         files = {name: str(tmp_path / name) for name in ("v.tsv", "w.tsv", "k.h5")}

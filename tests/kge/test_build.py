@@ -13,7 +13,7 @@ import pytest
 from conftest import file_size_limit
 
 from stonkgs.errors import UserError
-from stonkgs.kge.build import Summary, build
+from stonkgs.kge.build import BuildSummary, build
 from stonkgs.kge.layout import DTYPES
 from stonkgs.kge.store import KgeStore
 
@@ -21,7 +21,7 @@ V = b"A\t1\t2\nB\t3\t4\nC\t5\t6\n"
 W = b"B\tA\tB\tC\nA\tA\tA\tA\n"
 
 
-Make = Callable[..., Summary]
+Make = Callable[..., BuildSummary]
 Opened = Callable[[], KgeStore]
 
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stonkgs.errors import UserError
-from stonkgs.kge.facts import facts
+from stonkgs.kge.info import store_info
 from stonkgs.kge.store import KgeStore
 
 #: seconds for a child to read some stores; one takes milliseconds
@@ -70,7 +70,7 @@ def _read(path: str) -> str:
     """Everything that a prediction asks a store for; whatever it raises but these two reaches the test."""
     store = KgeStore(path=path)
     try:
-        facts(path)
+        store_info(path)
         assert len(store.header.digest) == 64
         for name in ("p(HGNC:3 ! node 3)", "p(HGNC:3)", "NA"):
             assert -1 <= store.number(name) < store.nodes

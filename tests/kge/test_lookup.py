@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from stonkgs.kge.build import Summary
+from stonkgs.kge.build import BuildSummary
 from stonkgs.kge.store import KgeStore
 
-Make = Callable[..., Summary]
+Make = Callable[..., BuildSummary]
 Opened = Callable[[], KgeStore]
 
 #: in the order of their numbers; 2 and 3 stand for several nodes each

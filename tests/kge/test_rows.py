@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from stonkgs.errors import UserError
-from stonkgs.kge.build import Summary, build
+from stonkgs.kge.build import BuildSummary, build
 from stonkgs.kge.store import KgeStore
 
 V = b"A\t1\t2\nB\t3\t4\nC\t5\t6\n"
 W = b"B\tA\tB\tC\nA\tA\tA\tA\n"
 
 
-Make = Callable[..., Summary]
+Make = Callable[..., BuildSummary]
 Opened = Callable[[], KgeStore]
 
 

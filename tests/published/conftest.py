@@ -32,9 +32,9 @@ def shelves(tmp_path_factory: pytest.TempPathFactory, kge_path: Path, checkpoint
     pretrained = _published(tmp_path_factory.mktemp("pretrained"), ())
     graph = {VECTORS: kge_path.parent / "vectors.tsv", WALKS: kge_path.parent / "walks.tsv"}
     return {
-        MODELS["species"].place.name: _checkpoint(species),
-        MODELS["correct_binary"].place.name: _checkpoint(checkpoint),
-        MODELS["stonkgs-150k"].place.name: _checkpoint(pretrained),
+        MODELS["species"].deposit.name: _checkpoint(species),
+        MODELS["correct_binary"].deposit.name: _checkpoint(checkpoint),
+        MODELS["stonkgs-150k"].deposit.name: _checkpoint(pretrained),
         GRAPH.name: {name: path.read_bytes() for name, path in graph.items()},
         BACKBONE.name: {"vocab.txt": species["vocab.txt"], **backbone(species)},
     }

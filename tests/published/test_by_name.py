@@ -57,7 +57,7 @@ def test_species_is_what_it_is_by_hand_and_then_needs_no_network(
     assert capsys.readouterr().err == ""
     labels = MODELS["species"].labels
     assert labels
-    paths = by_hand(MODELS["species"].place.folder, labels, cache, tmp_path)
+    paths = by_hand(MODELS["species"].deposit.folder, labels, cache, tmp_path)
     assert run("predict", *paths, *given, f"output_dir={tmp_path / 'by-hand'}") == 0
     tables = [(tmp_path / name / "predictions.tsv").read_bytes() for name in ("first", "second", "by-hand")]
     assert tables[0] == tables[1] == tables[2]

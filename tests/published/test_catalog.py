@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from stonkgs.cli import CONFIG_DIR
 from stonkgs.engine.settings import check_paths
 from stonkgs.errors import UserError
-from stonkgs.published.catalog import BACKBONE, GRAPH, MODELS, VOCABULARY, Place
+from stonkgs.published.catalog import BACKBONE, GRAPH, MODELS, VOCABULARY, Deposit
 
 CONFIGS = ROOT / "configs"
 MODEL = "stonkgs.model.network.Network.published"
@@ -44,9 +44,9 @@ def test_classes_are_those_of_the_tasks() -> None:
 
 def test_no_two_places_share_a_folder() -> None:
     """Nor does a name lead out of it."""
-    places: list[Place] = [GRAPH, VOCABULARY, BACKBONE, *(model.place for model in MODELS.values())]
-    assert len({place.folder for place in places}) == len(places)
-    names = {name for place in places for name in (place.folder, *place.files)}
+    deposits: list[Deposit] = [GRAPH, VOCABULARY, BACKBONE, *(model.deposit for model in MODELS.values())]
+    assert len({deposit.folder for deposit in deposits}) == len(deposits)
+    names = {name for deposit in deposits for name in (deposit.folder, *deposit.files)}
     assert not [name for name in names if "/" in name or name.startswith(".")]
 
 

@@ -17,13 +17,13 @@ from published.server import Handler, Site, cut, instead, redirect, serving, slo
 
 from stonkgs.errors import UserError
 from stonkgs.published import fetch as module
-from stonkgs.published.catalog import Place
+from stonkgs.published.catalog import Deposit
 from stonkgs.published.fetch import fetch
 
 #: What no compression makes smaller, larger than a socket's buffers.
 CONTENT = os.urandom(1 << 20)
-RECORD = Place("zenodo", "77", ("a.json", "b.bin"), "zenodo-77")
-REPOSITORY = Place("huggingface", "owner/name", ("vocab.txt", "c.bin"), "name")
+RECORD = Deposit("zenodo", "77", ("a.json", "b.bin"), "zenodo-77")
+REPOSITORY = Deposit("huggingface", "owner/name", ("vocab.txt", "c.bin"), "name")
 #: Where the site has b.bin and c.bin.
 ZENODO, HUB = "/api/records/77/files/b.bin/content", "/owner/name/resolve/main/c.bin"
 
@@ -53,10 +53,10 @@ WHOLE = {
 }
 
 
-def refused(places: list[Place], folder: Path) -> str:
+def refused(deposits: list[Deposit], folder: Path) -> str:
     """The one line with which it fails."""
     with pytest.raises(UserError) as caught:
-        fetch(places, folder)
+        fetch(deposits, folder)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -79,10 +79,10 @@ def test_it_says_who_it_is_and_gives_no_token_away(site: Site, tmp_path: Path) -
 
 def test_what_is_there_is_taken_as_it_is(site: Site, tmp_path: Path) -> None:
     """Put there by hand: not looked at, and the network is asked for nothing."""
-    for place in (RECORD, REPOSITORY):
-        (tmp_path / place.folder).mkdir()
-        for name in place.files:
-            (tmp_path / place.folder / name).write_bytes(b"mine")
+    for deposit in (RECORD, REPOSITORY):
+        (tmp_path / deposit.folder).mkdir()
+        for name in deposit.files:
+            (tmp_path / deposit.folder / name).write_bytes(b"mine")
     fetch([RECORD, REPOSITORY], tmp_path)
     assert set(read(tmp_path).values()) == {b"mine"}
     assert not site.asked
@@ -91,11 +91,11 @@ def test_what_is_there_is_taken_as_it_is(site: Site, tmp_path: Path) -> None:
     assert [asked.path for asked in site.asked] == ["/api/records/77", "/api/records/77/files/a.json/content"]
 
 
-@pytest.mark.parametrize(("place", "path"), [(RECORD, ZENODO), (REPOSITORY, HUB)])
-def test_a_cut_connection_is_gone_on_with(place: Place, path: str, site: Site, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("deposit", "path"), [(RECORD, ZENODO), (REPOSITORY, HUB)])
+def test_a_cut_connection_is_gone_on_with(deposit: Deposit, path: str, site: Site, tmp_path: Path) -> None:
     """From the byte on that came last, and once more where nothing came."""
     site.faults[path] = [cut(700_000), cut(0)]
-    fetch([place], tmp_path)
+    fetch([deposit], tmp_path)
     assert read(tmp_path).items() <= WHOLE.items()
     asked = [asked.range for asked in site.asked if asked.path == path and asked.method == "GET"]
     assert asked == [None, "bytes=700000-", "bytes=700000-"]
@@ -171,7 +171,7 @@ def test_a_file_lies_elsewhere(site: Site, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "place", "fault", "message"),
+    ("path", "deposit", "fault", "message"),
     [
         (ZENODO, RECORD, instead(CONTENT[::-1]), "records/77: came damaged, with the md5 "),
         (HUB, REPOSITORY, instead(CONTENT), "/owner/name: came damaged, with the sha256 "),
@@ -183,13 +183,13 @@ def test_a_file_lies_elsewhere(site: Site, tmp_path: Path) -> None:
     ],
 )
 def test_something_else_is_never_used_and_then_fetched_again(
-    path: str, place: Place, fault: Callable[[Handler, bytes], None], message: str, site: Site, tmp_path: Path
+    path: str, deposit: Deposit, fault: Callable[[Handler, bytes], None], message: str, site: Site, tmp_path: Path
 ) -> None:
     site.faults[path] = [fault]
-    assert message in refused([place], tmp_path)
+    assert message in refused([deposit], tmp_path)
     assert not list(tmp_path.rglob("*.part"))
     assert not list(tmp_path.rglob("*.bin"))
-    fetch([place], tmp_path)
+    fetch([deposit], tmp_path)
     assert read(tmp_path).items() <= WHOLE.items()
 
 
@@ -320,15 +320,15 @@ def test_a_proxy_that_is_not_there(site: Site, tmp_path: Path, monkeypatch: pyte
 
 def test_offline_is_offline(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)  # read when it is imported
-    for place in (RECORD, REPOSITORY):
-        assert "offline mode is enabled" in refused([place], tmp_path)
+    for deposit in (RECORD, REPOSITORY):
+        assert "offline mode is enabled" in refused([deposit], tmp_path)
     assert not site.asked
 
 
 @pytest.mark.parametrize("base", ["ftp://zenodo.org", "file:///etc", "zenodo.org"])
 def test_a_mirror_that_is_none(base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STONKGS_ZENODO", base)
-    assert f"STONKGS_ZENODO={base}: is the address of a mirror" in refused([RECORD], tmp_path)
+    assert f"STONKGS_ZENODO={base}: must be the address of a mirror" in refused([RECORD], tmp_path)
 
 
 def test_the_disk_is_full(site: Site, tmp_path: Path) -> None:

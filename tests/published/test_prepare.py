@@ -24,10 +24,10 @@ from stonkgs.kge.build import build
 from stonkgs.model.digest import model_digest
 from stonkgs.model.network import Network
 from stonkgs.published.cache import Cache
-from stonkgs.published.catalog import BACKBONE, GRAPH, MODELS, VECTORS, VOCABULARY, WALKS, Place
+from stonkgs.published.catalog import BACKBONE, GRAPH, MODELS, VECTORS, VOCABULARY, WALKS, Deposit
 from stonkgs.published.prepare import model_path, store_path
 
-SPECIES = MODELS["species"].place
+SPECIES = MODELS["species"].deposit
 #: Where the species model's weights lie on the site.
 WEIGHTS = f"/api/records/{SPECIES.name}/files/pytorch_model.bin/content"
 
@@ -47,21 +47,21 @@ def wanted(shelves: dict[str, Files], tmp_path_factory: pytest.TempPathFactory) 
         return digest("species")
 
 
-def put(cache: Path, shelves: dict[str, Files], *places: Place) -> None:
+def put(cache: Path, shelves: dict[str, Files], *deposits: Deposit) -> None:
     """Files where a person puts them."""
-    for place in places:
-        folder = cache / "files" / place.folder
+    for deposit in deposits:
+        folder = cache / "files" / deposit.folder
         folder.mkdir(parents=True)
-        for name in place.files:
-            (folder / name).write_bytes(shelves[place.name][name])
+        for name in deposit.files:
+            (folder / name).write_bytes(shelves[deposit.name][name])
 
 
 def leave_parts(cache: Path, shelves: dict[str, Files]) -> None:
     """Killed while it fetched."""
-    for place, name in ((SPECIES, "pytorch_model.bin"), (GRAPH, VECTORS)):
-        folder = cache / "files" / place.folder
+    for deposit, name in ((SPECIES, "pytorch_model.bin"), (GRAPH, VECTORS)):
+        folder = cache / "files" / deposit.folder
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{name}.part").write_bytes(shelves[place.name][name][:5000])
+        (folder / f"{name}.part").write_bytes(shelves[deposit.name][name][:5000])
 
 
 def leave_half_a_store(cache: Path, shelves: dict[str, Files]) -> None:
@@ -132,7 +132,7 @@ def test_it_is_made_once(site: Site, cache: Path, wanted: str, capsys: pytest.Ca
 def test_a_cache_that_is_only_read_is_enough(site: Site, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An administrator has filled it, and others use it: no lock is taken."""
     model_path("species")
-    monkeypatch.setattr(Cache, "alone", lambda self: pytest.fail("taken"))
+    monkeypatch.setattr(Cache, "locked", lambda self: pytest.fail("taken"))
     assert model_path("species").exists()
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from stonkgs.source.base import Reading, Source
+from stonkgs.source.base import Source, SplitRows
 from stonkgs.statement import Rejection, Statement
 
 Read = Callable[[Source, int], list[Statement | Rejection]]
@@ -22,7 +22,7 @@ def _read(source: Source, rows: int) -> list[Statement | Rejection]:
     reader = source.reader(source.plan(rows))
     for split in reader.plan:
         before = lines.setdefault(split.file, source.first_line(split.file))
-        reading = Reading(reader.read(split))
+        reading = SplitRows(reader.read(split))
         for record in reading:
             if isinstance(record, Rejection) and record.line is not None:
                 record.line += before

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from stonkgs.errors import UserError
-from stonkgs.source.file import ALLOWANCE, BLOCK, RATIO, Kept, compression, content_size, expand, open_bytes
+from stonkgs.source.file import ALLOWANCE, BLOCK, RATIO, ReaderCache, compression, content_size, expand, open_bytes
 
 
 def test_globs_are_sorted_and_lists_keep_their_order(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ class Reader:
 
 
 def test_a_kept_reader_is_taken_once_for_its_file_and_in_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept: Kept[Reader] = Kept()
+    kept: ReaderCache[Reader] = ReaderCache()
     first, second = Reader(), Reader()
     kept.give("a", first)
     assert kept.take("a") is first

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stonkgs.errors import UserError
-from stonkgs.source.base import Reading
+from stonkgs.source.base import SplitRows
 from stonkgs.source.indra import IndraSource
 from stonkgs.statement import Rejection, Statement
 
@@ -89,7 +89,7 @@ def outcome(source: IndraSource, rows: int) -> tuple[list[Statement], list[Rejec
     without, count, above = Counter[str](), 0, 0
     reader = source.reader(source.plan(rows))
     for split in reader.plan:
-        reading = Reading(reader.read(split))
+        reading = SplitRows(reader.read(split))
         for record in reading:
             if isinstance(record, Statement):
                 found.append(record)

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from stonkgs.source.text.json_value import DEPTH, parsed, quickly
-from stonkgs.source.text.records import Record
+from stonkgs.source.text.json_value import DEPTH, parse_json, parse_json_fast
+from stonkgs.source.text.records import RawRecord
 from stonkgs.statement import UnusableError
 
 
@@ -23,10 +23,10 @@ from stonkgs.statement import UnusableError
 )
 def test_depth(text: str, value: bool) -> None:
     if value:
-        assert parsed(text) == json.loads(text)
+        assert parse_json(text) == json.loads(text)
         return
     with pytest.raises(UnusableError, match="nested more than 200 deep"):
-        parsed(text)
+        parse_json(text)
 
 
 @pytest.mark.parametrize(
@@ -39,18 +39,18 @@ def test_depth(text: str, value: bool) -> None:
 )
 def test_what_says_nothing(text: str, reason: str) -> None:
     with pytest.raises(UnusableError, match=reason):
-        parsed(text)
+        parse_json(text)
 
 
 def test_what_only_some_parsers_read() -> None:
-    assert parsed('[Infinity, 18446744073709551617, "\\ud83d\\ude00"]') == [float("inf"), 2**64 + 1, "😀"]
+    assert parse_json('[Infinity, 18446744073709551617, "\\ud83d\\ude00"]') == [float("inf"), 2**64 + 1, "😀"]
 
 
 def test_what_need_not_be_exact() -> None:
-    assert quickly(Record(0, 0, b'{"a": [1, 2.5, "\\u00e4", null, 9223372036854775807]}')) == {
+    assert parse_json_fast(RawRecord(0, 0, b'{"a": [1, 2.5, "\\u00e4", null, 9223372036854775807]}')) == {
         "a": [1, 2.5, "ä", None, 2**63 - 1]
     }
-    assert str(quickly(Record(0, 0, b"[NaN, -Infinity]"))) == "[nan, -inf]"
+    assert str(parse_json_fast(RawRecord(0, 0, b"[NaN, -Infinity]"))) == "[nan, -inf]"
     for text, reason in (('"\\ud800"', "half a surrogate pair"), ("{", "invalid JSON: Expecting property name")):
         with pytest.raises(UnusableError, match=reason):
-            quickly(Record(0, 0, text.encode()))
+            parse_json_fast(RawRecord(0, 0, text.encode()))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from stonkgs.errors import UserError
 from stonkgs.source.base import Source
-from stonkgs.source.jsonl import JsonlSource, parsed
+from stonkgs.source.jsonl import JsonlSource, parse_object
 from stonkgs.statement import Rejection, Statement
 from stonkgs.tables.columns import is_json
 
@@ -240,6 +240,6 @@ def test_depth_does_not_hang_on_the_stack() -> None:
     text = '{"x": ' + "[" * 199 + "]" * 199 + "}"
 
     def deep(calls: int) -> dict[str, Any]:
-        return deep(calls - 1) if calls else parsed(text)
+        return deep(calls - 1) if calls else parse_object(text)
 
     assert deep(0) == deep(300)

@@ -13,7 +13,7 @@ import pytest
 
 from stonkgs.errors import UserError
 from stonkgs.source.base import Source
-from stonkgs.source.parquet import ParquetSource, Rows
+from stonkgs.source.parquet import ParquetSource, RowReader
 from stonkgs.statement import Rejection, Statement
 
 Read = Callable[[Source, int], list[Statement | Rejection]]
@@ -47,15 +47,15 @@ def test_ranges_are_exact_over_row_groups(tmp_path: Path, group: int) -> None:
 def test_a_row_group_is_decoded_once_for_rising_splits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = ParquetSource(path=written(tmp_path, table(20_000), row_group_size=8_000))
     opened = 0
-    seek = Rows._seek
+    seek = RowReader._seek
 
-    def counted(rows: Rows, row: int) -> None:
+    def counted(rows: RowReader, row: int) -> None:
         nonlocal opened
         before = rows._batches
         seek(rows, row)
         opened += rows._batches is not before
 
-    monkeypatch.setattr(Rows, "_seek", counted)
+    monkeypatch.setattr(RowReader, "_seek", counted)
     plan = source.plan(100)
     assert sum(1 for _ in source.reader(plan)) == 20_000
     assert opened == 1

@@ -16,7 +16,7 @@ from stonkgs.source.base import ROLES, Source
 from stonkgs.source.parquet import ParquetSource
 from stonkgs.statement import Rejection, Statement
 from stonkgs.tables.columns import as_columns
-from stonkgs.tables.types import values
+from stonkgs.tables.types import exact_values
 
 Read = Callable[[Source, int], list[Statement | Rejection]]
 
@@ -117,5 +117,5 @@ def test_what_cannot_pass_is_refused_at_planning(tmp_path: Path, name: str) -> N
 
 def test_plain_types_give_plain_values() -> None:
     for name in ("bool", "uint64", "float64", "string", "dictionary", "binary", "list", "struct", "map"):
-        assert values(COLUMNS[name]) == COLUMNS[name].to_pylist()
-        assert not any(isinstance(item, pa.Scalar) for item in values(COLUMNS[name]))
+        assert exact_values(COLUMNS[name]) == COLUMNS[name].to_pylist()
+        assert not any(isinstance(item, pa.Scalar) for item in exact_values(COLUMNS[name]))

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stonkgs.errors import UserError
-from stonkgs.source.base import Reading
+from stonkgs.source.base import SplitRows
 from stonkgs.source.split import END
-from stonkgs.source.text.records import Cursor, Lines, Record
+from stonkgs.source.text.records import Cursor, Lines, RawRecord
 from stonkgs.source.tsv import TsvSource
 from stonkgs.statement import Rejection
 
@@ -139,7 +139,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_record(tmp_path: Path) -> Non
     for data in (b"\xef\xbb\xbfab\n", b"\xef\xbb\xbf\nab"):
         scanner = Lines(written(tmp_path, data), 9)
         (record,) = scanner.records(0, END)
-        assert record == Record(data.index(b"a"), data.count(b"\n", 0, data.index(b"a")), b"ab")
+        assert record == RawRecord(data.index(b"a"), data.count(b"\n", 0, data.index(b"a")), b"ab")
         scanner.close()
 
 
@@ -153,7 +153,7 @@ def test_many_blank_lines_count_and_are_passed(end: str, tmp_path: Path) -> None
         found = []
         reader = source.reader(source.plan(rows))
         for split in reader.plan:
-            reading = Reading(reader.read(split))
+            reading = SplitRows(reader.read(split))
             found += [(type(record).__name__, lines + (getattr(record, "line", None) or 0)) for record in reading]
             assert reading.tally.lines is not None
             lines += reading.tally.lines

@@ -182,7 +182,7 @@ def test_hostile_files_take_linear_work(
     looked_at = 0
     patterns = quoted.patterns("\t")
 
-    def watched(match: quoted.Match) -> quoted.Match:
+    def watched(match: quoted.Matcher) -> quoted.Matcher:
         """A pattern that counts how far it looks; where it finds nothing, that is as far as a record goes."""
 
         def counted(data: bytes, at: int, stop: int) -> re.Match[bytes] | None:

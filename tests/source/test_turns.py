@@ -10,7 +10,7 @@ import numpy.typing as npt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stonkgs.source.split import turns
+from stonkgs.source.split import reading_order
 
 
 class Disk:
@@ -47,8 +47,9 @@ class Worker:
 
 
 def crew(count: int, world: int, workers: int, disk: Disk, ahead: int) -> list[Worker]:
+    share = {"world": world, "workers": workers}
     return [
-        Worker(turns(count, rank=rank, world=world, worker=worker, workers=workers, committed=disk), disk, ahead)
+        Worker(reading_order(count, rank=rank, worker=worker, **share, committed=disk), disk, ahead)
         for rank in range(world)
         for worker in range(workers)
     ]
@@ -115,4 +116,5 @@ def test_a_slow_process_is_helped_from_the_end() -> None:
 def test_a_million_splits_take_no_time() -> None:
     disk = Disk(1_000_000, set())
     disk.done[:-3] = True
-    assert list(turns(1_000_000, rank=1, world=2, worker=0, workers=1, committed=disk)) == [999_997, 999_999, 999_998]
+    numbers = list(reading_order(1_000_000, rank=1, world=2, worker=0, workers=1, committed=disk))
+    assert numbers == [999_997, 999_999, 999_998]

@@ -23,7 +23,7 @@ from stonkgs.tables.columns import as_columns
 from stonkgs.tables.jsonl import Jsonl
 from stonkgs.tables.parquet import Parquet
 from stonkgs.tables.tsv import Tsv
-from stonkgs.tables.values import check_writable, plain
+from stonkgs.tables.values import check_writable, plain_values
 
 NS = 1_234_567_890_123_456_789
 INSTANT = "2009-02-13 23:31:30.123456789"
@@ -36,7 +36,7 @@ def nested(kind: pa.DataType, value: Any) -> pa.Array:
     return pa.array([[[("no", {"v": None})]], [[("k", {"v": value}), ("n", None)], None]], whole).slice(1)
 
 
-#: column, and what plain() makes of it
+#: column, and what plain_values() makes of it
 ODD: dict[str, tuple[pa.Array, list[Any]]] = {
     "ns": (pa.array([NS, None], pa.timestamp("ns")), [INSTANT, None]),
     "ns, ends": (
@@ -193,12 +193,16 @@ def test_structs_with_fields_of_one_name_are_refused(wrap: Any) -> None:
 
 
 def test_what_no_parquet_file_holds() -> None:
-    assert plain(pa.array([1, None], pa.timestamp("s"))) == ["1970-01-01 00:00:01", None]
-    assert plain(pa.array([86_400_000], pa.date64())) == ["1970-01-02"]
-    assert plain(pa.array([-1, 86_399, 86_400], pa.time32("s"))) == ["-1s", "23:59:59", "86400s"]
-    assert plain(pa.array([{}, None], pa.struct([]))) == [{}, None]
-    assert plain(pa.chunked_array([pa.array([[1]]), pa.array([None, []], pa.list_(pa.int64()))])) == [[1], None, []]
-    assert plain(pa.chunked_array([], pa.timestamp("ns"))) == []
+    assert plain_values(pa.array([1, None], pa.timestamp("s"))) == ["1970-01-01 00:00:01", None]
+    assert plain_values(pa.array([86_400_000], pa.date64())) == ["1970-01-02"]
+    assert plain_values(pa.array([-1, 86_399, 86_400], pa.time32("s"))) == ["-1s", "23:59:59", "86400s"]
+    assert plain_values(pa.array([{}, None], pa.struct([]))) == [{}, None]
+    assert plain_values(pa.chunked_array([pa.array([[1]]), pa.array([None, []], pa.list_(pa.int64()))])) == [
+        [1],
+        None,
+        [],
+    ]
+    assert plain_values(pa.chunked_array([], pa.timestamp("ns"))) == []
 
 
 def test_pandas_is_not_needed() -> None:
@@ -208,8 +212,8 @@ def test_pandas_is_not_needed() -> None:
         "    def find_spec(self, name, *_):\n"
         "        if name == 'pandas': raise ModuleNotFoundError(name)\n"
         "sys.meta_path.insert(0, NoPandas())\n"
-        "import pyarrow as pa\nfrom stonkgs.tables.values import plain\n"
-        f"print(plain(pa.array([[{NS}]], pa.list_(pa.timestamp('ns')))))"
+        "import pyarrow as pa\nfrom stonkgs.tables.values import plain_values\n"
+        f"print(plain_values(pa.array([[{NS}]], pa.list_(pa.timestamp('ns')))))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == f"[['{INSTANT}']]"

@@ -1,1 +1,1 @@
-"""Where the records of a text file start and end: lines, quoted fields, items of JSON."""
+"""Scanners: they find where the records of a text file start and end, as lines, quoted fields or items of JSON."""

@@ -1,4 +1,4 @@
-"""Where the values of JSON open and close, told by brackets and quotes alone."""
+"""Finds where the values of JSON start and end, by its brackets and quotes alone."""
 
 import re
 from collections.abc import Iterator
@@ -13,32 +13,31 @@ Positions = npt.NDArray[np.int64]
 
 
 class Container(NamedTuple):
-    """An array or an object of which each member is an item."""
+    """An array or an object whose members are the items to read."""
 
     #: "[" or "{"
     kind: str
-    #: Offset past its bracket.
+    #: Offset past its opening bracket.
     start: int
-    #: Whether nothing may follow it in the file.
+    #: Whether it is the whole file, so that nothing may follow it.
     outermost: bool = False
 
 
 class Extents(NamedTuple):
-    """The items that lie in a stretch of bytes, by their offsets."""
+    """Offsets in the file of the items in a window."""
 
+    #: Of each item's opening bracket; also of a last one that is not closed in the window.
     starts: Positions
     #: Past each item's closing bracket.
     ends: Positions
-    #: Where the first item starts that is not closed in the stretch; None where there is none.
-    open: int | None
-    #: Of the bracket that closes the container; None where it lies further on.
+    #: Of the closing bracket of the container; None where it lies behind the window.
     close: int | None
 
 
 def extents(data: bytes, base: int = 0) -> Extents:
-    """What items there are from a place between two on, which is at offset `base`; at some 300 MB/s.
+    """Returns the items in `data`, which starts between two items, at offset `base`. Reads some 300 MB/s.
 
-    It depends on the bytes before each item alone, never on where the stretch ends.
+    Which items are found does not depend on where `data` ends.
     """
     places, steps = _outside(data)
     depth = np.cumsum(steps, dtype=np.int32)
@@ -49,24 +48,24 @@ def extents(data: bytes, base: int = 0) -> Extents:
         places, steps, depth = places[: closing[0]], steps[: closing[0]], depth[: closing[0]]
     starts = places[(depth == 1) & (steps == 1)] + base
     ends = places[(depth == 0) & (steps == -1)] + base + 1
-    return Extents(starts, ends, int(starts[-1]) if len(starts) > len(ends) else None, close)
+    return Extents(starts, ends, close)
 
 
 def deepest(data: bytes) -> int:
-    """How deep values are nested in each other."""
+    """Returns the number of levels of nested brackets."""
     return int(np.cumsum(_outside(data)[1], dtype=np.int32).max(initial=0))
 
 
 def _outside(data: bytes) -> tuple[Positions, npt.NDArray[np.int8]]:
-    """Where the brackets are that stand in no string, and for each 1 where it opens and -1 where it closes."""
-    # Of the same length: an escaped backslash escapes nothing.
+    """Returns the positions of the brackets outside strings, and for each of them 1 if it opens, -1 if it closes."""
+    # Same length, but without escaped backslashes, so that a backslash before a quote escapes it.
     codes = np.frombuffer(data.replace(b"\\\\", b"__"), np.uint8)
-    folded = codes | 0x20  # [ and ] are { and } then
+    folded = codes | 0x20  # makes { and } of [ and ]
     quotes = codes == ord('"')
     quotes[1:] &= codes[:-1] != ord("\\")
     places = np.flatnonzero(quotes | (folded == ord("{")) | (folded == ord("}")))
     quotes = quotes[places]
-    # A sum of 8 bits tells odd from even as well.
+    # 8 bits are enough to tell an odd number of quotes from an even one.
     places = places[(np.cumsum(quotes, dtype=np.uint8) % 2 == 0) & ~quotes]
     return places, np.where(folded[places] == ord("{"), np.int8(1), np.int8(-1))
 
@@ -75,15 +74,15 @@ _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[{}\[\]:,]|[^\s"{}\[\]:,]++', re.DO
 
 
 def containers(cursor: Cursor, start: int, max_record: int) -> Iterator[tuple[str, Container | None]]:
-    """The members of the object that starts at an offset: (key, its container, or None for a plain value).
+    """Yields the members of the object at offset `start`: the key, and its Container, None for a plain value.
 
-    Whoever goes on passes by the last container's items at their speed.
+    It stops early where more than max_record bytes hold no bracket, key or value.
     """
     place, key, value, opened = start, "", False, False
     cursor.seek(place)
     while True:
         token = _TOKEN.search(cursor.data, place - cursor.base)
-        # A backslash at the window's end is left out of its string.
+        # The window may end within a string, even within an escape.
         if (token is None or token.end() + cursor.base >= cursor.end - 1) and not cursor.ended:
             if cursor.end - place > max_record:
                 return
@@ -112,15 +111,15 @@ def containers(cursor: Cursor, start: int, max_record: int) -> Iterator[tuple[st
 
 
 def past(cursor: Cursor, place: int, depth: int = 0) -> int | None:
-    """Offset past the bracket that leads from `depth` at `place` back to 0; None where the file ends before it.
+    """Returns the offset past the bracket that closes `depth` open ones at `place`; None where the file lacks it.
 
-    Holds a block at a time, however far away that is; the bracket is the window's then.
+    It holds one block at a time, however far away the bracket is, and leaves the bracket in the window.
     """
     quoted = False
     cursor.seek(place)
     while True:
         data = cursor.data[place - cursor.base :]
-        # What is escaped by a backslash at the window's end is not there yet.
+        # A backslash at the window's end waits for the character that it escapes.
         if len(data) - len(data.rstrip(b"\\")) & 1 and not cursor.ended:
             data = data[:-1]
         text = b'"' + data if quoted else data
@@ -137,6 +136,6 @@ def past(cursor: Cursor, place: int, depth: int = 0) -> int | None:
 
 
 def _is_open(text: bytes) -> bool:
-    """Whether a text ends within a string."""
+    """Returns whether a text ends within a string."""
     plain = text.replace(b"\\\\", b"__")
     return bool((plain.count(b'"') - plain.count(b'\\"')) & 1)

@@ -1,8 +1,8 @@
-"""Finds the items of one JSON array or object: each is a record.
+"""Finds the items of one JSON array or object. Each item is a record.
 
-An item is what lies between two brackets of the container's depth. One that is no JSON inside is rejected alone, and
-its neighbours are read. Where the brackets themselves do not match, nobody can tell where the next item starts: then
-the rest of the file is one rejection, with the offset at which it begins, and the items before it are kept.
+An item reaches from an opening bracket in the container to its closing bracket. An item that is no JSON is rejected
+alone. Where brackets do not match, nobody can tell where the next item starts: then the items before that place are
+kept, and the rest of the file is one rejection with its offset.
 """
 
 import re
@@ -14,73 +14,74 @@ import numpy.typing as npt
 from stonkgs.source.file import BLOCK
 from stonkgs.source.split import END
 from stonkgs.source.text.brackets import Container, Extents, extents, past
-from stonkgs.source.text.records import Lines, Record
+from stonkgs.source.text.records import Lines, RawRecord
 from stonkgs.statement import RAW_LIMIT, Rejection
 
-#: What stands between two commas.
+#: A member of the container between two commas.
 _MEMBER = re.compile(rb'(?:"(?:[^"\\]++|\\.)*+"?|[^",\\]++|\\.?)++', re.DOTALL)
-#: What an object has before an item.
+#: The key before an item of an object.
 _KEY = re.compile(rb'"(?:[^"\\]++|\\.)*+"\s*+:', re.DOTALL)
-#: What nearly always stands between two items of an array, so that it need not be looked at closely.
+#: The usual bytes between two items of an array. Other bytes are examined.
 _JOINTS = frozenset((b"", b",", b", ", b",\n", b",\r\n"))
-#: From the code of an opening bracket to that of the same kind's closing one, in ASCII.
+#: ASCII code of a closing bracket minus that of its opening one.
 _CLOSING = 2
 
+#: Reasons of rejections.
 BETWEEN = "not an object, but what stands between two items"
 LOST = "the brackets do not match from here on: the rest of the file is not read, however many items it holds"
 CUT_SHORT = "the file ends before its closing bracket: it is cut short"
 
 
-#: A stretch of the container that is a record: its offsets, for an item that cannot be read its problem, and what is
-#: shown of it where the window may have moved on.
-Found = tuple[int, int, str | None, bytes | None]
+#: A record of the container: the offsets of its start and its end; its problem, if it has one; and its raw bytes, where
+#: the window may not hold them.
+Span = tuple[int, int, str | None, bytes | None]
 
 
 class Items(Lines):
-    """Finds the items of a container; `lines` counts them, as its file has no lines."""
+    """A scanner for the items of a container. Its `lines` counts items, as the file has no lines."""
 
     def __init__(self, file: str, max_record: int, container: Container) -> None:
         super().__init__(file, max_record)
         self.container = container
 
-    def records(self, start: int, stop: int) -> Iterator[Record]:
-        """The items that start in [start, stop); `start` is the container's, or one that `ranges` gave."""
+    def records(self, start: int, stop: int) -> Iterator[RawRecord]:
+        """Yields the items that start in [start, stop). `start` is the start of the container or of a range."""
         self.lines = 0
-        for first, end, problem, raw in self._found(max(start, self.container.start), stop):
+        for first, end, problem, raw in self._spans(max(start, self.container.start), stop):
             at = first - self.cursor.base
             shown = self.cursor.data[at : at + end - first] if raw is None else raw
-            yield Record(first, self.lines, shown, problem)
+            yield RawRecord(first, self.lines, shown, problem)
             self.lines += 1
 
-    def rejection(self, record: Record, reason: str) -> Rejection:
+    def rejection(self, record: RawRecord, reason: str) -> Rejection:
         raw = record.raw[:RAW_LIMIT]
         return Rejection(self.cursor.file, reason, raw, offset=record.offset, index=record.line)
 
     def ranges(self, text: int, step: int, stop: int = END) -> npt.NDArray[np.int64]:
-        """Ranges [splits, 2] that begin on items, each the first at or after a multiple of `step` from `text`."""
+        """Returns ranges [splits, 2]. Each starts at the first item at or after a multiple of `step` from `text`."""
         starts, last, cut = [text], text, text + step
-        for first, end, _, _ in self._found(text, stop):
+        for first, end, _, _ in self._spans(text, stop):
             if first >= cut:
                 starts.append(first)
                 cut = first + step - (first - text) % step
             last = end
         return np.stack([np.array(starts, np.int64), np.array([*starts[1:], min(last, stop)], np.int64)], axis=1)
 
-    def _found(self, start: int, stop: int) -> Iterator[Found]:
-        """What starts in [start, stop), from `start` on, a place between two items."""
+    def _spans(self, start: int, stop: int) -> Iterator[Span]:
+        """Yields what starts in [start, stop). `start` is between two items."""
         cursor, place = self.cursor, start
         cursor.seek(place)
         while place < stop:
             found = extents(cursor.data[place - cursor.base :], place)
-            passed = yield from self._sound(place, found, stop)
+            passed = yield from self._whole_items(place, found, stop)
             if passed == place:
-                passed = yield from self._one(place, stop)
+                passed = yield from self._next_item(place, stop)
             elif cursor.end - passed < BLOCK and not cursor.ended and passed < stop:
                 cursor.fill(passed)
             place = passed
 
-    def _sound(self, place: int, found: Extents, stop: int) -> Generator[Found, None, int]:
-        """The items that lie in the window, up to one that is too long or wrong; returns the place to go on from."""
+    def _whole_items(self, place: int, found: Extents, stop: int) -> Generator[Span, None, int]:
+        """Yields the whole items in the window, up to one that is too long or wrong. Returns where to go on."""
         data, base = self.cursor.data, self.cursor.base
         for first, end in zip(found.starts.tolist(), found.ends.tolist(), strict=False):
             if end - place > self.max_record or data[end - base - 1] != data[first - base] + _CLOSING:
@@ -93,23 +94,23 @@ class Items(Lines):
             place = end
         return place
 
-    def _one(self, place: int, stop: int) -> Generator[Found, None, int]:
-        """What comes next, however long or wrong it is; returns the place to go on from, END where there is none."""
-        place = self._behind_joint(place)
-        first, close = self._next(place)
+    def _next_item(self, place: int, stop: int) -> Generator[Span, None, int]:
+        """Yields the next item, however long or wrong it is. Returns where to go on, END where nothing follows."""
+        place = self._skip_joint(place)
+        first, close = self._find_next(place)
         if close is not None and close - place <= self.max_record:
-            yield from self._closed(place, close, stop)
+            yield from self._at_close(place, close, stop)
             return END
         if first is None or first - place > self.max_record:
-            yield from self._ended(place, stop)
+            yield from self._at_file_end(place, stop)
             return END
         yield from self._between(place, first, stop)
         if first >= stop:
             return END
-        return (yield from self._long(first))
+        return (yield from self._long_item(first))
 
-    def _behind_joint(self, place: int) -> int:
-        """Where the first byte is that is neither a comma nor white space, or the file's end."""
+    def _skip_joint(self, place: int) -> int:
+        """Returns the offset of the first byte that is neither comma nor white space, or the file's end."""
         cursor = self.cursor
         while True:
             rest = cursor.data[place - cursor.base :].lstrip(b", \t\r\n")
@@ -118,8 +119,8 @@ class Items(Lines):
             place = cursor.end
             cursor.fill(place)
 
-    def _next(self, place: int) -> tuple[int | None, int | None]:
-        """Where the next item starts, or where the container's closing bracket is if that comes first."""
+    def _find_next(self, place: int) -> tuple[int | None, int | None]:
+        """Returns the start of the next item, or None and the container's closing bracket if that comes first."""
         cursor = self.cursor
         while True:
             found = extents(cursor.data[place - cursor.base :], place)
@@ -129,14 +130,14 @@ class Items(Lines):
                 return None, found.close
             cursor.fill(place)
 
-    def _long(self, first: int) -> Generator[Found, None, int]:
-        """The item that starts here; returns the place behind it, END where its brackets do not match."""
+    def _long_item(self, first: int) -> Generator[Span, None, int]:
+        """Yields the item that starts here. Returns the offset past it, END where its brackets do not match."""
         cursor = self.cursor
         while not len(ends := extents(cursor.data[first - cursor.base :], first).ends):
             if cursor.ended or cursor.end - first > self.max_record:
                 break
             cursor.fill(first)
-        shown = self._shown(first)
+        shown = self._excerpt(first)
         end = int(ends[0]) if len(ends) else past(cursor, first)
         if end is None or cursor.data[end - 1 - cursor.base] != shown[0] + _CLOSING:
             yield first, first + 1, LOST, shown
@@ -147,8 +148,8 @@ class Items(Lines):
             yield first, end, None, None
         return end
 
-    def _between(self, start: int, end: int, stop: int) -> Iterator[Found]:
-        """Members that are no objects, or whatever else stands between two items."""
+    def _between(self, start: int, end: int, stop: int) -> Iterator[Span]:
+        """Yields a rejection for each member that is no array or object, and for anything else between two items."""
         for piece in _MEMBER.finditer(self.cursor.data, start - self.cursor.base, end - self.cursor.base):
             text = piece[0].strip()
             first = self.cursor.base + piece.start() + len(piece[0]) - len(piece[0].lstrip())
@@ -156,24 +157,24 @@ class Items(Lines):
             if text and not key and first < stop:
                 yield first, first + len(text), BETWEEN, text[:RAW_LIMIT]
 
-    def _closed(self, place: int, close: int, stop: int) -> Iterator[Found]:
-        """The container's closing bracket: of the right kind, and with nothing behind it where nothing may be."""
+    def _at_close(self, place: int, close: int, stop: int) -> Iterator[Span]:
+        """Check the container's closing bracket: its kind, and that nothing follows the outermost one."""
         right = self.cursor.data[close - self.cursor.base] == ord(self.container.kind) + _CLOSING
-        if not right or (self.container.outermost and self._followed(close)):
+        if not right or (self.container.outermost and self._is_followed(close)):
             yield from self._lost(place, stop)
         else:
             yield from self._between(place, close, stop)
 
-    def _followed(self, close: int) -> bool:
-        """Whether the file has anything but white space behind a bracket, or more of that than a record is long."""
+    def _is_followed(self, close: int) -> bool:
+        """Returns whether anything but white space follows a bracket, or more than max_record bytes of that."""
         cursor = self.cursor
         while not cursor.ended and cursor.end - close <= self.max_record:
             cursor.fill(cursor.base)
         behind = cursor.data[close + 1 - cursor.base :][: self.max_record]
         return bool(behind.strip()) or len(behind) == self.max_record
 
-    def _ended(self, place: int, stop: int) -> Iterator[Found]:
-        """No bracket follows within a record's length: the file ends here, or what follows is no list of items."""
+    def _at_file_end(self, place: int, stop: int) -> Iterator[Span]:
+        """Yields a rejection of the rest: the file ends without its closing bracket, or no bracket comes for long."""
         cursor = self.cursor
         if not cursor.ended or cursor.end - place > self.max_record:
             yield from self._lost(place, stop)
@@ -182,13 +183,13 @@ class Items(Lines):
         if cursor.end < stop:
             yield cursor.end, cursor.end + 1, CUT_SHORT, b""
 
-    def _lost(self, place: int, stop: int) -> Iterator[Found]:
-        """From this place on the file cannot be read."""
+    def _lost(self, place: int, stop: int) -> Iterator[Span]:
+        """Yields the rejection of the rest of the file, from this place on."""
         if place < stop:
-            yield place, place + 1, LOST, self._shown(place)
+            yield place, place + 1, LOST, self._excerpt(place)
 
-    def _shown(self, place: int) -> bytes:
-        """The bytes from a place on that a rejection shows: as many in every window."""
+    def _excerpt(self, place: int) -> bytes:
+        """Returns the first bytes from a place on, for a rejection. Their number does not depend on the window."""
         cursor, most = self.cursor, min(self.max_record, RAW_LIMIT)
         while cursor.end - place < most and not cursor.ended:
             cursor.fill(cursor.base)

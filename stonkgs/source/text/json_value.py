@@ -1,4 +1,4 @@
-"""The text of one JSON value, from a file that may hold anything."""
+"""Parses JSON from files that may hold anything, and explains what is wrong with it."""
 
 import json
 import re
@@ -9,42 +9,47 @@ from typing import Any
 import orjson
 
 from stonkgs.source.text.brackets import deepest
-from stonkgs.source.text.records import Record, decoded
+from stonkgs.source.text.records import RawRecord, decoded
 from stonkgs.statement import UnusableError
 
-#: Deeper values are refused. Python's own limit moves with the caller's stack, and so between two runs.
+#: The most levels of nesting. Python's own limit depends on the caller's stack, so it would differ between runs.
 DEPTH = 200
 TOO_DEEP = f"nested more than {DEPTH} deep"
-#: Half a surrogate pair is no character; only an escape can hold one.
+#: An escape of half a surrogate pair, which is no character. UTF-8 text has it only as an escape.
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def quickly(record: Record) -> Any:
-    """What `parsed` gives of an INDRA statement, in less than half of the time.
+def parse_json_fast(record: RawRecord) -> Any:
+    """Returns what `parse_json` does for an INDRA statement, in less than half of the time. Raises UnusableError.
 
-    The library that is quick makes floats of whole numbers of more than 64 bits. Outside a context such numbers are
-    unusable anyway; a key may have escapes.
+    It uses orjson, which makes floats of whole numbers beyond 64 bits. Only in a context are such numbers of use, so a
+    record that has one, or whose keys may have escapes, is left to `parse_json`.
     """
     raw = record.raw
     deep = raw.count(b"[") + raw.count(b"{") > DEPTH and deepest(raw) > DEPTH
     if not (record.problem or deep or b'"context"' in raw or b"\\u00" in raw):
-        with suppress(orjson.JSONDecodeError):  # `parsed` says what is wrong, and reads NaN
+        with suppress(orjson.JSONDecodeError):  # `parse_json` reads NaN, and explains errors
             return orjson.loads(raw)
-    return parsed(decoded(record))
+    return parse_json(decoded(record))
 
 
-def parsed(text: str) -> Any:
-    """What JSON says, NaN and all; UnusableError where it says nothing that can be used."""
-    if text.count("[") + text.count("{") > DEPTH and deepest(text.encode()) > DEPTH:
+def parse_json(text: str) -> Any:
+    """Returns a JSON value; NaN and Infinity are admitted. Raises UnusableError where it cannot be used."""
+    if is_too_deep(text):
         raise UnusableError(TOO_DEEP)
-    value = told(text, json.loads)
+    value = decode_json(text, json.loads)
     if "\\" in text and _SURROGATE.search(text):
         check_surrogates(json.dumps(value, ensure_ascii=False))
     return value
 
 
-def told(text: str, decode: Callable[[str], Any]) -> Any:
-    """What a decoder makes of a text, its errors in our words."""
+def is_too_deep(text: str) -> bool:
+    """Returns whether JSON is nested deeper than DEPTH."""
+    return text.count("[") + text.count("{") > DEPTH and deepest(text.encode()) > DEPTH
+
+
+def decode_json(text: str, decode: Callable[[str], Any]) -> Any:
+    """Returns what a decoder makes of a text. Raises its errors as UnusableError, in words for the user."""
     try:
         return decode(text)
     except json.JSONDecodeError as error:
@@ -56,7 +61,7 @@ def told(text: str, decode: Callable[[str], Any]) -> Any:
 
 
 def check_surrogates(text: str) -> None:
-    """UnusableError where a value, written without escapes, has half a surrogate pair, which no file can hold."""
+    """Raise UnusableError where JSON text without escapes has half a surrogate pair, which no file can hold."""
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -1,4 +1,4 @@
-"""The csv dialect over any delimiter: quoted fields, as pandas and spreadsheets write them."""
+"""Finds the records of CSV and TSV files whose quoted fields may hold delimiters and newlines, and cuts out fields."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -12,34 +12,35 @@ from stonkgs.source.file import BLOCK
 from stonkgs.source.split import END
 from stonkgs.source.text.records import Lines
 
-Match = Callable[[bytes, int, int], re.Match[bytes] | None]
+Matcher = Callable[[bytes, int, int], re.Match[bytes] | None]
 
 
 class Patterns(NamedTuple):
-    """The dialect as patterns over bytes.
+    """Compiled patterns over the bytes of a file.
 
-    A quote opens a field only where the field starts, after a delimiter or a newline; elsewhere it is a character.
-    Every repetition is possessive: nothing is tried twice, so time is linear in what is looked at.
+    A quote opens a quoted field only at the start of a field; elsewhere it is an ordinary character. Every repetition
+    is possessive, so nothing is tried twice and the time is linear in the number of bytes.
     """
 
-    #: From a record's start, a whole record; and the same where the file ends behind it.
-    record: Match
-    last: Match
-    #: From a record's start, as much of one record as there is: up to its newline, a misplaced quote, or the end.
-    part: Match
-    #: From a record's start, over any number of records to the last place that is outside quotes.
-    outside: Match
-    #: From a place outside quotes to the end of its record.
-    tail: Match
+    #: Matches one whole record from its start.
+    record: Matcher
+    #: The same where the file may end behind the record.
+    last: Matcher
+    #: Matches from a record's start up to its newline, to a misplaced quote, or to the end of the data.
+    part: Matcher
+    #: Matches from a record's start, over any number of records, to the last place outside quotes.
+    outside: Matcher
+    #: Matches from a place outside quotes to the end of its record.
+    tail: Matcher
 
 
 @cache
 def patterns(delimiter: str) -> Patterns:
-    """Compiled once a process: nothing of it is pickled."""
+    """Returns the patterns for a delimiter. Each process compiles them once."""
     d = re.escape(delimiter)
     opened = r'"[^"]*+(?:""[^"]*+)*+'
     quoted, last_quoted = rf'{opened}"(?=[{d}\n]|\r\n)', rf'{opened}"(?=[{d}\n]|\r\n|\Z)'
-    # A record's first field is told without looking at the byte before it, which the window need not hold.
+    # A record's first field is recognised without the byte before it, which the window may not hold.
     first, last_first = (rf'(?:{field})?+(?!")' for field in (quoted, last_quoted))
     bare = rf'(?<![{d}\n])"'
     rest, last_rest = (rf'(?:[^"\n]++|{bare}|{field})*+' for field in (quoted, last_quoted))
@@ -52,12 +53,12 @@ def patterns(delimiter: str) -> Patterns:
     )
 
 
-def _match(pattern: str) -> Match:
+def _match(pattern: str) -> Matcher:
     return re.compile(pattern.encode()).match
 
 
-def called(delimiter: str) -> str:
-    """A delimiter's name in a message."""
+def delimiter_name(delimiter: str) -> str:
+    """Returns the name of a delimiter for a message."""
     return {"\t": "tab", ",": "comma", ";": "semicolon"}.get(delimiter, repr(delimiter))
 
 
@@ -67,30 +68,31 @@ class Quoted(Lines):
     def __init__(self, file: str, max_record: int, delimiter: str, remedy: str) -> None:
         super().__init__(file, max_record)
         self.delimiter, self.patterns = delimiter, patterns(delimiter)
-        #: What to do about quotes that are misplaced.
+        #: Advice for a user whose file has misplaced quotes.
         self.remedy = remedy
-        # What a failed search from `_failed` has told: a record that starts behind it and is open at a newline before
-        # `_hopeless` is none either, unless it reaches to `_late`. (Two records that are open at one newline go the
-        # same way.) Without this, a file of stray quotes would be searched from each of its lines.
-        self._failed, self._hopeless, self._late = 0, 0, END
-        # Before this offset `_hop` has failed.
-        self._rough = 0
+        # The last failed search started at `_failed_at`; with a larger max_record it would have ended at `_late_end`. A
+        # later record that is inside quotes at a newline before `_fails_until` meets the same bytes in the same state:
+        # it fails too, unless its max_record reaches `_late_end`. Without this, a file of stray quotes would be
+        # searched again from each of its lines.
+        self._failed_at, self._fails_until, self._late_end = 0, 0, END
+        # `_hop` is not tried before this offset, because it has failed there.
+        self._no_hop_before = 0
 
     def end(self, start: int) -> int | None:
-        """As for lines; None also where quotes are misplaced, or are not closed within max_record bytes."""
+        """Returns what `Lines.end` does; None also where a quote is misplaced or not closed within max_record bytes."""
         cursor = self.cursor
         at = start - cursor.base
         newline = cursor.data.find(b"\n", at, at + self.max_record + 1)
         if newline >= 0:
             if self.patterns.outside(cursor.data, at, newline + 1).end() == newline + 1:  # type: ignore[union-attr]
                 return cursor.base + newline + 1
-            open_too = self._failed < start and cursor.base + newline < self._hopeless
-            if open_too and start + self.max_record + 1 < self._late:
+            same_state = self._failed_at < start and cursor.base + newline < self._fails_until
+            if same_state and start + self.max_record + 1 < self._late_end:
                 return None
         return self._search(start)
 
     def _search(self, start: int) -> int | None:
-        """`end` for what is no record on its first line, or not wholly in the window."""
+        """Returns what `end` does, for a record that spans lines or reaches past the window."""
         cursor, ahead = self.cursor, self.max_record + BLOCK
         record, last_record, part, *_ = self.patterns
         while True:
@@ -103,23 +105,23 @@ class Quoted(Lines):
                 break
             cursor.fill(start)
         late = (last_record if cursor.ended else record)(data, at, at + ahead)
-        self._late = cursor.base + late.end() if late else END
-        self._failed, self._hopeless = start, min(cursor.base + stuck, start + BLOCK)
+        self._late_end = cursor.base + late.end() if late else END
+        self._failed_at, self._fails_until = start, min(cursor.base + stuck, start + BLOCK)
         return None
 
     def problem(self, line: bytes | None) -> str:
-        """Why `end` gave None."""
+        """Returns why `end` gave None."""
         if line is None:
             return super().problem(line)
         return (
-            f"a quoted field does not end at a {called(self.delimiter)} or a line's end "
+            f"a quoted field does not end at a {delimiter_name(self.delimiter)} or a line's end "
             f"within {self.max_record} bytes; {self.remedy}"
         )
 
     def ranges(self, text: int, step: int, stop: int = END) -> npt.NDArray[np.int64]:
-        """Ranges [splits, 2] that begin on records, each the first at or after a multiple of `step` from `text`."""
+        """Returns ranges [splits, 2]. Each starts at the first record at or after a multiple of `step` from `text`."""
         self.cursor.seek(text)
-        self._rough = 0
+        self._no_hop_before = 0
         starts, cut, start = [], text, text
         while cut < stop:
             start = self._after(start, cut)
@@ -132,7 +134,7 @@ class Quoted(Lines):
         return np.stack([np.array(starts, np.int64), np.array([*starts[1:], stop], np.int64)], axis=1)
 
     def _after(self, start: int, cut: int) -> int:
-        """From the record that starts at `start`, the first start at or after `cut`, or the file's end."""
+        """Returns where the first record at or after `cut` starts, or the file's end. A record starts at `start`."""
         while start < cut:
             if (hopped := self._hop(start, cut)) > start:
                 start = hopped
@@ -143,29 +145,29 @@ class Quoted(Lines):
         return start
 
     def _hop(self, start: int, cut: int) -> int:
-        """A later record's start, past `cut` only if none lies between; `start` itself where that takes more care.
+        """Returns where a later record starts, or `start`. It skips no record that starts at or after `cut`.
 
-        Goes by quotes alone, at block speed. What it passes is no longer than max_record, so no record in it is.
+        It is fast because it looks at quotes alone. It passes at most max_record bytes, so no record in them is longer.
         """
-        if start < self._rough or self._failed < start < self._hopeless:
+        if start < self._no_hop_before or self._failed_at < start < self._fails_until:
             return start
         cursor = self.cursor
         while cursor.end - start < BLOCK and not cursor.ended:
             cursor.fill(start)
         data, at = cursor.data, start - cursor.base
-        reach = min(cut - cursor.base, at + BLOCK // 2, at + self.max_record + 1)
-        place: int = self.patterns.outside(data, at, reach).end()  # type: ignore[union-attr]
+        limit = min(cut - cursor.base, at + BLOCK // 2, at + self.max_record + 1)
+        place: int = self.patterns.outside(data, at, limit).end()  # type: ignore[union-attr]
         if place > at:
             if data[place - 1] == ord("\n"):
                 return cursor.base + place
             if tail := self.patterns.tail(data, place, at + self.max_record + 1):
                 return cursor.base + tail.end()
-        self._rough = cursor.base + place + 1
+        self._no_hop_before = cursor.base + place + 1
         return start
 
 
 def cutter(delimiter: str) -> Callable[[str], list[str]]:
-    """What cuts a whole record into its fields, and takes the quotes off them."""
+    """Returns a function that splits a record into its fields and removes their quotes."""
 
     def cut(text: str) -> list[str]:
         if '"' not in text:
@@ -174,7 +176,7 @@ def cutter(delimiter: str) -> Callable[[str], list[str]]:
         for piece in pieces:
             if piece[:1] == '"':
                 parts = [piece]
-                if piece.count('"') % 2:  # a delimiter inside quotes has cut it
+                if piece.count('"') % 2:  # split at a delimiter inside quotes
                     parts += _closing(pieces)
                 fields.append(delimiter.join(parts)[1:-1].replace('""', '"'))
             else:
@@ -185,7 +187,7 @@ def cutter(delimiter: str) -> Callable[[str], list[str]]:
 
 
 def _closing(pieces: Iterator[str]) -> list[str]:
-    """The further pieces of a quoted field: up to the one that closes it."""
+    """Returns the further pieces of a quoted field, up to the one with its closing quote."""
     taken = []
     for piece in pieces:
         taken.append(piece)

@@ -1,4 +1,4 @@
-"""What `stonkgs kge info` tells of a store."""
+"""Describes a store for `stonkgs kge info`."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from stonkgs.kge.layout import open_store
 
 
-def facts(path: str) -> dict[str, str]:
-    """Label -> value. Reads the walks once, and nothing else of the size of the graph but one index."""
+def store_info(path: str) -> dict[str, str]:
+    """Return label -> value. Reads the walks and one index; nothing else that grows with the graph."""
     header, arrays = open_store(path)
     vectors, walks = arrays["vectors"], arrays["walks"]
     return {
@@ -26,6 +26,6 @@ def facts(path: str) -> dict[str, str]:
 
 
 def _repeated(hashes: NDArray[np.uint64]) -> int:
-    """How many values of a sorted array occur more than once."""
+    """Return how many values of a sorted array occur more than once."""
     same = hashes[1:] == hashes[:-1]
     return int(np.count_nonzero(same & np.diff(same, prepend=False)))

@@ -1,4 +1,4 @@
-"""Files of JSON objects, of which one may give several rows or none: INDRA statements, edges of BEL graphs."""
+"""The base of sources whose records are JSON objects that give several rows or none: INDRA and BEL."""
 
 from abc import abstractmethod
 from collections import Counter
@@ -12,34 +12,39 @@ from stonkgs.indra.convert import Fault, Skipped
 from stonkgs.source.base import Limit
 from stonkgs.source.file import Paths
 from stonkgs.source.text.items import Items
-from stonkgs.source.text.records import Cursor, Lines, RangeSource, Record
+from stonkgs.source.text.records import Cursor, Lines, RangeSource, RawRecord
 from stonkgs.statement import Rejection, Statement, Tally, UnusableError
 
-#: Takes a record. UnusableError, before anything is given, where nothing of it can be used.
-Convert = Callable[[Record], Iterable[Statement | Skipped | Fault]]
+#: Makes rows of a record. Raises UnusableError, before the first row, where nothing of the record can be used.
+Convert = Callable[[RawRecord], Iterable[Statement | Skipped | Fault]]
 
 
-class ObjectSource(RangeSource):
-    """A format of which each record is a JSON object. A subclass tells where they start and what rows one gives.
+class JsonObjectSource(RangeSource):
+    """A source of JSON objects. A subclass defines `schema`, `scan` and `conversion`.
 
-    `missing_text` is what becomes of an evidence without a sentence: skip, or keep.
+    `missing_text` says whether an evidence without a sentence is skipped or kept.
     """
 
     @checked("source")
     def __init__(
-        self, *, path: Paths, missing_text: Literal["skip", "keep"], max_record: Count, limit: Limit | None
+        self,
+        *,
+        path: Paths,
+        missing_text: Literal["skip", "keep"] = "skip",
+        max_record: Count = 1 << 24,
+        limit: Limit | None = None,
     ) -> None:
-        super().__init__(path=path, columns=None, max_record=max_record, limit=limit)
+        super().__init__(path=path, max_record=max_record, limit=limit)
         self.missing_text = missing_text
 
     @abstractmethod
     def conversion(self, scanner: Lines) -> Convert:
-        """What turns the text of a record that `scanner` has found into rows; made once a split."""
+        """Returns a function that turns a record that `scanner` found into rows. Called once per split."""
 
     def understood(
-        self, records: Iterator[Record], scanner: Lines, schema: pa.Schema
+        self, records: Iterator[RawRecord], scanner: Lines, schema: pa.Schema
     ) -> Generator[Statement | Rejection, None, Tally]:
-        """A record's rows; what gives none is counted by its reason."""
+        """Yields the rows of all records, and returns the counts of what gave no row, by reason."""
         convert, without, count = self.conversion(scanner), Counter[str](), 0
         for record in records:
             count += 1
@@ -60,8 +65,9 @@ class ObjectSource(RangeSource):
 
 
 def beginning(cursor: Cursor) -> bytes:
-    """What a window from the text's start on holds behind the first white space, up to its end; no byte of a file
-    that has nothing else.
+    """Returns the start of a file without leading white space; empty where the file has nothing else.
+
+    It is the end of the cursor's window, so it begins at `cursor.end - len(it)`.
     """
     cursor.fill(cursor.text)
     while not (head := cursor.data.lstrip()) and not cursor.ended:
@@ -70,5 +76,5 @@ def beginning(cursor: Cursor) -> bytes:
 
 
 def excerpt(head: bytes) -> str:
-    """The first characters of a file, for a message."""
+    """Returns the first characters of a file, for a message."""
     return ascii(head[:40].decode("utf-8", "replace"))

@@ -1,12 +1,13 @@
-"""What is given for a text file and is none, told by how it starts."""
+"""Recognises files of other formats by their first bytes."""
 
 import re
 
 from stonkgs.errors import UserError
 
-#: As much of a file's start is looked at.
+#: Number of bytes at a file's start that are looked at.
 HEAD = 4096
-#: A start, and what to tell who has such a file. Those of printable characters alone take the bytes behind them too.
+#: A pattern of the first bytes, and advice. A signature of printable characters only includes the bytes behind it, as
+#: a text may start with these characters.
 SIGNATURES = (
     (rb"PK\x03\x04", "is a zip archive or an Excel workbook (.xlsx): unpack it, or save its sheet as CSV"),
     (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is an old Excel or Word file: save its table as CSV"),
@@ -26,11 +27,11 @@ _SIGNATURES = tuple((re.compile(start), what) for start, what in SIGNATURES)
 
 
 def check_text(file: str, head: bytes) -> None:
-    """UserError where the first HEAD bytes of the (decompressed) content are not those of a text."""
+    """Raise UserError where the first HEAD bytes of the (decompressed) content are not those of a text."""
     for start, what in _SIGNATURES:
         if start.match(head):
             raise UserError(f"{file}: {what}")
-    # A NUL here and there is a character as any other; in UTF-16 without a mark it is about every second byte.
+    # A text may have a few NULs. In UTF-16 without a mark about every second byte is one.
     if head.count(0) * 10 > len(head):
         raise UserError(
             f"{file}: is full of NUL bytes, which looks like UTF-16 or no text at all; "
