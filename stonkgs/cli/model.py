@@ -108,9 +108,7 @@ def _describe(folder: Path, tokenizer: str | None) -> dict[str, str]:
         "format": f"ours, version {config.version}" if ours else "published by the first implementation",
         "labels": ", ".join(config.labels) or "none, pre-trained only",
         "a statement is": "of any of them" if config.multi_label else "of one of them",
-        "reads": {"text_only": "the text alone", "graph_only": "the graph alone"}.get(
-            config.architecture, "text and graph"
-        ),
+        "reads": model.reads,
         "calibration": f"temperature {config.temperature:g}",
         "parameters": f"{parameter_count(model):,}",
         "text backbone": _size(config.lm_backbone),

@@ -68,7 +68,7 @@ class Trained:
         columns = [part for part in (TEST, "majority", "validation") if part in self.metrics]
         lines += ["", f"{'':14}" + "".join(f"{name:>12}" for name in columns)]
         for name in SHOWN:
-            lines.append(f"{name:14}" + "".join(f"{_number(self.metrics[part][name]):>12}" for part in columns))
+            lines.append(f"{name:14}" + "".join(f"{_number(self.metrics[part].get(name)):>12}" for part in columns))
         lines += ["", *(f"beware: {printable(text)}" for text in self.census["warnings"])]
         return "\n".join(lines).rstrip()
 
