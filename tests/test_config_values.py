@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from stonkgs.cli import CONFIG_DIR
-from stonkgs.config.values import Count, Range, Share, Whole, check, checked, read
+from stonkgs.config.values import Count, Fraction, Range, Whole, check, checked, read_settings
 from stonkgs.engine.settings import PredictSettings
 from stonkgs.errors import UserError
 from stonkgs.train.settings import TrainSettings
@@ -22,8 +22,8 @@ WRONG: list[tuple[Any, Any, str]] = [
     (Count, 2**31, "k=2147483648: must be a whole number of 1 or more"),
     (Count | None, "x", "k=x: must be a whole number of 1 or more"),
     (Whole, -1, "k=-1: must be a whole number of 0 or more"),
-    (Share, 1, "k=1: must be a number from 0 to below 1"),
-    (Share, float("nan"), "k=nan: must be a number from 0 to below 1"),
+    (Fraction, 1, "k=1: must be a number from 0 to below 1"),
+    (Fraction, float("nan"), "k=nan: must be a number from 0 to below 1"),
     (Annotated[float, Range(0, 1)], 2, "k=2: must be a number from 0 to 1"),
     (float, "1e-4", "k=1e-4: must be a number"),
     (bool, "no", "k=no: must be true or false"),
@@ -38,7 +38,7 @@ WRONG: list[tuple[Any, Any, str]] = [
     (str | Path, 5, "k=5: must be a text"),
 ]
 RIGHT: list[tuple[Any, Any]] = [
-    *((Count, 1), (Count, 2**31 - 1), (Whole, 0), (Share, 0), (Share, 0.5), (float, 3), (bool, False)),
+    *((Count, 1), (Count, 2**31 - 1), (Whole, 0), (Fraction, 0), (Fraction, 0.5), (float, 3), (bool, False)),
     *((Count | None, None), (str, ""), (Literal["a"], "a"), (Sequence[str], ("a",)), (Mapping[str, str], {})),
     *((str | Path, Path("x")), (Any, object()), (Annotated[int, Range(1)], 2**40)),
 ]
@@ -97,14 +97,14 @@ def test_each_key_of_a_command_has_a_type(name: str, kind: type[Any]) -> None:
     for key, group in get_type_hints(kind).items():
         if is_dataclass(group):
             assert {*map(str, cfg[key])} == {field.name for field in fields(group)}
-    settings = read(cfg, kind)
+    settings = read_settings(cfg, kind)
     assert settings.batch.size == cfg.batch.size
     assert settings.debug is False
 
 
 def test_a_group_of_keys_is_told_by_its_whole_name() -> None:
     with pytest.raises(UserError, match=r"^batch\.window=0: must be a whole number of 1 or more$"):
-        read(composed("predict", "batch.window=0"), PredictSettings)
+        read_settings(composed("predict", "batch.window=0"), PredictSettings)
 
 
 def test_a_list_is_read_as_one() -> None:
@@ -113,4 +113,4 @@ def test_a_list_is_read_as_one() -> None:
         names: Sequence[str]
 
     hints = OmegaConf.create({"names": ["a", "b"]})
-    assert read(hints, Names).names == ["a", "b"]
+    assert read_settings(hints, Names).names == ["a", "b"]

@@ -17,7 +17,7 @@ import pytest
 import pytorch_lightning  # noqa: F401  # it sets variables of the environment
 
 from stonkgs.cli import CONFIG_DIR, main
-from stonkgs.cli.composition import Composer
+from stonkgs.cli.composition import CheckedLoader
 
 #: Files that were opened, while somebody looks: an audit hook cannot be taken out again.
 _OPENED: list[str] = []
@@ -259,8 +259,8 @@ def test_nothing_runs_that_came_with_a_config(name: str, folder: Path, capsys: p
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.does])
 def test_without_the_check_hydra_does_it(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Composer, "_check", lambda *_: None)
-    monkeypatch.setattr(Composer, "_check_search_path", lambda *_: None)
+    monkeypatch.setattr(CheckedLoader, "_check", lambda *_: None)
+    monkeypatch.setattr(CheckedLoader, "_check_search_path", lambda *_: None)
     case = CASES[name]
     arguments = written(case, folder)
     before = state(folder)

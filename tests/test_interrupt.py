@@ -24,19 +24,19 @@ def test_at_once() -> None:
 
 def test_at_a_batchs_end() -> None:
     with signals():
-        interrupt.wait_for_batches()
+        interrupt.defer_signals()
         send(signal.SIGINT)
         send(signal.SIGTERM)  # the parent's, of the same Ctrl-C
         time.sleep(0.01)
         with pytest.raises(Interrupted):
-            interrupt.check()
-        interrupt.check()
+            interrupt.raise_pending()
+        interrupt.raise_pending()
 
 
 def test_a_second_wish_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interrupt, "_SAME", 0.0)
     with signals():
-        interrupt.wait_for_batches()
+        interrupt.defer_signals()
         send(signal.SIGINT)
         with pytest.raises(Interrupted):
             send(signal.SIGINT)
@@ -44,20 +44,20 @@ def test_a_second_wish_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_last_batch_is_followed_by_it() -> None:
     with signals():
-        interrupt.wait_for_batches()
-        interrupt.check()
+        interrupt.defer_signals()
+        interrupt.raise_pending()
         send(signal.SIGINT)
         with pytest.raises(Interrupted):
-            interrupt.wait_no_more()
+            interrupt.stop_deferring()
 
 
 def test_after_the_one_that_waited_none_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interrupt, "_SAME", 0.0)
     with signals():
-        interrupt.wait_for_batches()
+        interrupt.defer_signals()
         send(signal.SIGINT)
         with pytest.raises(Interrupted):
-            interrupt.check()
+            interrupt.raise_pending()
         with pytest.raises(Interrupted):
             send(signal.SIGTERM)
 

@@ -58,7 +58,7 @@ def test_a_process_knows_its_share(
 ) -> None:
     found = share_of(splits, environ)
     assert (found.index, found.of, found.launched) == (*share, launched)
-    assert found.tells == (not launched or share[0] == 0)
+    assert found.prints_summary == (not launched or share[0] == 0)
 
 
 @pytest.mark.parametrize("splits", ["2/2", "1", "a/b", "-1/2", "1/2/3", "0/0", "auto", ""])
@@ -71,11 +71,11 @@ def test_what_is_no_share(splits: str) -> None:
 def test_a_share_is_divided_by_the_devices(given: Share) -> None:
     """All shares of all commands are different, and one process of a command tells."""
     commands = [Share(number, given.of, given.local_index, given.local) for number in range(given.of)]
-    parts = [command.part(number, 4) for command in commands for number in range(4)]
+    parts = [command.subshare(number, 4) for command in commands for number in range(4)]
     assert [part.index for part in parts] == list(range(4 * given.of))
     assert {(part.of, part.local) for part in parts} == {(4 * given.of, 4 * given.local)}
     assert len({part.local_index for part in parts}) == 4
-    assert [part.tells for part in parts] == [True, False, False, False] * given.of
+    assert [part.prints_summary for part in parts] == [True, False, False, False] * given.of
 
 
 @pytest.mark.parametrize(

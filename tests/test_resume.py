@@ -105,7 +105,7 @@ def settings_of(writer: str, merge: bool) -> tuple[str, str]:
 @pytest.fixture
 def told_always(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a process does is told after every batch, and not by the clock: each run has the same operations."""
-    monkeypatch.setattr("stonkgs.runs.presence.EVERY", 0.0)
+    monkeypatch.setattr("stonkgs.runs.presence.INTERVAL", 0.0)
 
 
 def operations(job: Job, writer: str, merge: bool) -> list[str]:

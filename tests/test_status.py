@@ -23,7 +23,7 @@ def told(folder: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
 @pytest.fixture
 def job(tmp_path: Path, small_run: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Ten splits of ten rows, the first of them unusable; and processes that tell of every batch."""
-    monkeypatch.setattr(presence, "EVERY", 0.0)
+    monkeypatch.setattr(presence, "INTERVAL", 0.0)
     rows = [[NODES[0], NODES[1], "HIF1A"] for _ in range(99)]
     write_lines(tmp_path / "rows.tsv", [["source", "target", "evidence"], ["bad"], *rows])
     return [*small_run, "threads=1", "split.rows=10", "batch.size=5"]
@@ -54,12 +54,12 @@ def test_under_way_and_dead(job: list[str], tmp_path: Path, capsys: pytest.Captu
     assert int(facts["rows read"]) > 30
     assert facts["time left"] not in ("", "unknown")
     assert f":{number} " in facts["process"]
-    assert "rows/s   holds splits 4   told" in facts["process"]
+    assert "rows/s   holds splits 4   reported" in facts["process"]
     os.waitpid(number, 0)
     facts = told(tmp_path / "out", capsys)
     assert "   gone   " in facts["process"]
     assert facts["rate"] == "0.0 rows/s"
-    assert facts["time left"] == "unknown: no process is at it; the same command continues"
+    assert facts["time left"] == "unknown: no process works on it; the same command continues"
     forks.run(job, tmp_path / "log")
     assert told(tmp_path / "out", capsys)["predicted"].startswith("99")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stonkgs.errors import UserError
-from stonkgs.runs.finished import Finished, read_finished
+from stonkgs.runs.finished import FinishedRun, read_finished
 from stonkgs.runs.folder import RunFolder
 from stonkgs.runs.parts import Parts
 from stonkgs.tables.format import Format
@@ -88,7 +88,7 @@ def _find_without_run(path: Path, classes: Sequence[str] | None) -> Predictions:
     return Predictions(path, files, {name: name for name in classes})
 
 
-def _check_finished(run: RunFolder, finished: Finished | None) -> tuple[str, Finished]:
+def _check_finished(run: RunFolder, finished: FinishedRun | None) -> tuple[str, FinishedRun]:
     """Return the file name of a finished run's predictions, and its run.json. Raises UserError if there are none."""
     if not finished and not run.plan.exists():
         raise UserError(f"{run.record}: no run of `stonkgs predict` wrote it; name the file of predictions itself")

@@ -1,4 +1,4 @@
-"""The command line: `stonkgs predict ...`, `stonkgs kge ...`."""
+"""The command line: `stonkgs predict ...`, `stonkgs train ...`, `stonkgs kge ...` and the others."""
 
 from stonkgs.cli.command import CONFIG_DIR, entry, main, one_line
 

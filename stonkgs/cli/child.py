@@ -1,7 +1,7 @@
-"""`python -m stonkgs.cli.child`: one share of a prediction, for the command that has started this process.
+"""`python -m stonkgs.cli.child`: does one share of a prediction for the command that started this process.
 
-The order comes from that command as JSON: the configuration, composed once, and the share. So it does not matter how
-the command itself was given: as a program, a module, a job of a sweep, or from Python.
+It reads its order from stdin as JSON: the composed configuration, and the share. So the command itself may have been
+started in any way: as a program, a module, a job of a sweep, or from Python.
 """
 
 import json
@@ -13,7 +13,7 @@ from stonkgs.engine.interrupt import advising
 
 
 def main() -> int:
-    """Do the share; the exit status. The command that has started this process tells what has become of the run."""
+    """Does the share; returns the exit status. The command that started this process prints the summary."""
     order = json.load(sys.stdin)
     return guarded(lambda: _predict(order), debug=order["config"]["debug"])
 

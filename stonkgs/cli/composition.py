@@ -1,7 +1,8 @@
-"""Composes a command's configuration for hydra, and refuses what a file of the user's may not say.
+"""Composes a command's configuration with hydra, and refuses settings that only the command line may make.
 
 Hydra runs what its own configuration names (callbacks, a launcher, a sweeper, log handlers, environment variables)
-before it calls any code of ours. So whatever it composes, each job of a sweep too, is looked at here first.
+before it calls any code of ours. A file of the user's may come from somebody else, so every composition, also that of
+each job of a sweep, is checked here first.
 """
 
 import re
@@ -19,35 +20,35 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from stonkgs.config import refused, targets
+from stonkgs.config import targets, untrusted
 from stonkgs.errors import UserError
 
 #: A key, from the root.
 Key = tuple[str, ...]
 
-#: What of hydra's own configuration a file of the user's may set: what is swept, and how often. Values only.
-_OPEN: Final = {
+#: Keys of hydra that a file of the user's may set: how a sweep searches.
+_ALLOWED: Final = {
     *(("hydra", key) for key in ("mode", "verbose")),
     *(("hydra", "sweeper", key) for key in ("direction", "max_batch_size", "max_failure_rate", "n_jobs", "n_trials")),
     ("hydra", "sweeper", "study_name"),
     ("hydra", "sweeper", "sampler", "seed"),
 }
 _PARAMS: Final = ("hydra", "sweeper", "params")
-#: What hydra notes while it composes, or launches, whatever files say. `searchpath` is looked at before.
-_NOTED: Final = {
+#: Keys that hydra sets itself while it composes or launches. `searchpath` is checked before.
+_SET_BY_HYDRA: Final = {
     *(("hydra", key) for key in ("overrides", "runtime", "searchpath")),
     *(("hydra", "job", key) for key in ("config_name", "id", "num", "override_dirname")),
 }
-#: The stages that the shipped example has; with none of them given, a prediction is of the example.
+#: The stages of the shipped example, which is predicted where none of them is given.
 _STAGES: Final = ("source", "kge", "model")
 #: Packages that a run imports anyway.
 _IMPORTED: Final = ("stonkgs.", "torch.optim.", "pytorch_lightning.", "lightning_fabric.")
-#: A target in an override that was typed.
+#: A target in an override on the command line.
 _TYPED: Final = re.compile(r"""_target_['"]?\s*[:=]\s*['"]?([\w.]+)""")
 
 
-def arguments(rest: Sequence[str]) -> Namespace:
-    """What stands on the command line, by hydra's own parser."""
+def parse_arguments(rest: Sequence[str]) -> Namespace:
+    """Parses the command line with hydra's own parser."""
     given = get_args_parser().parse_args(list(rest))
     if given.experimental_rerun is not None:
         raise UserError("--experimental-rerun: it reads a pickle, which may hold code; repeat the command instead")
@@ -55,10 +56,10 @@ def arguments(rest: Sequence[str]) -> Namespace:
 
 
 @contextmanager
-def looked_at(name: str, config_dir: str, given: Namespace) -> Iterator[None]:
-    """Within it, hydra composes by `Composer` for the command `name`."""
+def checked_composition(name: str, config_dir: str, given: Namespace) -> Iterator[None]:
+    """Makes hydra compose the command `name` with a `CheckedLoader` inside the `with` block."""
 
-    class Loader(Composer):
+    class Loader(CheckedLoader):
         command, shipped, typed = name, config_dir, tuple(given.overrides)
         example = name == "predict" and not given.help
 
@@ -69,15 +70,17 @@ def looked_at(name: str, config_dir: str, given: Namespace) -> Iterator[None]:
         hydra_internals.__dict__["ConfigLoaderImpl"] = ConfigLoaderImpl
 
 
-class Composer(ConfigLoaderImpl):
-    """Hydra's loader of configurations; UserError where files set what only the command line may set."""
+class CheckedLoader(ConfigLoaderImpl):
+    """Hydra's loader, which raises UserError where files set what only the command line may set."""
 
-    #: the command; the folder of the shipped configurations; what was typed; whether the example may be taken
     command: str
+    #: the folder of the shipped configurations
     shipped: str
+    #: the overrides on the command line
     typed: tuple[str, ...]
+    #: whether to choose the shipped example where nothing else is chosen
     example: bool
-    #: what was said of an earlier attempt
+    #: the error of an earlier attempt
     refused: UserError | None = None
 
     def load_configuration(
@@ -88,8 +91,8 @@ class Composer(ConfigLoaderImpl):
         from_shell: bool = True,
         validate_sweep_overrides: bool = True,
     ) -> DictConfig:
-        """Compose, and check. Hydra calls this for each run, job of a sweep, --cfg and --help."""
-        if self.refused:  # hydra asks once more, after it has failed to compose
+        """Composes and checks. Hydra calls this for each run, job of a sweep, --cfg and --help."""
+        if self.refused:  # hydra calls again after a failure
             raise self.refused
         try:
             return self._composed(config_name, overrides, (run_mode, from_shell, validate_sweep_overrides))
@@ -100,65 +103,66 @@ class Composer(ConfigLoaderImpl):
     def _composed(self, config_name: str | None, overrides: list[str], rest: tuple[RunMode, bool, bool]) -> DictConfig:
         self._check_search_path(config_name)
         cfg = super().load_configuration(config_name, overrides, *rest)
-        if _foreign(cfg, self.shipped):
+        if _has_user_files(cfg, self.shipped):
             self._check(cfg, config_name, overrides, rest[0])
-        elif self.example and _unsaid(cfg, overrides):
+        elif self.example and _chooses_nothing(cfg, overrides):
             example = [f"{stage}=example" for stage in _STAGES]
             cfg = super().load_configuration(config_name, [*example, *overrides], *rest)
         return cfg
 
     def _check_search_path(self, config_name: str | None) -> None:
-        """Its pkg:// imports a package while hydra composes: UserError where a file has one."""
+        """Raises UserError where a file sets hydra.searchpath: its pkg:// imports a package while hydra composes."""
         loaded = self.repository.load_config(config_name) if config_name else None
         if loaded and isinstance(loaded.config, DictConfig) and OmegaConf.select(loaded.config, "hydra.searchpath"):
-            raise UserError(_refused(("hydra", "searchpath"), f"{_folder(loaded.path)}/{config_name}.yaml"))
+            raise _refusal(("hydra", "searchpath"), f"{_folder(loaded.path)}/{config_name}.yaml")
 
     def _check(self, cfg: DictConfig, config_name: str | None, overrides: list[str], run_mode: RunMode) -> None:
+        """Raises UserError where a restricted key has another value than it would have without the user's files."""
         parsed = OverridesParser.create().parse_overrides(list(self.typed))
-        kept = tuple(str(override.input_line) for override in parsed if _kept(override))
-        now, plain = dict(_decided(cfg)), _without_files(self.command, self.shipped, kept)
-        noted = [*cfg.hydra.overrides.task, *cfg.hydra.overrides.hydra]
-        wrong: list[Key] = [("hydra", "overrides")] if sorted(noted) != sorted(overrides) else []
+        kept = tuple(str(override.input_line) for override in parsed if _holds_without_files(override))
+        now, plain = dict(_restricted(cfg)), _without_files(self.command, self.shipped, kept)
+        recorded = [*cfg.hydra.overrides.task, *cfg.hydra.overrides.hydra]
+        wrong: list[Key] = [("hydra", "overrides")] if sorted(recorded) != sorted(overrides) else []
         for key in [*now, *(key for key in plain if key not in now)]:
-            if now.get(key) != plain.get(key) and not (key in now and _open(key, now[key])):
+            if now.get(key) != plain.get(key) and not (key in now and _is_allowed(key, now[key])):
                 wrong.append(key)
         if wrong:
-            raise UserError(_refused(wrong[0], self._file(wrong[0], config_name, overrides, run_mode)))
+            raise _refusal(wrong[0], self._files(wrong[0], config_name, overrides, run_mode))
 
-    def _file(self, key: Key, config_name: str | None, overrides: list[str], run_mode: RunMode) -> str:
-        """The user's files that have set a key, as far as it can be told."""
+    def _files(self, key: Key, config_name: str | None, overrides: list[str], run_mode: RunMode) -> str:
+        """Returns the user's files that set a key; all of the user's files, if that cannot be found out."""
         _, repo = self._parse_overrides_and_create_caching_repo(config_name, overrides)
         files = []
         for default in self.compute_defaults_list(config_name, overrides, run_mode).defaults:
             loaded = self._load_single_config(default, repo) if default.config_path else None
-            if loaded and _is_foreign(loaded.provider, loaded.path, self.shipped):
+            if loaded and _is_user_file(loaded.provider, loaded.path, self.shipped):
                 files.append((f"{_folder(loaded.path)}/{default.config_path}.yaml", loaded.config))
-        holding = [file for file, config in files if key[0] in config and _holds(config, key)]
-        return ", ".join(holding or [file for file, _ in files]) or "a file of the search path"
+        setting = [file for file, config in files if key[0] in config and _has_key(config, key)]
+        return ", ".join(setting or [file for file, _ in files]) or "a file of the search path"
 
 
 def check_targets(cfg: DictConfig, typed: Sequence[str]) -> None:
-    """UserError where a file names somebody else's code to build: to look at it, it would be imported, and so run."""
+    """Raises UserError where a file names a target of another package: to check it, it must be imported, and so run."""
     known = {target for override in typed for target in _TYPED.findall(override)} | set(cfg.get("trust") or ())
     for target in targets(OmegaConf.to_container(cfg, resolve=True)):
         if not target.startswith(_IMPORTED) and target not in known:
-            raise refused(target)
+            raise untrusted(target)
 
 
 @cache
 def _without_files(command: str, shipped: str, typed: tuple[str, ...]) -> dict[Key, Any]:
-    """The command's shipped configuration with what was typed about hydra and trust, and nothing of any file."""
+    """Returns the restricted values of the shipped configuration with the overrides `typed`, without user files."""
     loader = ConfigLoaderImpl(create_config_search_path(shipped))
-    return dict(_decided(loader.load_configuration(command, list(typed), RunMode.RUN)))
+    return dict(_restricted(loader.load_configuration(command, list(typed), RunMode.RUN)))
 
 
-def _foreign(cfg: DictConfig, shipped: str) -> bool:
-    """Whether it may hold something of a file that is neither shipped nor of an installed package."""
-    return any(_is_foreign(source.provider, source.path, shipped) for source in cfg.hydra.runtime.config_sources)
+def _has_user_files(cfg: DictConfig, shipped: str) -> bool:
+    """Returns whether a file may take part that is neither shipped nor of an installed package."""
+    return any(_is_user_file(source.provider, source.path, shipped) for source in cfg.hydra.runtime.config_sources)
 
 
-def _is_foreign(provider: str, path: str, shipped: str) -> bool:
-    if provider == "main":  # --config-path is another one
+def _is_user_file(provider: str, path: str, shipped: str) -> bool:
+    if provider == "main":  # --config-path may name another folder
         return _folder(path) != shipped
     return provider == "command-line" or provider.startswith("hydra.searchpath")
 
@@ -167,11 +171,11 @@ def _folder(path: str) -> str:
     return path.removeprefix("file://").rstrip("/")
 
 
-def _decided(cfg: DictConfig) -> Iterator[tuple[Key, Any]]:
-    """Each value as it is written, interpolations and all, of what only the command line may set."""
+def _restricted(cfg: DictConfig) -> Iterator[tuple[Key, Any]]:
+    """Yields the keys that only the command line may set, with their values, interpolations not resolved."""
     for root in ("hydra", "trust"):
         for key, value in _leaves(OmegaConf.to_container(cfg).get(root), (root,)):  # type: ignore[union-attr]
-            if key[:2] not in _NOTED and key[:3] not in _NOTED:
+            if key[:2] not in _SET_BY_HYDRA and key[:3] not in _SET_BY_HYDRA:
                 yield key, value
 
 
@@ -183,28 +187,28 @@ def _leaves(node: Any, key: Key) -> Iterator[tuple[Key, Any]]:
         yield key, node
 
 
-def _open(key: Key, value: Any) -> bool:
-    """Whether a file may say so: a key of the short list, and a value that names and looks up nothing."""
-    # What is swept are overrides of the command line: `+hydra.callbacks.x` as well as `seed`.
+def _is_allowed(key: Key, value: Any) -> bool:
+    """Returns whether a file may set this: an allowed key, to plain values that refer to nothing."""
+    # The names in hydra.sweeper.params become overrides of the command line: `seed`, but also `+hydra.callbacks.x`.
     swept = key[:-1] == _PARAMS and key[-1][:1].isalpha() and not key[-1].startswith(("hydra", "trust"))
     values = value if isinstance(value, list) else [value]
-    return (key in _OPEN or swept) and not any(isinstance(one, dict | list) or "${" in str(one) for one in values)
+    return (key in _ALLOWED or swept) and not any(isinstance(one, dict | list) or "${" in str(one) for one in values)
 
 
-def _kept(override: Override) -> bool:
-    """Whether it holds without the user's files: a choice or a key of hydra's, or `trust`."""
-    ours = override.is_hydra_override() or override.key_or_group == "trust"
-    return ours and override.package is None and override.key_or_group != "hydra.searchpath"
+def _holds_without_files(override: Override) -> bool:
+    """Returns whether an override can be used without the user's files: one of hydra's, or `trust`."""
+    restricted = override.is_hydra_override() or override.key_or_group == "trust"
+    return restricted and override.package is None and override.key_or_group != "hydra.searchpath"
 
 
-def _unsaid(cfg: DictConfig, overrides: Sequence[str]) -> bool:
-    """Whether nothing says what to predict, or by which model: the paths are missing, and no stage was chosen."""
-    said = {override.key_or_group for override in OverridesParser.create().parse_overrides(list(overrides))}
-    chosen = said & {*_STAGES, *(f"{stage}._target_" for stage in _STAGES)}
+def _chooses_nothing(cfg: DictConfig, overrides: Sequence[str]) -> bool:
+    """Returns whether neither input nor store nor model is given: all paths are missing, and no stage is chosen."""
+    keys = {override.key_or_group for override in OverridesParser.create().parse_overrides(list(overrides))}
+    chosen = keys & {*_STAGES, *(f"{stage}._target_" for stage in _STAGES)}
     return not chosen and all(OmegaConf.is_missing(cfg[stage], "path") for stage in _STAGES)
 
 
-def _holds(config: Any, key: Key) -> bool:
+def _has_key(config: Any, key: Key) -> bool:
     for name in key:
         if not isinstance(config, DictConfig) or config._is_none() or name not in config:
             return False
@@ -212,5 +216,6 @@ def _holds(config: Any, key: Key) -> bool:
     return True
 
 
-def _refused(key: Key, file: str) -> str:
-    return f"{'.'.join(key)}: set by {file}; a file may not say this, only the command line, because it can run code"
+def _refusal(key: Key, file: str) -> UserError:
+    name = ".".join(key)
+    return UserError(f"{name}: set by {file}; a file may not say this, only the command line, because it can run code")

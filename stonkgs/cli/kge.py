@@ -4,12 +4,12 @@ import argparse
 
 from stonkgs.errors import printable
 
-#: names that `info` shows
+#: How many names of nodes `info` shows.
 SHOWN = 5
 
 
 def main(argv: list[str]) -> int:
-    """Run one command; UserError for mistakes."""
+    """Runs the command; returns its exit status. Raises UserError."""
     arguments = _parser().parse_args(argv)
     if arguments.command == "build":
         _build(arguments)
@@ -22,10 +22,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="stonkgs kge", description="The store of a knowledge graph's embeddings.")
     commands = parser.add_subparsers(dest="command", required=True)
     build = commands.add_parser("build", help="make a store from vectors and walks")
-    build.add_argument("--vectors", required=True, metavar="TSV", help="a node's name and its floats, tabs between")
-    build.add_argument("--walks", required=True, metavar="TSV", help="a node's name and the names of its random walk")
+    build.add_argument("--vectors", required=True, metavar="TSV", help="lines of a node's name and its vector")
+    build.add_argument(
+        "--walks",
+        required=True,
+        metavar="TSV",
+        help="lines of a node's name and the nodes of its walk",
+    )
     build.add_argument("--output", required=True, metavar="H5", help="the store to write")
-    build.add_argument("--overwrite", action="store_true", help="replace the output where it exists")
+    build.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
     build.add_argument("--half", action="store_true", help="keep the vectors as float16, in half the size")
     info = commands.add_parser("info", help="show what a store holds")
     info.add_argument("store", metavar="H5")

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from stonkgs.encode.text import TextEncoder
     from stonkgs.model.config import ModelConfig
 
-#: What messages call it for `predict`, and what it is here.
+#: What messages call a key of `predict` -> the option of these commands.
 OPTIONS = {"model.tokenizer=": "--tokenizer", "model.labels": "--labels", ", or insist with any_kge=true": ""}
 
 
 def main(argv: list[str]) -> int:
-    """Run one command; UserError for mistakes."""
+    """Runs the command; returns its exit status. Raises UserError."""
     arguments = _parser().parse_args(argv)
     with _options():
         if arguments.command == "convert":
@@ -28,16 +28,16 @@ def main(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="stonkgs model", description="Folders that hold a model.")
+    parser = argparse.ArgumentParser(prog="stonkgs model", description="Make or show a model folder.")
     commands = parser.add_subparsers(dest="command", required=True)
-    convert = commands.add_parser("convert", help="make a model folder of a published checkpoint")
+    convert = commands.add_parser("convert", help="make a model folder from a published checkpoint")
     convert.add_argument(
         "published", metavar="PUBLISHED", help="the folder of a checkpoint of the first implementation"
     )
     convert.add_argument("--output", required=True, metavar="FOLDER", help="the model folder to write")
     convert.add_argument("--labels", metavar="A,B,...", help="names of the classes, in the order of their numbers")
-    convert.add_argument("--kge", metavar="H5", help="the store that it was trained with: others are then refused")
-    convert.add_argument("--overwrite", action="store_true", help="replace the output where it is a model folder")
+    convert.add_argument("--kge", metavar="H5", help="the store that it was trained with; others are then refused")
+    convert.add_argument("--overwrite", action="store_true", help="replace the output if it is a model folder")
     info = commands.add_parser("info", help="show what a model folder holds, ours or a published checkpoint")
     info.add_argument("folder", metavar="FOLDER")
     for command in (convert, info):
@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
 
 @contextmanager
 def _options() -> Iterator[None]:
-    """Name the options of these commands where a message names the keys of `predict`."""
+    """Replaces the keys of `predict` in an error's message by the options of these commands."""
     try:
         yield
     except UserError as error:
@@ -81,16 +81,16 @@ def _labels(text: str | None) -> list[str] | None:
         return None
     labels = [label.strip() for label in text.split(",")]
     if not all(labels) or len(set(labels)) < len(labels):
-        raise UserError(f"--labels {text}: must be one name a class, each another, such as incorrect,correct")
+        raise UserError(f"--labels {text}: must be a different name for each class, such as incorrect,correct")
     return labels
 
 
 def _info(arguments: argparse.Namespace) -> None:
-    for label, value in _facts(Path(arguments.folder), arguments.tokenizer).items():
+    for label, value in _describe(Path(arguments.folder), arguments.tokenizer).items():
         print(printable(f"{label:14} {value}"))
 
 
-def _facts(folder: Path, tokenizer: str | None) -> dict[str, str]:
+def _describe(folder: Path, tokenizer: str | None) -> dict[str, str]:
     from stonkgs.model.checkpoint import read_parts
     from stonkgs.model.config import is_ours, read_json
     from stonkgs.model.convert import parameter_count
@@ -108,9 +108,7 @@ def _facts(folder: Path, tokenizer: str | None) -> dict[str, str]:
         "format": f"ours, version {config.version}" if ours else "published by the first implementation",
         "labels": ", ".join(config.labels) or "none, pre-trained only",
         "a statement is": "of any of them" if config.multi_label else "of one of them",
-        "reads": {"text_only": "the text alone", "graph_only": "the graph alone"}.get(
-            config.architecture, "text and graph"
-        ),
+        "reads": model.reads,
         "calibration": f"temperature {config.temperature:g}",
         "parameters": f"{parameter_count(model):,}",
         "text backbone": _size(config.lm_backbone),

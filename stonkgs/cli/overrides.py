@@ -1,4 +1,4 @@
-"""What people type on the command line, made into what hydra takes, and what hydra says made into what helps."""
+"""Quotes paths on the command line for hydra, and explains hydra's errors."""
 
 import difflib
 import os
@@ -11,9 +11,9 @@ _PATH = re.compile(r"^(\+{0,2}[\w./@]*(?:path|tokenizer|output_dir))=(.+)$", re.
 
 
 def quote_paths(arguments: Sequence[str]) -> list[str]:
-    """Paths as hydra's grammar takes them: `a,b.tsv`, `O'Brien.tsv` and `~/x` mean something else to it.
+    """Quotes the paths among KEY=VALUE arguments, because `a,b.tsv`, `O'Brien.tsv` and `~/x` mean something to hydra.
 
-    A list, a null and what is quoted already stay as they are; in a sweep, commas stay hydra's.
+    Lists, null and quoted values stay as they are. In a sweep nothing is quoted: there commas separate values.
     """
     if {"-m", "--multirun"} & set(arguments):
         return list(arguments)
@@ -24,15 +24,15 @@ def _quote_path(argument: str) -> str:
     match = _PATH.match(argument)
     if not match or match[2] == "null" or (match[2][0] in "[\"'" and not Path(match[2]).exists()):
         return argument
-    path = os.path.expanduser(match[2])  # noqa: PTH111  # a glob is no Path
-    # In hydra's quotes a backslash counts only before a quote.
+    path = os.path.expanduser(match[2])  # noqa: PTH111  # it may be a glob
+    # Between hydra's quotes a backslash only has a meaning before a quote.
     path = re.sub(r"(\\*)'", lambda quote: 2 * quote[1] + r"\'", path)
     path = re.sub(r"(\\+)$", lambda end: 2 * end[1], path)
     return f"{match[1]}='{path}'"
 
 
-def explained(text: str, config_dir: str, name: str) -> str:
-    """Hydra's complaint about an override: without its search path, and with the key that was probably meant."""
+def explain(text: str, config_dir: str, name: str) -> str:
+    """Returns hydra's message about an override without the search path, and with the key that was probably meant."""
     text = text.split(" Config search path:", maxsplit=1)[0].removeprefix(f"In {name!r}: ")
     if not (match := re.match(r"Could not override '([^']+)'", text)):
         return text
@@ -44,7 +44,7 @@ def explained(text: str, config_dir: str, name: str) -> str:
 
 
 def _keys(config_dir: str, name: str) -> list[str]:
-    """The keys of a configuration with its default groups, at all depths."""
+    """Returns the dotted keys of a configuration with its default groups, at all depths."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf

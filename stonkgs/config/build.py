@@ -1,4 +1,4 @@
-"""From a config's `_target_` to an object: the one place where a config names code."""
+"""Builds the objects that a config names by `_target_`. Only here does a config choose code."""
 
 import inspect
 from collections.abc import Collection, Iterator, Mapping
@@ -10,19 +10,19 @@ from stonkgs.errors import UserError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-#: What hydra reads beside `_target_` where it builds something.
+#: Keys with a meaning to hydra; all others are arguments.
 _SPECIAL: Final = frozenset({"_target_", "_partial_", "_convert_", "_recursive_", "_args_"})
 
 
 class Stage:
-    """Marks what a config may build: a subclass, by its constructor or by a class method such as from_pretrained."""
+    """Marks the classes that a config may build, by the constructor or by a class method such as from_pretrained."""
 
 
 @cache
-def _admitted() -> tuple[type, ...]:
-    """Our stages, and what Lightning and torch.optim are made of.
+def _buildable() -> tuple[type, ...]:
+    """Returns the base classes of what a config may build: our stages, and parts of Lightning and torch.optim.
 
-    A prefix such as "torch." would admit torch.hub.load, which runs code from the network.
+    A prefix such as "torch." would also allow torch.hub.load, which runs code from the network.
     """
     import pytorch_lightning as pl
     import torch
@@ -36,9 +36,9 @@ def _admitted() -> tuple[type, ...]:
 
 
 def build(config: "DictConfig", *, trust: Collection[str] = ()) -> Any:
-    """The object that a config describes. `trust` names further targets that the user admits on purpose.
+    """Returns the object that a config describes. `trust` names further targets that the user allows.
 
-    Raises UserError where a target, at any depth, does not exist or is none of what may be built.
+    Raises UserError where a target, at any depth, does not exist or may not be built.
     """
     from omegaconf import OmegaConf
 
@@ -46,22 +46,23 @@ def build(config: "DictConfig", *, trust: Collection[str] = ()) -> Any:
     for target in targets(plain):
         if target not in trust:
             _check(target)
-    return _made(plain)
+    return _build_node(plain)
 
 
-def _made(node: Any) -> Any:
-    """A config's lists and dictionaries, with an object for each that has a `_target_`. What it is called with was
-    resolved once, before the targets were checked: nothing is looked up between the check and the call.
+def _build_node(node: Any) -> Any:
+    """Returns the config with an object in place of each dictionary that has a `_target_`.
+
+    The config was resolved before its targets were checked, so nothing changes between the check and the call.
     """
     if isinstance(node, list):
-        return [_made(value) for value in node]
+        return [_build_node(value) for value in node]
     if not isinstance(node, dict):
         return node
-    values = {key: _made(value) for key, value in node.items() if key not in _SPECIAL}
-    return _called(node, values) if "_target_" in node else values
+    values = {key: _build_node(value) for key, value in node.items() if key not in _SPECIAL}
+    return _call(node, values) if "_target_" in node else values
 
 
-def _called(node: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
+def _call(node: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
     from hydra.utils import get_object
 
     target = str(node["_target_"])
@@ -78,18 +79,18 @@ def _called(node: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
 
 
 def _check_special(target: str, function: Any, node: Mapping[str, Any]) -> None:
-    """Of hydra's further keys, UserError for those that would change what is built, and how."""
+    """Raises UserError for those of hydra's other keys that would change what is built, or how."""
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
 
     for key in _SPECIAL & node.keys() - {"_target_"}:
-        kind = isinstance(function, type) and issubclass(function, Optimizer | LRScheduler)
-        if not (key == "_partial_" and (kind or node[key] is False)) and (key, node[key]) != ("_convert_", "all"):
+        optimizer = isinstance(function, type) and issubclass(function, Optimizer | LRScheduler)
+        if not (key == "_partial_" and (optimizer or node[key] is False)) and (key, node[key]) != ("_convert_", "all"):
             raise UserError(f"{key}={node[key]}: not for {target}; leave it out")
 
 
 def targets(node: Any) -> Iterator[str]:
-    """What a configuration would build, at any depth."""
+    """Yields each `_target_` of a configuration, at any depth."""
     if isinstance(node, dict):
         if "_target_" in node:
             yield str(node["_target_"])
@@ -101,21 +102,21 @@ def targets(node: Any) -> Iterator[str]:
 
 
 def _check(target: str) -> None:
-    """Admit a class that may be built, or an alternative constructor of one."""
+    """Raises UserError where a target is neither a class that may be built nor one of its class methods."""
     from hydra.utils import get_object
 
     try:
         found = get_object(target)
     except Exception as error:
         raise UserError(f"_target_ {target}: not found: {error}") from error
-    # A class method written in Python, such as from_pretrained; not what every class has built in.
+    # Methods written in Python, such as from_pretrained, and not those that are built into every class.
     owner = found.__self__ if inspect.ismethod(found) else found
-    if not (isinstance(owner, type) and issubclass(owner, _admitted())):
-        raise refused(target)
+    if not (isinstance(owner, type) and issubclass(owner, _buildable())):
+        raise untrusted(target)
 
 
-def refused(target: str) -> UserError:
-    """What is said of a target that may not be built."""
+def untrusted(target: str) -> UserError:
+    """Returns the error for a target that may not be built."""
     return UserError(
         f"_target_ {target}: a config may build sources, models, writers and Lightning's parts; "
         f"if you trust this one, say so with trust=[{target}]"

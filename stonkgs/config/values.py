@@ -1,8 +1,8 @@
-"""Checks values by their annotations: the one place that says whether a key's value may be what it is.
+"""Checks the values of keys against type annotations.
 
-`@checked("source")` does so for each call of a constructor, `read` for a configuration's own keys. An annotation is
-int, float, bool, str, None, Literal, Annotated with `Range`, sequences and mappings of these, or a union; whatever else
-one says is not looked at.
+`@checked("source")` checks each call of a constructor, and `read_settings` the keys of a configuration. An annotation
+may be int, float, bool, str, None, Literal, Annotated with `Range`, sequences and mappings of these, or a union. Values
+with other annotations are not checked.
 """
 
 import math
@@ -35,14 +35,14 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
-#: What is given back of a wrong value: as much as fits a line.
+#: Shortens a wrong value for a message.
 _shown = Repr()
 _shown.maxstring = _shown.maxother = 80
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The numbers from `least` on, up to `most`, or to below `below`."""
+    """The numbers from `least` to `most`, and less than `below`."""
 
     least: float
     most: float = math.inf
@@ -57,16 +57,16 @@ class Range:
         return f"from {self.least:g} to {self.most:g}" if self.most < MOST else f"of {self.least:g} or more"
 
 
-#: Beyond any sensible count, and within what C's integers hold.
+#: More than any sensible count, and within a C integer.
 MOST = 2**31 - 1
-#: A number of things, of which there is one at least; a number that may be 0; a share that is not all.
+#: A whole number from 1; from 0; a fraction of less than 1.
 Count = Annotated[int, Range(1, MOST)]
 Whole = Annotated[int, Range(0, MOST)]
-Share = Annotated[float, Range(0, below=1)]
+Fraction = Annotated[float, Range(0, below=1)]
 
 
 def checked(stage: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Decorates a constructor of a stage: UserError, with its key, for a value that its annotation does not admit."""
+    """Decorates the constructor of a stage. It then raises UserError, with the key, for a value of the wrong type."""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         @wraps(function)
@@ -88,10 +88,10 @@ def _interface(function: Callable[..., Any]) -> tuple[Signature, dict[str, Any]]
     return signature(function), get_type_hints(function, include_extras=True)
 
 
-def read(cfg: "DictConfig", kind: type[T], prefix: str = "") -> T:
-    """A configuration's keys as a dataclass, whose fields are their names and whose types what they may be.
+def read_settings(cfg: "DictConfig", kind: type[T], prefix: str = "") -> T:
+    """Returns the keys of a configuration as a dataclass `kind`, whose fields give their names and types.
 
-    A field that is a dataclass itself is a group of keys. Raises UserError.
+    A field that is a dataclass itself is a group of keys. Raises UserError for a value of the wrong type.
     """
     from omegaconf import OmegaConf
 
@@ -99,7 +99,7 @@ def read(cfg: "DictConfig", kind: type[T], prefix: str = "") -> T:
     for name, annotation in get_type_hints(kind, include_extras=True).items():
         key = f"{prefix}{name}"
         if isinstance(annotation, type) and is_dataclass(annotation):
-            values[name] = read(cfg, annotation, f"{key}.")
+            values[name] = read_settings(cfg, annotation, f"{key}.")
             continue
         value = OmegaConf.select(cfg, key)
         values[name] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
@@ -108,7 +108,7 @@ def read(cfg: "DictConfig", kind: type[T], prefix: str = "") -> T:
 
 
 def check(key: str, value: object, annotation: Any) -> None:
-    """UserError where the annotation does not admit the value."""
+    """Raises UserError, with the key and what it may be, where the value does not fit the annotation."""
     if not _fits(value, annotation):
         given = value if isinstance(value, str) and len(value) < 80 else _shown.repr(value)
         raise UserError(f"{key}={given}: must be {' or '.join(_words(annotation))}")
@@ -120,7 +120,7 @@ def _fits(value: Any, annotation: Any) -> bool:
         return _COMPOSED[origin](value, parts)
     if annotation is float:
         return type(value) in (int, float) and math.isfinite(value)
-    if annotation in (int, str, bool):  # true is no number, though Python says so
+    if annotation in (int, str, bool):  # exactly this type: in Python, True is an int
         return bool(type(value) is annotation)
     kind = origin or annotation
     return bool(kind is Any or not isinstance(kind, type) or isinstance(value, kind))
@@ -147,7 +147,7 @@ def _fits_table(value: Any, parts: Sequence[Any]) -> bool:
     return isinstance(value, Mapping) and all(_fits(name, key) and _fits(value[name], of) for name in value)
 
 
-#: What says more than a type -> whether a value is of its parts.
+#: kind of annotation -> whether a value fits its parts
 _COMPOSED: Final[Mapping[Any, Callable[[Any, Sequence[Any]], bool]]] = {
     Union: _fits_one,
     UnionType: _fits_one,
@@ -160,7 +160,7 @@ _COMPOSED: Final[Mapping[Any, Callable[[Any, Sequence[Any]], bool]]] = {
 
 
 def _words(annotation: Any) -> Iterator[str]:
-    """What an annotation admits, in words; of a union each. Null is among a choice of words, else it goes unsaid."""
+    """Yields in words what an annotation allows, of a union each part. Null is only named in a choice of words."""
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin in (Union, UnionType):
         null = ", null" if NoneType in parts else ""
@@ -174,7 +174,7 @@ def _words(annotation: Any) -> Iterator[str]:
         yield _NAMED[origin or annotation]
 
 
-#: What types are called; None, and paths as Python has them, which in a yaml are texts, are left out.
+#: type -> its name in messages; None and Path are not named
 _NAMED: Final[Mapping[Any, str]] = {
     int: "a whole number",
     float: "a number",

@@ -1,6 +1,6 @@
-"""Environment variables in a configuration: they give paths, and records name them."""
+"""Allows environment variables in a configuration for paths alone, and keeps their values out of records."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,25 +9,25 @@ from stonkgs.errors import UserError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-#: Keys whose value may come from an environment variable; records name the variable.
+#: Keys whose value may come from an environment variable.
 PATHS: Final = {
     *("source.path", "kge.path", "model.path", "model.tokenizer", "model.vocabulary"),
     *("output_dir", "logger.save_dir"),
 }
 
 
-def named(cfg: "DictConfig") -> dict[str, Any]:
-    """The configuration as records keep it: resolved, but an environment variable by its name, not by its value."""
+def config_for_record(cfg: "DictConfig") -> dict[str, Any]:
+    """Returns the resolved configuration, with the names of environment variables in place of their values."""
     from omegaconf import OmegaConf
 
-    with variables_named():
+    with variables_by_name():
         plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     return plain
 
 
 @contextmanager
-def variables_named() -> Iterator[None]:
-    """Within it, `${oc.env:NAME}` in a configuration gives this text, and not the variable's value."""
+def variables_by_name() -> Iterator[None]:
+    """Inside the `with` block `${oc.env:NAME}` resolves to this text itself, and not to the variable's value."""
     from omegaconf import OmegaConf
     from omegaconf.resolvers import oc
 
@@ -42,19 +42,25 @@ def variables_named() -> Iterator[None]:
 
 
 def check_variables(cfg: "DictConfig") -> None:
-    """UserError where an environment variable is used for anything but a path: its value would reach the results."""
+    """Raises UserError where an environment variable gives anything but a path, because it would change results."""
     from omegaconf import OmegaConf
 
-    given, told = dict(_flat(OmegaConf.to_container(cfg, resolve=True))), dict(_flat(named(cfg)))
-    for key in [*given, *(key for key in told if key not in given)]:
-        if given.get(key) != told.get(key) and key not in PATHS:
+    values, names = dict(flatten(OmegaConf.to_container(cfg, resolve=True))), dict(flatten(config_for_record(cfg)))
+    for key in [*values, *(key for key in names if key not in values)]:
+        if values.get(key) != names.get(key) and key not in PATHS:
             raise UserError(f"{key}: an environment variable (oc.env) can give a path, and nothing else")
 
 
-def _flat(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Each value by its dotted key; a list is one value."""
-    for key, value in node.items():
+def flatten(config: Any, ignored: Collection[str] = (), prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields each value of a nested configuration with its dotted key, without the keys that are `ignored`.
+
+    A list is one value.
+    """
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        if name in ignored:
+            continue
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flatten(value, ignored, f"{name}.")
         else:
-            yield f"{prefix}{key}", value
+            yield name, value

@@ -1,1 +1,1 @@
-"""Who carries splits to the Predictor: Lightning in one process, and several processes over one folder."""
+"""Runs the Predictor over the splits of an input, in one process or in several. See README.md here."""

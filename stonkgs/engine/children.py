@@ -1,4 +1,4 @@
-"""The processes that a command starts to do the other shares of its run: started, counted, and ended."""
+"""Starts, counts and ends the processes that do the other shares of a command's run."""
 
 import json
 import os
@@ -22,16 +22,16 @@ GRACE = 60.0
 
 
 class Children:
-    """Processes that each work on the folder by themselves: nobody waits for them, and their work is helped with."""
+    """Child processes that work on the folder by themselves. Nobody waits for them: others do what they leave."""
 
     def __init__(self) -> None:
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def start(self, command: Sequence[str], order: Mapping[str, Any]) -> None:
-        """Start a process that reads its order as JSON, and finds the modules that this one finds.
+        """Starts a process that reads its order from stdin as JSON, and imports modules from the same places.
 
-        It never sees the terminal's Ctrl-C, a signal that is blocked from its first instruction on: this process tells
-        it to end.
+        SIGINT is blocked in it from its first instruction on, so a terminal's Ctrl-C does not reach it: this process
+        ends it.
         """
         paths = [entry or str(Path.cwd()) for entry in sys.path]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
@@ -42,20 +42,20 @@ class Children:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         assert process.stdin is not None
-        with suppress(BrokenPipeError), process.stdin:  # one that has died already is counted by `failed`
+        with suppress(BrokenPipeError), process.stdin:  # `failed` counts a process that has died already
             process.stdin.write(json.dumps(order, default=str).encode())
 
     def failed(self) -> int:
-        """How many have died by now, or have ended in an error."""
+        """Returns how many processes have died or ended in an error by now."""
         return sum(process.poll() not in (None, 0) for process in self.processes)
 
     def stop(self) -> None:
-        """End those that still run: by SIGTERM; by SIGKILL where that takes too long, or a signal comes meanwhile."""
+        """Ends all processes by SIGTERM; by SIGKILL if that takes too long, or if a signal comes meanwhile."""
         running = [process for process in self.processes if process.poll() is None]
         for process in running:
             process.terminate()
         try:
-            interrupt.wait_no_more()
+            interrupt.stop_deferring()
             for process in running:
                 process.wait(GRACE)
         except (Interrupted, subprocess.TimeoutExpired):
@@ -67,22 +67,23 @@ class Children:
 
 
 def orders(cfg: DictConfig, share: Share, devices: Sequence[Any]) -> list[dict[str, Any]]:
-    """What the processes are told that use all devices but the first: the configuration, and their part of `share`.
+    """Returns the orders to the processes for all devices but the first: the configuration, and their part of `share`.
 
-    The command itself has begun the run by then, so that they join it.
+    `overwrite` is off in them, because the command itself has begun the run by then.
     """
     config: Any = OmegaConf.to_container(cfg, resolve=True)
-    told = []
-    for number in range(1, len(devices)):
-        trainer = config["trainer"] | {"devices": devices[number]}
-        part = asdict(share.part(number, len(devices)))
-        told.append({"config": config | {"overwrite": False, "trainer": trainer}, "share": part})
-    return told
+    return [
+        {
+            "config": config | {"overwrite": False, "trainer": config["trainer"] | {"devices": devices[number]}},
+            "share": asdict(share.subshare(number, len(devices))),
+        }
+        for number in range(1, len(devices))
+    ]
 
 
 @contextmanager
 def children(command: Sequence[str], orders: Sequence[Mapping[str, Any]]) -> Iterator[Children]:
-    """A process for each order, beside what is done here. At the end, or where this fails, all of them are ended."""
+    """Starts a process for each order, and ends all of them when the `with` block ends or fails."""
     started = Children()
     try:
         for order in orders:

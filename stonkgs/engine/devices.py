@@ -1,4 +1,4 @@
-"""Which device each process of a prediction has: `trainer.devices` says how many, and each process runs on one."""
+"""Gives each process of a prediction one device, of those that `trainer.devices` asks for."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,53 +10,53 @@ from stonkgs.config import build
 from stonkgs.engine.share import Share
 from stonkgs.errors import UserError
 
-#: Keeps Lightning from asking torchrun's and SLURM's variables who it is: every process stands by itself.
+#: Keeps Lightning from reading torchrun's and SLURM's variables: to Lightning, every process is the only one.
 _ALONE = {"_target_": "pytorch_lightning.plugins.environments.LightningEnvironment"}
-#: What Lightning's Trainer need not make to tell us which devices there are.
+#: Settings of a Trainer that is made only to ask Lightning for the devices.
 _BARE = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
 
 
 def devices_of(config: DictConfig, share: Share) -> list[Any]:
-    """For each process that this command becomes, its own first: the value of `devices` that gives it one device.
+    """Returns a value of `trainer.devices` for each process of this command, its own first; each gives one device.
 
-    A process that was launched together with others stays one process, and takes the device of its number. Raises
-    UserError where there are no such devices, or where `num_nodes` asks for more machines than this one.
+    A process that torchrun or srun launched together with others stays one process, on the device of its number.
+    Raises UserError where there are no such devices, or where `num_nodes` asks for further machines.
     """
     if config.get("num_nodes", 1) != 1 and not share.launched:
         raise UserError(
             f"trainer.num_nodes={config.num_nodes}: start a command on each machine, by torchrun or srun, or with "
             "splits=i/n and the same output_dir="
         )
-    asked = config.get("devices", 1)
-    if asked == 1:
+    wanted = config.get("devices", 1)
+    if wanted == 1:
         gpus = torch.cuda.device_count() if config.get("accelerator", "auto") in ("auto", "gpu", "cuda") else 0
         return [[share.local_index % gpus]] if gpus > 1 else [1]
-    found = _found(config, asked)
+    found = _devices_by_lightning(config, wanted)
     return [found[share.local_index % len(found)]] if share.launched else found
 
 
 def single(config: DictConfig, devices: Any) -> DictConfig:
-    """The trainer's configuration for a single process on a single device; UserError where that cannot be."""
+    """Returns the trainer's configuration for one process on one device. Raises UserError for another strategy."""
     given: Mapping[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     plugins = [*(given.get("plugins") or []), _ALONE]
     own = {"devices": devices, "num_nodes": 1, "strategy": _strategy(given.get("strategy")), "plugins": plugins}
     return OmegaConf.create({**given, **own})
 
 
-def _found(config: DictConfig, asked: Any) -> list[Any]:
-    """What Lightning makes of a count, a list, -1 or auto: numbers of GPUs, or so many times a process on the CPU."""
+def _devices_by_lightning(config: DictConfig, wanted: Any) -> list[Any]:
+    """Asks Lightning what a count, a list, -1 or "auto" means: numbers of GPUs, or a number of CPU processes."""
     trainer = {"_target_": "pytorch_lightning.Trainer", "accelerator": config.get("accelerator", "auto")}
     try:
-        probe = build(OmegaConf.create({**trainer, "devices": asked, "plugins": [_ALONE], **_BARE}))
+        probe = build(OmegaConf.create({**trainer, "devices": wanted, "plugins": [_ALONE], **_BARE}))
     except UserError as error:
-        raise UserError(f"trainer.devices={asked}: {str(error).partition(': ')[2]}") from error
+        raise UserError(f"trainer.devices={wanted}: {str(error).partition(': ')[2]}") from error
     if probe.strategy.root_device.type == "cpu":
         return [1] * probe.num_devices
     return [[number] for number in probe.device_ids]
 
 
 def _strategy(given: Any) -> Any:
-    """How the single process runs. What DDP would do among several is done by the folder."""
+    """Returns the strategy of a single process. DDP becomes "auto": the processes share work through the folder."""
     name = str(given["_target_"] if isinstance(given, Mapping) else given or "auto").rpartition(".")[2]
     if name == "auto" or name.startswith(("ddp", "DDP")):
         return "auto"

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: one exception, at a place where nothing is lost."""
+"""Turns Ctrl-C and SIGTERM into one exception, raised between two batches, where no work is lost."""
 
 import math
 import signal
@@ -13,30 +13,33 @@ SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(BaseException):
-    """SIGINT or SIGTERM: not an Exception, so that nothing on the way takes it for a failure to handle."""
+    """SIGINT or SIGTERM. It is no Exception, so that no code on the way handles it as a failure."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
         self.signum = signum
-        #: what has become of the work, and how to go on
+        #: says what has been kept, and how to continue
         self.advice = "nothing was published; the same command starts again"
 
 
 class _State:
-    """Whether signals wait for the end of a batch, which one does, and when the last one was taken."""
+    """The state of this process's handlers."""
 
-    waits = False
+    #: whether a signal waits for the end of a batch
+    deferred = False
+    #: the signal that waits
     pending: int | None = None
+    #: time of the last signal that was not ignored
     taken = -math.inf
 
 
-#: Seconds in which a signal after another is the same wish: a terminal's Ctrl-C reaches a process twice, by its parent.
+#: A signal within these seconds of another is ignored: a parent may pass on a Ctrl-C that the terminal sent to both.
 _SAME = 2.0
 
 
 @contextmanager
 def signals() -> Iterator[None]:
-    """Ctrl-C and SIGTERM raise Interrupted; what was set before comes back."""
+    """Raises Interrupted for Ctrl-C and SIGTERM inside the `with` block; restores the earlier handlers after it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -45,14 +48,14 @@ def signals() -> Iterator[None]:
     try:
         yield
     finally:
-        _State.waits, _State.pending = False, None
+        _State.deferred, _State.pending = False, None
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 @contextmanager
 def advising(advice: Callable[[], str]) -> Iterator[None]:
-    """Who is interrupted in here is told this: what has become of the work, and how to go on."""
+    """Adds this advice to an Interrupted that leaves the `with` block."""
     try:
         yield
     except Interrupted as error:
@@ -60,34 +63,34 @@ def advising(advice: Callable[[], str]) -> Iterator[None]:
         raise
 
 
-def wait_for_batches() -> None:
-    """From here on the first signal is raised by `check`, and only a second one wherever it comes.
+def defer_signals() -> None:
+    """Makes the first signal wait for `raise_pending`; a second one is raised at once.
 
-    An exception out of a handler may come in a destructor, where it is printed and forgotten (seen, in one run of 50).
-    Our handlers are set once more: in a training on several devices Lightning's own, set meanwhile, would have all
-    processes wait for each other in a collective.
+    An exception that a handler raises inside a destructor is printed and lost (this happened in one run of 50). Our
+    handlers are set again because Lightning has replaced them in a training on several devices: its own make all
+    processes wait for each other.
     """
     if threading.current_thread() is threading.main_thread():
-        _State.waits = True
+        _State.deferred = True
         for number in SIGNALS:
             signal.signal(number, _handle)
 
 
-def wait_no_more() -> None:
-    """From here on a signal is raised wherever it comes; one that has come, now."""
-    _State.waits = False
-    check()
+def stop_deferring() -> None:
+    """Makes every signal raise at once again, first the one that waits, if any."""
+    _State.deferred = False
+    raise_pending()
 
 
-def asked() -> bool:
-    """Whether a signal has come that waits to be raised."""
+def signal_pending() -> bool:
+    """Returns whether a signal waits to be raised."""
     return _State.pending is not None
 
 
-def check() -> None:
-    """Raise the signal that has come; the next one does not wait."""
+def raise_pending() -> None:
+    """Raises Interrupted for the signal that waits, if any; later signals do not wait."""
     if _State.pending is not None:
-        signum, _State.pending, _State.waits = _State.pending, None, False
+        signum, _State.pending, _State.deferred = _State.pending, None, False
         raise Interrupted(signum)
 
 
@@ -95,7 +98,7 @@ def _handle(signum: int, _: FrameType | None) -> None:
     if time.monotonic() - _State.taken < _SAME:
         return
     _State.taken = time.monotonic()
-    if _State.waits and _State.pending is None:
+    if _State.deferred and _State.pending is None:
         _State.pending = signum
     else:
         raise Interrupted(signum)

@@ -1,4 +1,4 @@
-"""Lightning around the Predictor: which process reads what, and which batch runs where."""
+"""Connects the Predictor to Lightning: a module that rates batches, and the data that a process reads."""
 
 import gc
 import signal
@@ -20,50 +20,50 @@ T = TypeVar("T")
 
 
 class StatementModule(pl.LightningModule):
-    """A thin module: a batch in, probabilities [B, classes] out."""
+    """Takes a batch, returns probabilities, float32 [B, classes]."""
 
     def __init__(self, rater: Rater, *, threads: int | None = None) -> None:
         super().__init__()
         self.rater = rater
-        # Registered, so that Lightning moves it to the device; the rater calls this very object.
+        # As an attribute it is moved to the device by Lightning; the rater calls the same object.
         self.network = rater.module
         self.threads = threads
 
     def on_predict_start(self) -> None:
-        """Lightning and torchrun set threads by the number of processes, which moves the last bits: set ours last."""
+        """Sets the threads last: Lightning and torchrun set them, too, and another number changes the last bits."""
         if self.threads:
             torch.set_num_threads(self.threads)
-        interrupt.wait_for_batches()
+        interrupt.defer_signals()
 
     def on_predict_batch_end(self, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """The batch's rows are held or written by now."""
-        interrupt.check()
+        """Raises a signal that waits; the writer has the batch's rows by now."""
+        interrupt.raise_pending()
 
     def on_predict_end(self) -> None:
-        interrupt.wait_no_more()
+        interrupt.stop_deferring()
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self.rater(batch)
 
 
 class OwnBatches(pl.LightningDataModule):
-    """What every source of our batches does for Lightning."""
+    """The base of our data modules, whose batches are made by the data set."""
 
     def teardown(self, stage: str) -> None:
-        """Let the garbage collector see everything again: see `loader`."""
+        """Undoes the freeze of the garbage collector in `loader`."""
         gc.unfreeze()
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """The Predictor moves what the network needs, when it has gathered the vectors."""
+        """Leaves the batch as it is: the Predictor gathers the vectors and then moves what the network needs."""
         return batch
 
 
 class StatementData(OwnBatches):
-    """The DataLoader over a planned source's batches.
+    """Loads the batches of a planned source.
 
-    Lightning does not shard an IterableDataset: each process reads its own splits. `index` and `of` number this process
-    among several that share a folder and nothing else. A part that is rated within a training on several devices is
-    shared by the training's processes: they are asked of the trainer when Lightning has made the process group.
+    Each process reads its own splits, because Lightning does not shard an IterableDataset. This process is number
+    `index` of `of` that share a folder. Within a training on several devices, the training's processes divide the
+    splits further; the trainer knows their number only once Lightning has started them.
     """
 
     def __init__(
@@ -95,18 +95,18 @@ class StatementData(OwnBatches):
 
 
 def loader(dataset: IterableDataset[T], workers: int, start_method: str | None) -> DataLoader[T]:
-    """A DataLoader over what makes its own batches."""
+    """Returns a DataLoader over a data set that makes its own batches."""
     options: dict[str, Any] = {}
     if workers:
-        # Forked workers share this process's memory until somebody writes to it, and the garbage collector writes to
-        # every object that it looks at: what exists by now is kept out of its sight.
-        if not gc.get_freeze_count():  # once is enough: what is frozen is never freed
+        # Forked workers share this process's memory until one side writes to it. The garbage collector writes to every
+        # object that it visits, so the objects that exist now are hidden from it.
+        if not gc.get_freeze_count():  # only once: what is frozen is never freed
             gc.freeze()
         options = {"multiprocessing_context": start_method, "worker_init_fn": _leave_signals_to_main}
     return DataLoader(dataset, batch_size=None, num_workers=workers, **options)
 
 
 def _leave_signals_to_main(worker: int) -> None:
-    """Ctrl-C reaches every process of the terminal: the main one ends the workers, and says so once."""
+    """Ignores Ctrl-C, which the terminal sends to every process: the main process ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

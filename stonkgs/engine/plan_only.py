@@ -1,4 +1,4 @@
-"""plan_only=true: what a run would meet and how long it would take, from a sample, before anything is written."""
+"""plan_only=true: estimates from a sample what a run would find and how long it would take. Writes nothing."""
 
 import random
 import time
@@ -16,38 +16,41 @@ from stonkgs.source.base import Reader
 from stonkgs.source.split import Plan
 from stonkgs.statement import Statement
 
-#: Splits that are looked into, spread over the input, and rows that are encoded of each.
+#: Splits in the sample, spread evenly over the input, and rows that are encoded of each.
 SPLITS, ROWS = 8, 256
-#: The model is timed for about this long.
+#: Seconds for which the model is timed, about.
 SECONDS = 10.0
 
 
 @dataclass(slots=True)
 class Survey:
-    """What was found in a sample; times are seconds."""
+    """What was found in the sample; times are in seconds."""
 
     plan: Plan
-    #: records of the sampled splits, those rejected, and the bytes (rows of Parquet) of these splits
+    #: processes that would read and encode beside the model
+    workers: int
+    #: records of the sampled splits, how many of them were rejected, and the time to read them
     records: int = 0
     rejected: int = 0
-    extent: int = 0
     reading: float = 0.0
-    #: rows that were encoded
+    #: size of the sampled splits: bytes, or rows of Parquet
+    extent: int = 0
+    #: rows that were encoded, and the time
     encoded: int = 0
     encoding: float = 0.0
-    #: rows that the model has read
+    #: rows that the model has rated, and the time
     predicted: int = 0
     predicting: float = 0.0
+    #: encoded rows whose source, whose target is in the store, and whose text was cut
     sources_known: int = 0
     targets_known: int = 0
     truncated: int = 0
-    #: processes that would read and encode beside the model
-    workers: int = 0
+    #: batches that the model is timed on
     batches: list[Batch] = field(default_factory=list)
 
     @property
     def rows(self) -> int:
-        """Records in all: known, or by the sampled splits' share of the input."""
+        """Returns the rows of the input; an estimate by the sample's share of it, where the plan does not know them."""
         if self.plan.rows is not None:
             return self.plan.rows
         total = int((self.plan.stop - self.plan.start).sum())
@@ -55,31 +58,28 @@ class Survey:
 
     @property
     def seconds(self) -> float:
-        """Of the whole run: the model's time, and that of reading and encoding where nobody does it beside."""
+        """Returns the time of the whole run. Workers read and encode while the model works; without them all add up."""
         model = self.predicting / max(self.predicted, 1)
         before = self.reading / max(self.records, 1) + self.encoding / max(self.encoded, 1)
         return self.rows * (max(model, before / self.workers) if self.workers else model + before)
 
     def __str__(self) -> str:
-        """A row a fact."""
+        """Returns a line for each fact."""
         about = "" if self.plan.rows is not None else "about "
         rate = self.rows / self.seconds if self.seconds else 0.0
-        known = [f"{name} {_share(n, self.encoded)}" for name, n in self._known().items()]
+        sources, targets = _percent(self.sources_known, self.encoded), _percent(self.targets_known, self.encoded)
         lines = {
             "rows": f"{about}{self.rows:,} in {len(self.plan):,} splits of {len(self.plan.files):,} files",
-            "rejected": f"{_share(self.rejected, self.records)} of {self.records:,} rows read",
-            "known": f"{', '.join(known)} of {self.encoded:,} rows sampled",
-            "texts cut": _share(self.truncated, self.encoded),
+            "rejected": f"{_percent(self.rejected, self.records)} of {self.records:,} rows read",
+            "known": f"sources {sources}, targets {targets} of {self.encoded:,} rows sampled",
+            "texts cut": _percent(self.truncated, self.encoded),
             "time": f"about {duration(self.seconds)} at {rate:,.1f} rows/s" if self.predicted else "no row to tell by",
         }
         return "\n".join(f"{name:10} {fact}" for name, fact in lines.items()) + "\nnothing was written (plan_only=true)"
 
-    def _known(self) -> dict[str, int]:
-        return {"sources": self.sources_known, "targets": self.targets_known}
-
 
 def survey(reader: Reader, encoder: Encoder, predictor: Predictor, *, size: int, workers: int) -> Survey:
-    """Look into some splits of a planned source, and time the model on batches of `size` of their rows."""
+    """Reads and encodes some splits of a planned source, and times the model on batches of `size` rows of them."""
     found = Survey(reader.plan, workers=workers)
     for number in spread(len(reader.plan), SPLITS):
         _encode(_read(reader, number, found), encoder, size, found)
@@ -88,17 +88,17 @@ def survey(reader: Reader, encoder: Encoder, predictor: Predictor, *, size: int,
 
 
 def spread(count: int, most: int) -> list[int]:
-    """At most `most` of the numbers below `count`, evenly spread."""
+    """Returns at most `most` of the numbers below `count`, evenly spread."""
     return sorted(set(np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()))
 
 
 def _read(reader: Reader, number: int, found: Survey) -> list[Statement]:
-    """The first ROWS usable records of a split, all of which is read and counted."""
+    """Reads and counts all records of a split; returns the first ROWS usable ones."""
     split = reader.plan[number]
     statements: list[Statement] = []
     records = reader.read(split)
     first = list(islice(records, 1))
-    # What is packed is unpacked up to here; a run passes through it once, and reads it as it goes.
+    # The clock starts after the first record: a packed file had to be unpacked up to here, which a run does only once.
     started = time.perf_counter()
     for record in chain(first, records):
         found.records += 1
@@ -124,7 +124,7 @@ def _encode(statements: list[Statement], encoder: Encoder, size: int, found: Sur
 
 
 def _predict(predictor: Predictor, found: Survey) -> None:
-    """Time the model on batches of all lengths, the first of them before the clock starts."""
+    """Times the model on batches of all lengths, after one batch that is not timed."""
     random.Random(0).shuffle(found.batches)
     if found.batches:
         predictor(found.batches[0]).cpu()
@@ -138,5 +138,5 @@ def _predict(predictor: Predictor, found: Survey) -> None:
     found.batches.clear()
 
 
-def _share(count: int, of: int) -> str:
+def _percent(count: int, of: int) -> str:
     return f"{count / max(of, 1):.1%}"

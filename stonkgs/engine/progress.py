@@ -1,4 +1,4 @@
-"""Rows, rows/s and time left, where somebody is looking."""
+"""Shows a progress bar on a terminal: rows, rows/s and the time left."""
 
 from typing import Any, Self
 
@@ -10,15 +10,15 @@ from stonkgs.writer.base import PredictionWriter
 
 
 class RowProgress(pl.Callback):
-    """A progress bar in rows; silent where the output is no terminal.
+    """A progress bar of this process, in rows; silent where the output is no terminal.
 
-    It counts this process: `splits` is its fair share of what is left, `rows` their rows. A format that is planned
-    without reading it does not know its rows: then they are estimated from the splits that are through.
+    `splits` is this process's fair share of the splits that are left, and `rows` their rows. Where the plan does not
+    know its rows, they are estimated from the splits that are done.
     """
 
     @classmethod
-    def over(cls, writer: PredictionWriter, processes: int, *, hidden: bool) -> Self:
-        """A bar over this process' fair share of what is left of a run that the writer has started."""
+    def for_writer(cls, writer: PredictionWriter, processes: int, *, hidden: bool) -> Self:
+        """Returns a bar for one of so many `processes` over what is left of a run that the writer has started."""
         plan = writer.job.plan
         share = -(-int((~writer.parts.listed(len(plan))).sum()) // processes)
         rows = None if plan.rows is None else round(plan.rows * share / len(plan))
@@ -28,7 +28,7 @@ class RowProgress(pl.Callback):
         self.share = splits
         self.rows = rows
         self.splits = 0
-        #: of several processes on a machine one shows a bar
+        #: True in all but one of the processes on a machine
         self.hidden = hidden
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -1,7 +1,6 @@
-"""Which share of a run this process has: by `splits`, by what torchrun and SLURM say, or by who has started it.
+"""Finds the share of a run that this process has, from `splits=` or from the variables of torchrun and SLURM.
 
-Processes that share a folder need nothing of each other but the folder. A wrong share would cost doubled work, never a
-row: see `stonkgs.source.split.reading_order`.
+A wrong share may cost doubled work, but never loses a row: see `stonkgs.source.split.reading_order`.
 """
 
 import os
@@ -14,24 +13,24 @@ from stonkgs.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """One process among those that work on a folder: it reads its own splits, and then helps the others."""
+    """One process among those that work on a folder: it does its own splits, and then helps the others."""
 
-    #: its number, and how many there are
+    #: its number from 0, and how many there are
     index: int = 0
     of: int = 1
-    #: its number among the processes of this machine, and how many there are
+    #: its number among the processes of this machine, and their count
     local_index: int = 0
     local: int = 1
-    #: whether torchrun, srun or a command of ours has started it together with the others
+    #: whether torchrun, srun or a command of ours started it together with others
     launched: bool = False
 
     @property
-    def tells(self) -> bool:
-        """Whether this process prints the summary. Of those that were launched together, the first one does."""
+    def prints_summary(self) -> bool:
+        """Returns whether this process prints the summary; of processes launched together, the first one does."""
         return not self.launched or self.index == 0
 
-    def part(self, number: int, of: int) -> "Share":
-        """The share of one of the `of` processes that this command becomes; number 0 is the command itself."""
+    def subshare(self, number: int, of: int) -> "Share":
+        """Divides this share among `of` processes, and returns that of process `number`; 0 is this process itself."""
         return Share(
             index=self.index * of + number,
             of=self.of * of,
@@ -42,9 +41,9 @@ class Share:
 
 
 def share_of(splits: str | None, environ: Mapping[str, str] = os.environ) -> Share:
-    """The share of this process, by `splits` and by what torchrun and SLURM leave in the environment.
+    """Returns the share of this process, from `splits` and the environment variables of torchrun and SLURM.
 
-    Raises UserError where `splits` is no share, or where it is "auto" and nothing says which.
+    Raises UserError where `splits` is not valid, or where it is "auto" and no variable says which share.
     """
     number = _numbers(environ)
     if splits is None:
@@ -63,9 +62,9 @@ def share_of(splits: str | None, environ: Mapping[str, str] = os.environ) -> Sha
 
 
 def _launched(number: Mapping[str, int]) -> tuple[int, int] | None:
-    """The number of this process and their count, where torchrun or srun has started several.
+    """Returns the number of this process and the count of all, where torchrun or srun has started several.
 
-    A batch script of SLURM has SLURM_NTASKS too, and runs once: srun alone counts the tasks of its step.
+    SLURM_NTASKS is also set in a batch script, which runs once; SLURM_STEP_NUM_TASKS comes from srun.
     """
     if number.get("WORLD_SIZE", 1) > 1 and "RANK" in number:
         return number["RANK"] % number["WORLD_SIZE"], number["WORLD_SIZE"]
@@ -82,7 +81,7 @@ def _given(splits: str) -> tuple[int, int]:
 
 
 def _auto(number: Mapping[str, int]) -> tuple[int, int]:
-    """The array's task, and within it the step's or torchrun's process. Which number is whose is but a hint."""
+    """Returns the number of this process and the count of all, over the tasks of a job array and their processes."""
     index, of = 0, 1
     found = False
     if (count := number.get("SLURM_ARRAY_TASK_COUNT")) and "SLURM_ARRAY_TASK_ID" in number:

@@ -12,8 +12,8 @@ from stonkgs.errors import UserError
 #: `model_type` in the config.json of this project's model folders.
 MODEL_TYPE = "stonkgs"
 
-#: Architecture -> the BERTs that it consists of. The baselines read the text only, or the graph only.
-ARCHITECTURES = {"stonkgs": ("bert", "lm_backbone"), "text_only": ("lm_backbone",), "graph_only": ()}
+#: Architecture -> the BERTs that it consists of. Each subclass of `Network` adds itself when it is defined.
+ARCHITECTURES: dict[str, tuple[str, ...]] = {}
 
 #: The values of `kge_match`.
 MATCHES = ("exact", "identifier")
@@ -67,7 +67,7 @@ CHECKS: dict[str, Check] = {
     ),
     "legacy_text_padding": TRUTH,
     "legacy_node_shift": TRUTH,
-    "architecture": (lambda value: type(value) is str and value in ARCHITECTURES, " or ".join(ARCHITECTURES)),
+    "architecture": (lambda value: type(value) is str and value in ARCHITECTURES, "one of ARCHITECTURES"),
     "multi_label": TRUTH,
     "temperature": (lambda value: type(value) in (int, float) and 0.01 <= value <= 100, "a number from 0.01 to 100"),
     "kge_match": (lambda value: type(value) is str and value in MATCHES, " or ".join(MATCHES)),
@@ -171,7 +171,9 @@ class ModelConfig:
 def _check(values: Mapping[str, Any], checks: Mapping[str, Check], where: str) -> None:
     for key, (right, wanted) in checks.items():
         if key in values and not right(values[key]):
-            raise UserError(f"{where}: {key} is {reprlib.repr(values[key])}; it must be {wanted}")
+            # Their names are not known before the classes are defined.
+            must = " or ".join(ARCHITECTURES) if key == "architecture" else wanted
+            raise UserError(f"{where}: {key} is {reprlib.repr(values[key])}; it must be {must}")
 
 
 def is_ours(values: Mapping[str, Any]) -> bool:

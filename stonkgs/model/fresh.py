@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from stonkgs.config import Stage
-from stonkgs.config.values import MOST, Count, Range, Share, checked
+from stonkgs.config.values import MOST, Count, Fraction, Range, checked
 from stonkgs.encode.text import TextEncoder
 from stonkgs.encode.vocabulary import learn_vocabulary
 from stonkgs.errors import UserError
@@ -32,7 +32,7 @@ class Fresh(Stage):
         num_layers: Count = 2,
         num_heads: Count = 4,
         text_length: Annotated[int, Range(2, MOST)] = 128,
-        dropout: Share = 0.1,
+        dropout: Fraction = 0.1,
         vocabulary: str | None = None,
         words: Annotated[int, Range(100, MOST)] = 8000,
     ) -> None:

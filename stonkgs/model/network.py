@@ -21,7 +21,7 @@ from stonkgs.errors import UserError
 from stonkgs.kge.store import KgeStore
 from stonkgs.model import checkpoint
 from stonkgs.model.bert import bert_modules, embed, encode, positions
-from stonkgs.model.config import ModelConfig
+from stonkgs.model.config import ARCHITECTURES, ModelConfig
 from stonkgs.model.weights import Weights
 
 #: What a network reads of a batch: name of an input -> its tensors; see `stonkgs.encode`.
@@ -34,8 +34,12 @@ class Network(nn.Module, Stage, ABC):
     An architecture implements `inputs`, `layers` and `pooled`. `text` is the model's tokenizer, which is saved with it.
     """
 
-    #: one of `stonkgs.model.config.ARCHITECTURES`
+    #: its name in config.json and in `model.architecture=`
     architecture: ClassVar[str]
+    #: the BERTs that `layers` makes, by the names of their fields in ModelConfig
+    berts: ClassVar[tuple[str, ...]] = ()
+    #: what it reads, for `stonkgs model info`
+    reads: ClassVar[str] = "text and graph"
     #: whether fine-tuning freezes the text backbone by default
     freezes_backbone: ClassVar[bool] = False
     #: architecture -> its class
@@ -44,6 +48,7 @@ class Network(nn.Module, Stage, ABC):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         Network.known[cls.architecture] = cls
+        ARCHITECTURES[cls.architecture] = cls.berts
 
     def __init__(self, config: ModelConfig, text: TextEncoder) -> None:
         super().__init__()
@@ -171,6 +176,7 @@ class STonKGs(Network):
     """The cross-modal transformer: a text backbone, and a joint BERT over text and walks."""
 
     architecture = "stonkgs"
+    berts = ("bert", "lm_backbone")
     freezes_backbone = True
     #: float32 [3, H]: the vectors of an unknown node, a separator and a masked node
     specials: Tensor | None
@@ -225,6 +231,8 @@ class TextOnly(Network):
     """The first implementation's text-only baseline: a linear layer over the backbone's [CLS]."""
 
     architecture = "text_only"
+    berts = ("lm_backbone",)
+    reads = "the text alone"
 
     def inputs(self, kge: KgeStore) -> Mapping[str, Input]:
         return {"text": Texts(self.text)}
@@ -243,6 +251,7 @@ class GraphOnly(Network):
     """The first implementation's graph-only baseline: a linear layer over the maximum of the walks' vectors."""
 
     architecture = "graph_only"
+    reads = "the graph alone"
 
     def inputs(self, kge: KgeStore) -> Mapping[str, Input]:
         return {"walks": self.walks(kge)}

@@ -1,1 +1,1 @@
-"""What a run leaves on the disk, and goes on from: its plan, its parts, their accounts, its record. See README.md."""
+"""The files of a run on disk: its plan, its parts with their accounts, and its record. See README.md here."""

@@ -1,4 +1,4 @@
-"""The account of a split or a run: every row read was predicted or rejected, and says why and where."""
+"""Counts the rows of a split or a run: each row that was read is predicted, or rejected with a place and a reason."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,56 +11,61 @@ from stonkgs.statement import Rejection
 
 @dataclass(slots=True)
 class Account:
-    """Counts of a split, or of a run. read = predicted + rejected
+    """The counts of a split or of a run; read = predicted + rejected.
 
-    Where a record may give several rows or none, `records` counts them and `without_row` says what gave none.
+    In formats where one record may give several rows or none, `records` counts the records, and `without_row` counts
+    why some gave no row.
     """
 
     predicted: int = 0
     rejected: int = 0
-    #: sources and targets of what was predicted, by how they were found in the store
+    #: how the sources and targets of the predicted rows were found in the store
     nodes_exact: int = 0
     nodes_identifier: int = 0
     nodes_unknown: int = 0
-    #: texts longer than the model reads
+    #: texts that were cut because the model reads fewer tokens
     texts_truncated: int = 0
-    #: predicted rows of each class
+    #: class -> predicted rows
     classes: dict[str, int] = field(default_factory=dict)
-    #: why records, or parts of them, gave no row although they are sound -> how many
+    #: reason why a valid record, or a part of one, gave no row -> how often
     without_row: dict[str, int] = field(default_factory=dict)
     #: None where each record is a row
     records: int | None = None
-    #: lines of the split; None where the format has none
+    #: lines of the split; None where the format has no lines
     lines: int | None = None
 
     @property
     def read(self) -> int:
-        """Rows read."""
+        """Returns the number of rows that were read."""
         return self.predicted + self.rejected
 
     def write(self, rejected: Sequence[Rejection], file: BinaryIO) -> None:
-        """One line of counts, then one line a rejected row, its line number counted from the split's start."""
-        for values in (asdict(self), *map(as_json, rejected)):
-            file.write(as_line(values))
+        """Writes one line of counts, then one line for each rejected row; its line number counts from the split."""
+        for values in (asdict(self), *map(rejection_to_json, rejected)):
+            file.write(json_line(values))
 
     @classmethod
     def join(cls, accounts: Iterable[tuple[int, Path]], first_lines: Sequence[int], file: BinaryIO) -> Self:
-        """Write all rejected rows of (input file's number, account) pairs in order, counted through each file."""
-        total, place, current = cls(), Place(0), None
+        """Sums up the accounts of all splits, and writes their rejected rows to `file` in the input's order.
+
+        `accounts` are pairs of an input file's number and the path of a split's account. The rejected rows are written
+        with their places in the input file, where `first_lines` is the number of each file's first line.
+        """
+        total, start, current = cls(), SplitStart(0), None
         for number, path in accounts:
             if number != current:
-                current, place = number, Place(first_lines[number])
+                current, start = number, SplitStart(first_lines[number])
             with open(path, "rb") as part:
                 counts = json.loads(part.readline())
                 for row in map(json.loads, part):
-                    file.write(as_line(place.named(row)))
-            place.pass_by(counts["lines"], counts["records"])
+                    file.write(json_line(start.locate(row)))
+            start.advance(counts["lines"], counts["records"])
             total.add(counts)
         return total
 
     @classmethod
-    def of(cls, result: Mapping[str, Any]) -> Self:
-        """An account that `as_result` has told; TypeError where it is something else."""
+    def from_result(cls, result: Any) -> Self:
+        """Reads what `as_result` returned. Raises TypeError where it is something else."""
         if not isinstance(result, Mapping):
             raise TypeError("no counts")
         known = {key.name: result[key.name] for key in fields(cls) if key.name in result}
@@ -69,11 +74,11 @@ class Account:
         return cls(**known)
 
     def as_result(self) -> dict[str, Any]:
-        """What run.json says of it."""
+        """Returns the counts as run.json holds them."""
         return {"read": self.read} | {key: value for key, value in asdict(self).items() if key != "lines"}
 
     def add(self, counts: Mapping[str, Any]) -> None:
-        """Count a split's account, as `write` left it, too."""
+        """Adds the counts of another split, as `write` wrote them."""
         for key in fields(self):
             value, mine = counts[key.name], getattr(self, key.name)
             if isinstance(value, dict):
@@ -84,37 +89,37 @@ class Account:
 
 
 def _is_count(name: str, value: Any) -> bool:
-    """Whether a value is what `Account.as_result` tells under this name."""
+    """Returns whether a value has the type that `Account.as_result` gives to this field."""
     if name in ("classes", "without_row"):
         return type(value) is dict and all(type(count) is int for count in value.values())
     return type(value) is int or (value is None and name == "records")
 
 
 @dataclass(slots=True)
-class Place:
-    """Where in a file a split starts, found by passing by those before it: its first line, and its first item."""
+class SplitStart:
+    """Where a split starts in its file: its first line and its first item. Advance it over one split after another."""
 
     line: int
     index: int = 0
 
-    def named(self, rejected: dict[str, Any]) -> dict[str, Any]:
-        """A rejected row of the split, as `as_json` gives it, with its place in the file."""
-        counted = {"line": self.line, "index": self.index}
-        return rejected | {key: rejected[key] + first for key, first in counted.items() if rejected[key] is not None}
+    def locate(self, rejected: dict[str, Any]) -> dict[str, Any]:
+        """Returns a rejected row of the split, from `rejection_to_json`, with its place in the whole file."""
+        first = {"line": self.line, "index": self.index}
+        return rejected | {key: rejected[key] + start for key, start in first.items() if rejected[key] is not None}
 
-    def pass_by(self, lines: int | None, records: int | None) -> None:
-        """On to the next split."""
+    def advance(self, lines: int | None, records: int | None) -> None:
+        """Moves on to the next split."""
         self.line += lines or 0
         self.index += records or 0
 
 
-def as_json(rejection: Rejection) -> dict[str, Any]:
-    """A rejected row as rejected.jsonl holds it; bytes that are no text as backslash escapes."""
+def rejection_to_json(rejection: Rejection) -> dict[str, Any]:
+    """Returns a rejected row as rejected.jsonl holds it; bytes that are not UTF-8 become backslash escapes."""
     values = asdict(rejection)
     values["raw"] = rejection.raw.decode("utf-8", "backslashreplace")
     return values
 
 
-def as_line(values: dict[str, Any]) -> bytes:
-    """What `as_json` gives, as a line of rejected.jsonl."""
+def json_line(values: dict[str, Any]) -> bytes:
+    """Returns a line of JSON Lines in UTF-8."""
     return json.dumps(values, ensure_ascii=False).encode() + b"\n"

@@ -1,4 +1,4 @@
-"""run.json: a run that is over, and what has come of it."""
+"""Reads and describes run.json, the record of a finished run and its results."""
 
 import json
 import re
@@ -8,22 +8,22 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from stonkgs.runs.account import Account
-from stonkgs.runs.record import Record
+from stonkgs.runs.record import RunRecord
 
-#: How run.json says that a run of ours wrote it.
+#: `format` in a run.json of ours.
 FORMAT: Final = "stonkgs-run-2"
-#: What predictions may be called: the folder of parts, or the file that they are joined to.
+#: The names that predictions may have: the folder of parts, or the file that joins them.
 _PREDICTIONS: Final = re.compile(r"parts|predictions\.[\w.]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
-    """A run that is over."""
+class FinishedRun:
+    """A run that is over, with its results."""
 
-    record: Record
+    record: RunRecord
     #: the id of its plan
     plan: str
-    #: when, in UTC
+    #: time of its end, in UTC
     finished: str
     splits: int
     account: Account
@@ -31,37 +31,40 @@ class Finished:
     predictions: str | None
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values, those of the record beside the others."""
-        told = {"plan": self.plan, "finished": self.finished, "splits": self.splits}
-        result = {"result": self.account.as_result(), "predictions": self.predictions}
-        return {"format": FORMAT, **self.record.to_json(), **told, **result}
+        """Returns the content of run.json; the fields of the record stand beside the others."""
+        return {
+            "format": FORMAT,
+            **self.record.to_json(),
+            **{key: getattr(self, key) for key in ("plan", "finished", "splits")},
+            "result": self.account.as_result(),
+            "predictions": self.predictions,
+        }
 
     @classmethod
     def from_json(cls, values: Any) -> Self:
-        """What `to_json` has told; ValueError where it is something else."""
+        """Reads what `to_json` returned. Raises ValueError where it is something else."""
         name = values.get("predictions")
         if name is not None and not (type(name) is str and _PREDICTIONS.fullmatch(name)):
             raise ValueError(f"{name!r} is no name of predictions")
-        record = Record.from_json(values)
+        record = RunRecord.from_json(values)
         try:
-            kinds = [type(values[key]) for key in ("plan", "finished", "splits")]
-            if kinds != [str, str, int]:
+            own = {key: values[key] for key in ("plan", "finished", "splits")}
+            if list(map(type, own.values())) != [str, str, int]:
                 raise TypeError("of other types")
-            account = Account.of(values["result"])
+            account = Account.from_result(values["result"])
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError("is no record of this version") from error
-        told = {key: values[key] for key in ("plan", "finished", "splits")}
-        return cls(record=record, account=account, predictions=name, **told)
+        return cls(record=record, account=account, predictions=name, **own)
 
 
-def read_finished(path: Path) -> Finished | None:
-    """What a run.json says; None where there is none, or another program's. Raises ValueError where it is damaged."""
-    values = read_ours(path, (FORMAT,))
-    return Finished.from_json(values) if values else None
+def read_finished(path: Path) -> FinishedRun | None:
+    """Reads a run.json. Returns None where there is none of ours. Raises ValueError where it is damaged."""
+    values = read_own_json(path, (FORMAT,))
+    return FinishedRun.from_json(values) if values else None
 
 
-def read_ours(path: Path, formats: Collection[str]) -> dict[str, Any]:
-    """A JSON file that names one of these formats; empty where there is none, or another's."""
+def read_own_json(path: Path, formats: Collection[str]) -> dict[str, Any]:
+    """Reads a JSON file whose `format` is one of these. Returns an empty dict for any other file, and for none."""
     try:
         values = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):

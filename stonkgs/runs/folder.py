@@ -1,4 +1,4 @@
-"""The folder of a run: one plan at a time, what is under way, what is finished, and what is not ours to touch."""
+"""The folder of a run: begins or continues one run at a time, keeps its results, and leaves other files alone."""
 
 import json
 import re
@@ -11,35 +11,35 @@ from typing import Any, Final
 
 from stonkgs.disk import link, locked, make_folder, publish, sync_folder
 from stonkgs.errors import UserError
-from stonkgs.runs.finished import FORMAT, Finished, read_finished, read_ours
+from stonkgs.runs.finished import FORMAT, FinishedRun, read_finished, read_own_json
 from stonkgs.runs.parts import Parts
-from stonkgs.runs.plan import as_json, from_json
-from stonkgs.runs.record import Record
+from stonkgs.runs.plan import plan_from_json, plan_to_json
+from stonkgs.runs.record import RunRecord
 from stonkgs.source.split import Plan
 
-#: The last file of a run: it is there when everything else is.
+#: The last file that a run makes: it says that all others are complete.
 SUCCESS: Final = "_SUCCESS"
-#: How plan.json says that a run of ours wrote what lies beside it, and how earlier versions said so.
+#: `format` in a plan.json of ours, and in those of earlier versions.
 PLAN_FORMAT: Final = "stonkgs-plan-2"
 OLDER: Final = ("stonkgs-plan-1",)
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
-    """A run that is under way: the plan that all its processes follow, and the record of the one that made it."""
+class UnfinishedRun:
+    """A run under way: the plan that all its processes follow, and the record of the process that began it."""
 
     id: str
     plan: Plan
-    record: Record
+    record: RunRecord
 
 
 class RunFolder:
-    """An `output_dir`. `plan.json` is there while a run is under way, and its parts lie in `parts-<its id>`.
+    """An `output_dir`. While a run is under way it holds `plan.json`, and the run's parts in `parts-<id of the plan>`.
 
-    An earlier result stays till the new one is complete. Nothing is deleted or replaced but what a run of ours has
-    made, told by run.json and plan.json. Of the file system it is assumed that a rename within a folder and a hard
-    link are atomic, and that who opens a file sees what was written before it was closed (NFS promises both); locks
-    are used where there are any, and nothing but doubled work comes of their absence.
+    An earlier result stays until the new one is complete. Only files that a run of ours made are replaced or deleted;
+    run.json and plan.json say so. The file system must rename within a folder and make hard links atomically, and
+    whoever opens a closed file must see all of it (NFS promises both). Locks are used where there are any; without
+    them two processes may do the same work.
     """
 
     def __init__(self, path: Path, extension: str) -> None:
@@ -54,35 +54,35 @@ class RunFolder:
         self.kept = path / "parts"
 
     def parts(self, plan_id: str) -> Parts:
-        """The parts of the run of this plan."""
+        """Returns the parts of the run with this plan."""
         return Parts(self.path / f"parts-{plan_id}", self.extension)
 
-    def state(self, record: Record, files: tuple[str, ...]) -> Begun | Finished | None:
-        """The run that is under way or finished here, over `files`; None where there is none.
+    def existing(self, record: RunRecord, files: tuple[str, ...]) -> UnfinishedRun | FinishedRun | None:
+        """Returns the run that is under way or finished here, with `files` as its input; None where there is none.
 
         Raises UserError that says what differs, where it is not the run that `record` describes.
         """
-        self._refuse_foreign()
-        begun = self.begun()
-        return self._to_continue(begun, record, files) if begun else self._to_keep(record)
+        self._refuse_others_files()
+        run = self.unfinished()
+        return self._to_continue(run, record, files) if run else self._to_keep(record)
 
-    def _to_continue(self, begun: Begun, record: Record, files: tuple[str, ...]) -> Begun:
-        """The run that is under way; UserError where it is another one than `record` describes."""
-        if found := begun.record.identity.differences(record.identity):
+    def _to_continue(self, run: UnfinishedRun, record: RunRecord, files: tuple[str, ...]) -> UnfinishedRun:
+        """Returns the run under way. Raises UserError where it is not the one that `record` describes."""
+        if found := run.record.identity.differences(record.identity):
             raise UserError(
                 f"{self.path}: holds a run that is not finished, and of other settings: {found}. Go on with the "
                 "same, choose another output_dir=, or start anew: overwrite=true"
             )
-        self._check_parts(begun.id)
-        # The same content, where another machine calls the files differently.
-        return replace(begun, plan=replace(begun.plan, files=files[: len(begun.plan.files)]))
+        self._check_parts(run.id)
+        # Another machine may have the same content under other paths.
+        return replace(run, plan=replace(run.plan, files=files[: len(run.plan.files)]))
 
-    def _to_keep(self, record: Record) -> Finished | None:
-        """The run that is finished, if any; UserError where it is another one than `record` describes."""
+    def _to_keep(self, record: RunRecord) -> FinishedRun | None:
+        """Returns the finished run, if any. Raises UserError where it is not the one that `record` describes."""
         finished, found = self.finished(), "its record is of another version"
         if finished:
             found = finished.record.identity.differences(record.identity)
-        if not self.success.exists():  # a run in which every row was rejected leaves none
+        if not self.success.exists():  # as after a run in which every row was rejected
             return finished if finished and not found and finished.predictions is None else None
         if found or finished is None:
             raise UserError(
@@ -93,23 +93,23 @@ class RunFolder:
             raise UserError(f"{self.path}: its run is finished, but {finished.predictions} is gone: overwrite=true")
         return finished
 
-    def finished(self) -> Finished | None:
-        """What the last run left that was finished here; None where there is none, or its record cannot be read."""
+    def finished(self) -> FinishedRun | None:
+        """Returns the last run that was finished here; None where there is none, or its run.json cannot be read."""
         try:
             return read_finished(self.record)
         except ValueError:
             return None
 
     def _check_parts(self, plan_id: str) -> None:
-        """UserError where the run of this plan is under way, and what it has committed is gone."""
+        """Raises UserError where the run of this plan is under way, but its folder of parts is gone."""
         if self.parts(plan_id).path.exists() or self.is_joined(plan_id) or not self.is_current(plan_id):
             return
         raise UserError(
             f"{self.parts(plan_id).path}: is gone, with what the run had committed; start anew: overwrite=true"
         )
 
-    def begun(self) -> Begun | None:
-        """The run that is under way, as its plan.json says."""
+    def unfinished(self) -> UnfinishedRun | None:
+        """Returns the run under way; None where there is none. Raises UserError where its plan.json cannot be used."""
         try:
             values = json.loads(self.plan.read_text("utf-8"))
             if values["format"] in OLDER:
@@ -119,7 +119,7 @@ class RunFolder:
                 )
             if values["format"] != PLAN_FORMAT or not re.fullmatch("[0-9a-f]{8}", values["id"]):
                 raise ValueError("of another version")
-            return Begun(values["id"], from_json(values), Record.from_json(values["run"]))
+            return UnfinishedRun(values["id"], plan_from_json(values), RunRecord.from_json(values["run"]))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -127,32 +127,34 @@ class RunFolder:
                 f"{self.plan}: is no plan of this version ({error}); remove it, or choose another output_dir="
             ) from error
 
-    def begin(self, plan: Plan, record: Record, *, decided: Mapping[str, Any], overwrite: bool) -> Begun | Finished:
-        """Have a run under way here: this one, or that of a process that was faster.
+    def begin(
+        self, plan: Plan, record: RunRecord, *, defaults: Mapping[str, Any], overwrite: bool
+    ) -> UnfinishedRun | FinishedRun:
+        """Begins a run, or joins the one that another process has begun or finished meanwhile; returns it.
 
-        `decided` are values that the record's identity leaves open, and that whoever begins the run decides for all.
-        Raises UserError, and touches nothing, where this would destroy something. With `overwrite` it replaces what is
-        here.
+        `defaults` are values that the record's identity leaves open: the process that begins a run decides them for
+        all others. With `overwrite` the run starts anew. Raises UserError, and changes nothing, where another run is
+        here, or where somebody else's files or the run's own input would be replaced.
         """
-        self._refuse_foreign()
+        self._refuse_others_files()
         self._refuse_inputs(plan)
-        whole = record.settled(decided)
+        complete = record.with_defaults(defaults)
         if overwrite:
             make_folder(self.path)
-            with self.locked():  # not while somebody joins the parts
+            with self.locked():  # wait while another process joins the parts
                 self.plan.unlink(missing_ok=True)
                 self._clear_work()
-            self._publish_plan(plan, whole)
-        while not (state := self.state(record, plan.files)):
+            self._publish_plan(plan, complete)
+        while not (run := self.existing(record, plan.files)):
             make_folder(self.path)
-            self._publish_plan(plan, whole)
-        return state
+            self._publish_plan(plan, complete)
+        return run
 
-    def _publish_plan(self, plan: Plan, record: Record) -> None:
-        """Make this the folder's plan, unless there is one: a link is made or not, by one process alone."""
+    def _publish_plan(self, plan: Plan, record: RunRecord) -> None:
+        """Makes this the folder's plan unless it has one: of several processes only one can make the hard link."""
         plan_id = uuid.uuid4().hex[:8]
         parts = self.parts(plan_id)
-        values = {"format": PLAN_FORMAT, "id": plan_id, "run": record.to_json()} | as_json(plan)
+        values = {"format": PLAN_FORMAT, "id": plan_id, "run": record.to_json()} | plan_to_json(plan)
         text = json.dumps(values, indent=1).encode() + b"\n"
         try:
             parts.path.mkdir()
@@ -165,27 +167,27 @@ class RunFolder:
         except OSError as error:
             raise UserError(f"{self.plan}: cannot be made: {error.strerror or error}") from error
         finally:
-            if not self.is_current(plan_id):  # by its content: over NFS a link may be made, and be said to have failed
+            if not self.is_current(plan_id):  # the content tells: NFS may make a link and report a failure
                 parts.discard()
 
     def is_current(self, plan_id: str) -> bool:
-        """Whether the run of this plan is still under way: else it was finished by another process, or replaced."""
+        """Returns whether the run of this plan is still under way; if not, it was finished or replaced."""
         try:
             return bool(json.loads(self.plan.read_text("utf-8"))["id"] == plan_id)
         except FileNotFoundError:
             return False
 
     def locked(self) -> AbstractContextManager[None]:
-        """A lock on plan.json: one process at a time joins the parts."""
+        """Returns a lock on plan.json, so that one process at a time joins the parts."""
         return locked(self.plan)
 
     def is_joined(self, plan_id: str) -> bool:
-        """Whether the result of this plan's run is there; then but the last steps are left."""
+        """Returns whether the results of this plan's run are in place; then only `seal` is left to do."""
         finished = self.finished()
         return finished is not None and finished.plan == plan_id
 
     def retract(self, plan_id: str, name: str | None) -> None:
-        """Take back an earlier run's result, as this one's is complete, and about to be there as `name`."""
+        """Removes an earlier run's result, when this one's is complete and about to get its place as `name`."""
         if self.is_joined(plan_id):
             return
         self.success.unlink(missing_ok=True)
@@ -197,8 +199,8 @@ class RunFolder:
         elif earlier and earlier != name:
             (self.path / earlier).unlink(missing_ok=True)
 
-    def write_record(self, finished: Finished, parts: Parts) -> None:
-        """Write run.json, by way of the parts' folder as all of the result."""
+    def write_record(self, finished: FinishedRun, parts: Parts) -> None:
+        """Writes run.json in the folder of parts, then moves it to its place."""
         written = parts.path / self.record.name
         with publish(written, lasting=False) as file:
             file.write(json.dumps(finished.to_json(), indent=2).encode() + b"\n")
@@ -206,7 +208,7 @@ class RunFolder:
         sync_folder(self.path)
 
     def seal(self, plan_id: str) -> None:
-        """The last steps of a run whose run.json is there; they may be taken again, if a process died on the way."""
+        """Takes the last steps of a run whose run.json is in place. They may be repeated, if a process died midway."""
         finished, parts = self.finished(), self.parts(plan_id)
         predictions = finished.predictions if finished else None
         if predictions == self.kept.name and parts.path.exists():
@@ -228,7 +230,7 @@ class RunFolder:
             ) from error
 
     def tidy(self) -> None:
-        """Remove what runs have left that are over."""
+        """Removes what finished and replaced runs have left behind. Does nothing while a run is under way."""
         if self.plan.exists():
             return
         self._clear_work()
@@ -237,19 +239,19 @@ class RunFolder:
             Parts(self.kept, self.extension).clear(but=self.extension)
 
     def _clear_work(self) -> None:
-        """Remove the parts of runs: their folders hold a plan of the same name, or have not come so far."""
+        """Removes folders of parts: each `parts-<id>` that holds the plan with this id, or nothing complete yet."""
         for path in list(self.path.iterdir()):
             parts = Parts(path, self.extension)
             if re.fullmatch(r"\.gone-parts-[\w-]+", path.name):
-                parts.clear()  # of a process that was killed in the middle of it
+                parts.clear()  # its process was killed while it removed the folder
             elif (found := re.fullmatch("parts-([0-9a-f]{8})", path.name)) and parts.is_of(found[1]):
                 parts.discard()
 
-    def _refuse_foreign(self) -> None:
+    def _refuse_others_files(self) -> None:
         ours = (self.predictions, self.rejected, self.record, self.plan, self.kept)
         taken = [path.name for path in ours if path.exists() or path.is_symlink()]
-        # Looked into after that, in this order: another process may begin a run just now, or finish one.
-        if taken and not (read_ours(self.plan, (PLAN_FORMAT, *OLDER)) or read_ours(self.record, (FORMAT,))):
+        # Both are read only now, and in this order: another process may just begin or finish a run.
+        if taken and not (read_own_json(self.plan, (PLAN_FORMAT, *OLDER)) or read_own_json(self.record, (FORMAT,))):
             raise UserError(f"{self.path}: holds {', '.join(taken)}, which no run wrote; choose another output_dir=")
 
     def _refuse_inputs(self, plan: Plan) -> None:

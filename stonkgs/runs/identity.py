@@ -1,89 +1,78 @@
-"""What decides a run's result: two runs of one identity give the same bytes."""
+"""Says what decides a run's result: two runs of one identity give the same bytes."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
 from stonkgs.source.fingerprint import Fingerprint
 
-#: Packages whose version may move a result's bits.
+#: Packages whose version may change the last bits of a result.
 DECISIVE: Final = ("stonkgs", "torch", "transformers", "tokenizers")
-#: Values that a run which goes on takes over from the one that it continues, where its own are null.
+#: Values that a continued run takes over from the run under way, where its own are null.
 TAKEN_OVER: Final = ("split.rows", "threads")
-#: The names of what the digests stand for.
+#: What the digests are called in `Identity.values`.
 MODEL: Final = "the model's digest"
 STORE: Final = "the KGE store's digest"
 LABELS: Final = "the model's labels"
-#: Keys of a configuration that move no byte of a result, or whose content counts instead of their name. Every other
-#: key decides, so that a new one need not be entered anywhere.
-FREE: Final = (
+#: Keys of a configuration that change no byte of a result, or that name something whose content is compared instead.
+#: Every other key decides, so a new key need not be entered anywhere.
+IGNORED: Final = (
     *("output_dir", "overwrite", "debug", "trust", "any_kge", "num_workers", "start_method", "plan_only", "splits"),
     *("on_error", "checkpoint_every", "logger", "hydra", "trainer", "threads"),
     *("source.path", "kge.path", "kge._target_", "model.path", "model.tokenizer", "model.vocabulary"),
 )
-#: The same for a run that only predicts: of the model its digest counts, however it was found.
-PREDICTING: Final = (*FREE, "model")
+#: The same for a prediction, which compares the digest of the model and not where the model came from.
+IGNORED_IN_PREDICTION: Final = (*IGNORED, "model")
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Everything that decides a byte of a run's result."""
 
-    #: flat, by the names that people give: `batch.size`, `source.columns.evidence`, `threads`, `torch`
+    #: key -> value, by the names that users give: `batch.size`, `source.columns.evidence`, `threads`, `torch`
     values: Mapping[str, Any]
     #: the files that the run reads, in order
     input: tuple[Fingerprint, ...] = ()
 
     @classmethod
     def from_json(cls, values: Any, files: Any) -> Self:
-        """Raises ValueError where one of both is no JSON of an identity."""
+        """Reads the values and the fingerprints of a record. Raises ValueError where they are something else."""
         if not isinstance(values, dict) or not isinstance(files, list):
             raise ValueError("no identity")
         if not {type(values.get(key)) for key in TAKEN_OVER} <= {int, type(None)}:
             raise ValueError("no numbers")
         return cls(values, tuple(map(Fingerprint.from_json, files)))
 
-    def settled(self, decided: Mapping[str, Any]) -> Self:
-        """The same with the values that were left open: those of `decided` that are null, or not there."""
-        open_ = {key: value for key, value in decided.items() if self.values.get(key) is None}
-        return replace(self, values={**self.values, **open_})
+    def with_defaults(self, defaults: Mapping[str, Any]) -> Self:
+        """Returns the same identity, with the values of `defaults` where its own are null or absent."""
+        absent = {key: value for key, value in defaults.items() if self.values.get(key) is None}
+        return replace(self, values={**self.values, **absent})
 
     def differences(self, now: Self) -> str:
-        """What another run does not share with this one, in words; nothing where both give one result."""
-        return "; ".join([*_inputs(self.input, now.input), *_values(self.values, now.values)])
+        """Says in words how another run differs from this one; empty where both give the same result."""
+        return "; ".join([*_input_differences(self.input, now.input), *_value_differences(self.values, now.values)])
 
 
-def flat(config: Mapping[str, Any], free: Collection[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Each value of a configuration of many levels with its whole name, but what is `free`."""
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        if name in free:
-            continue
-        if isinstance(value, dict):
-            yield from flat(value, free, f"{name}.")
-        else:
-            yield name, value
+def _value_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    for key in [*before, *(key for key in now if key not in before)]:
+        was, given = before.get(key), now.get(key)
+        if was != given and not (key in TAKEN_OVER and given is None):
+            yield f"{key} was {_shortened(was)}, is {_shortened(given)}"
 
 
-def _values(was: Mapping[str, Any], is_: Mapping[str, Any]) -> Iterator[str]:
-    for key in [*was, *(key for key in is_ if key not in was)]:
-        then, given = was.get(key), is_.get(key)
-        if then != given and not (key in TAKEN_OVER and given is None):
-            yield f"{key} was {_shown(then)}, is {_shown(given)}"
-
-
-def _inputs(was: Sequence[Fingerprint], is_: Sequence[Fingerprint]) -> Iterator[str]:
-    """The first file that is not what it was: one is enough to go by."""
-    if len(was) != len(is_):
-        yield f"the input was {len(was):,} files, is {len(is_):,}"
+def _input_differences(before: Sequence[Fingerprint], now: Sequence[Fingerprint]) -> Iterator[str]:
+    """Yields how the first file that differs does so: one is enough to find the mistake."""
+    if len(before) != len(now):
+        yield f"the input was {len(before):,} files, is {len(now):,}"
         return
-    for then, now in zip(was, is_, strict=True):
-        if difference := then.difference(now):
+    for was, given in zip(before, now, strict=True):
+        if difference := was.difference(given):
             yield difference
             return
 
 
-def _shown(value: Any) -> str:
+def _shortened(value: Any) -> str:
+    """Returns a value for a message; of a digest, which has 64 digits, the first 12."""
     if value is None:
         return "null"
     text = str(value)

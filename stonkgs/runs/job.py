@@ -1,11 +1,11 @@
-"""What is to be done: the job that a run gives to its writer."""
+"""Describes the run to its writer."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stonkgs.runs.record import Record
+from stonkgs.runs.record import RunRecord
 from stonkgs.source.split import Plan
 from stonkgs.statement import Rejection
 
@@ -18,15 +18,15 @@ class Job:
     plan: Plan
     #: class names in the order of the probabilities
     labels: Sequence[str]
-    #: number, from 1, of a file's first line below its header: `Source.first_line`
+    #: file -> number, from 1, of its first line below the header: `Source.first_line`
     first_line: Callable[[str], int]
     #: what decides the result, and what else run.json says of the run
-    record: Record
-    #: values that its identity leaves open, where this run decides them: see `RunFolder.begin`
-    decided: Mapping[str, Any] = field(default_factory=dict)
-    #: called with each rejected row as soon as its split is through; may raise
-    on_rejected: Callable[[Rejection], None] = field(default=lambda _: None)
-    #: one file in the end; else the parts stay
+    record: RunRecord
+    #: values that a new run takes for what its identity leaves open: see `RunFolder.begin`
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    #: called with each rejected row before its split is committed; may raise
+    on_rejected: Callable[[Rejection], None] | None = None
+    #: True: join the parts to one file at the end; False: leave them as they are
     merge: bool = True
-    #: whether a row may be of several classes
+    #: whether a row may have several classes
     multi_label: bool = False

@@ -1,4 +1,4 @@
-"""A plan as JSON: written once by the process that planned, read by every other one."""
+"""Converts a plan to JSON and back: the process that plans writes it once, and all others read it."""
 
 import base64
 import warnings
@@ -11,22 +11,23 @@ import pyarrow as pa
 from stonkgs.source.split import Plan
 
 
-def as_json(plan: Plan) -> dict[str, Any]:
-    """The plan's files with the numbers where their splits start and stop, its columns and its rows.
+def plan_to_json(plan: Plan) -> dict[str, Any]:
+    """Returns the plan's files with the starts and stops of their splits, its columns, and its number of rows.
 
-    The numbers stand in a text, separated by spaces: a list of a million numbers would take 30 times their memory.
+    The starts and stops are one text each, separated by spaces: a list of a million numbers would take 30 times their
+    memory.
     """
     ends = np.searchsorted(plan.file, np.arange(1, len(plan.files)))  # splits come in the order of the files
     pieces = zip(plan.files, np.split(plan.start, ends), np.split(plan.stop, ends), strict=True)
-    files = [{"path": path, "starts": _text(starts), "stops": _text(stops)} for path, starts, stops in pieces]
+    files = [{"path": path, "starts": _to_text(starts), "stops": _to_text(stops)} for path, starts, stops in pieces]
     schema = base64.b64encode(plan.schema.serialize().to_pybytes()).decode()
     return {"files": files, "rows": plan.rows, "columns": plan.schema.names, "schema": schema}
 
 
-def from_json(values: dict[str, Any]) -> Plan:
-    """The plan again. Raises ValueError where it is none."""
+def plan_from_json(values: dict[str, Any]) -> Plan:
+    """Reads what `plan_to_json` returned. Raises ValueError, KeyError or TypeError where it is something else."""
     entries = values["files"]
-    starts, stops = ([_numbers(entry[key]) for entry in entries] for key in ("starts", "stops"))
+    starts, stops = ([_from_text(entry[key]) for entry in entries] for key in ("starts", "stops"))
     start, stop = np.concatenate(starts), np.concatenate(stops)
     if list(map(len, starts)) != list(map(len, stops)) or (start < 0).any() or (start > stop).any():
         raise ValueError("splits that are no stretches of a file")
@@ -40,13 +41,13 @@ def from_json(values: dict[str, Any]) -> Plan:
     return Plan(tuple(str(entry["path"]) for entry in entries), schema, file, start, stop, rows=rows)
 
 
-def _text(numbers: npt.NDArray[np.int64]) -> str:
+def _to_text(numbers: npt.NDArray[np.int64]) -> str:
     return " ".join(map(str, numbers.tolist()))
 
 
-def _numbers(text: str) -> npt.NDArray[np.int64]:
+def _from_text(text: str) -> npt.NDArray[np.int64]:
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # what is no number ends it with a mere warning
+        warnings.simplefilter("error")  # NumPy stops at what is no number with a mere warning
         try:
             return np.fromstring(text, dtype=np.int64, sep=" ")
         except DeprecationWarning as error:

@@ -1,4 +1,4 @@
-"""Makes the record of a run that is about to begin: the one place, for all commands."""
+"""Makes the record of a run that is about to begin, for all commands."""
 
 import json
 import platform
@@ -11,71 +11,74 @@ from typing import Any, Final
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from stonkgs.config import named
+from stonkgs.config import config_for_record, flatten
 from stonkgs.kge.store import KgeStore
 from stonkgs.model.rater import Rater
-from stonkgs.runs.identity import DECISIVE, FREE, LABELS, MODEL, PREDICTING, STORE, Identity, flat
-from stonkgs.runs.record import Record, now
+from stonkgs.runs.identity import DECISIVE, IGNORED, IGNORED_IN_PREDICTION, LABELS, MODEL, STORE, Identity
+from stonkgs.runs.record import RunRecord, now
 from stonkgs.source.fingerprint import Fingerprint
 
-#: Packages whose versions are told, those first that decide.
+#: Packages whose versions are recorded.
 PACKAGES: Final = (*DECISIVE, "pytorch-lightning", "h5py", "pyarrow", "numpy")
 
 
-def record_of(
+def new_record(
     cfg: DictConfig,
     files: Sequence[str],
-    decided: Mapping[str, Any],
+    values: Mapping[str, Any],
     *,
     command: str,
-    free: Collection[str] = FREE,
+    ignored: Collection[str] = IGNORED,
     packages: Sequence[str] = PACKAGES,
-    **told: Any,
-) -> Record:
-    """The record of a run of `command` over `files`, by its configuration.
+    **fields: Any,
+) -> RunRecord:
+    """Returns the record of a run of `command` over `files`, with further `fields`.
 
-    Its identity is the configuration but for the keys that are `free`, what was `decided` beside it, the fingerprints
-    of the files, and the versions of the packages that move bits. `told` are further fields of the record.
+    Its identity holds the keys of the configuration that are not `ignored`, `values`, the fingerprints of the files,
+    and the versions of the packages in `DECISIVE`.
     """
-    config: dict[str, Any] = _plain(named(cfg))
+    config: dict[str, Any] = _through_json(config_for_record(cfg))
     versions = {package: version(package) for package in packages}
-    values = {**dict(flat(config, free)), **_plain(decided), **{name: versions[name] for name in DECISIVE}}
-    return Record(
-        identity=Identity(values, tuple(map(Fingerprint.of, files))),
+    decisive = {name: versions[name] for name in DECISIVE}
+    return RunRecord(
+        identity=Identity(
+            {**dict(flatten(config, ignored)), **_through_json(values), **decisive},
+            tuple(map(Fingerprint.of, files)),
+        ),
         config=config,
         versions=versions,
         host=platform.node(),
         python=sys.version.split()[0],
         started=now(),
         command=shlex.join(["stonkgs", command, *_overrides()]),
-        **told,
+        **fields,
     )
 
 
 def prediction_record(
     cfg: DictConfig, files: Sequence[str], rater: Rater, kge: KgeStore, *, device: str, precision: str
-) -> Record:
-    """The record of a run that predicts. `split.rows` and `threads` are null where a run that is continued has them."""
-    threads = cfg.threads if device == "cpu" else None  # a GPU's results do not move with them
-    decided = {"device": device, "precision": precision, "threads": threads}
+) -> RunRecord:
+    """Returns the record of a prediction. `split.rows` and `threads` may be null: see `RunFolder.begin`."""
+    threads = cfg.threads if device == "cpu" else None  # threads do not change a GPU's results
+    values = {"device": device, "precision": precision, "threads": threads}
     digests = {LABELS: rater.labels, MODEL: rater.digest, STORE: kge.digest}
-    return record_of(
+    return new_record(
         cfg,
         files,
-        {**decided, **digests},
+        {**values, **digests},
         command="predict",
-        free=PREDICTING,
+        ignored=IGNORED_IN_PREDICTION,
         nodes=kge.nodes,
         labels=rater.labels,
         multi_label=rater.multi_label,
     )
 
 
-def _plain(values: Any) -> Any:
-    """As JSON gives them back, to be compared with what is read from a file."""
+def _through_json(values: Any) -> Any:
+    """Returns the values as they are read back from JSON, so that both can be compared."""
     return json.loads(json.dumps(values, default=str))
 
 
 def _overrides() -> list[str]:
-    """What was said on the command line."""
+    """Returns the KEY=VALUE arguments of the command line; empty where the run was started from Python."""
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []

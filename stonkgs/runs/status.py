@@ -1,4 +1,4 @@
-"""`stonkgs status DIR`: how far the run is that writes there, by what lies in its folder. Touches nothing."""
+"""`stonkgs status DIR`: shows how far a run is, from the files in its folder. Changes nothing."""
 
 import argparse
 import json
@@ -16,39 +16,39 @@ import numpy.typing as npt
 from stonkgs.errors import UserError, duration, printable
 from stonkgs.runs.account import Account
 from stonkgs.runs.finished import read_finished
-from stonkgs.runs.folder import Begun, RunFolder
+from stonkgs.runs.folder import RunFolder, UnfinishedRun
 from stonkgs.runs.parts import Parts
-from stonkgs.runs.summary import Summary
+from stonkgs.runs.summary import RunSummary
 
-#: A process that has told nothing for so many seconds does not count for the rate.
+#: A process on another machine counts as gone when its last report is this many seconds old.
 SILENT = 300.0
-#: Of more splits than twice as many, about so many are looked into.
+#: About so many accounts are read; where there are more, the counts are estimated from these.
 SAMPLE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
-    """What a process has told of itself: see `stonkgs.runs.presence`."""
+class ProcessStatus:
+    """The last report of a process: see `stonkgs.runs.presence`."""
 
     host: str
     pid: int
     holds: list[int]
-    #: rows of this process, and in how many seconds
+    #: rows that this process has done, and the seconds that they took
     rows: int
     seconds: float
-    #: seconds since it told so
+    #: seconds since the report
     age: float
 
     @property
     def alive(self) -> bool:
-        """Whether it is heard of, or if it is on this machine, there."""
+        """Returns whether the process exists, on this machine; elsewhere, whether it has reported lately."""
         if self.host != platform.node():
             return self.age < SILENT
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
             return False
-        except PermissionError:  # somebody else's
+        except PermissionError:  # it runs as another user
             pass
         return True
 
@@ -57,11 +57,11 @@ class Process:
         rate = f"{self.rows / max(self.seconds, 1e-9):,.1f} rows/s"
         state = rate if self.alive else "gone" if self.host == platform.node() else "silent"
         holds = ", ".join(f"{split:,}" for split in self.holds[:8]) or "none"
-        return f"{name}   {state}   holds splits {holds}   told {duration(self.age)} ago"
+        return f"{name}   {state}   holds splits {holds}   reported {duration(self.age)} ago"
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command."""
+    """Runs the command; returns its exit status."""
     parser = argparse.ArgumentParser(prog="stonkgs status", description=__doc__)
     parser.add_argument("folder", metavar="DIR", help="the output_dir of a run")
     print(status(Path(parser.parse_args(argv).folder)))
@@ -69,12 +69,12 @@ def main(argv: Sequence[str]) -> int:
 
 
 def status(path: Path) -> str:
-    """How far the run in a folder is, a row a fact. Raises UserError where there is none."""
+    """Returns a line for each fact about the run in a folder. Raises UserError where there is no run."""
     folder = RunFolder(path, "")
-    if begun := folder.begun():
+    if run := folder.unfinished():
         try:
-            return _under_way(folder, begun)
-        except FileNotFoundError:  # it is being finished
+            return _under_way(folder, run)
+        except FileNotFoundError:  # another process is just finishing it
             time.sleep(1.0)
     try:
         finished = read_finished(folder.record)
@@ -82,37 +82,37 @@ def status(path: Path) -> str:
         raise UserError(f"{folder.record}: {error}") from error
     if not finished:
         raise UserError(f"{path}: no run has written here")
-    return str(Summary(finished.account, path, finished.predictions))
+    return str(RunSummary(finished.account, path, finished.predictions))
 
 
-def _under_way(folder: RunFolder, begun: Begun) -> str:
-    path = folder.parts(begun.id).path
+def _under_way(folder: RunFolder, run: UnfinishedRun) -> str:
+    path = folder.parts(run.id).path
     parts = Parts(path, _extension(path))
-    done = parts.listed(len(begun.plan))
-    count, there = len(done), int(done.sum())
-    total, share = _accounts(parts, done)
-    about = "" if share == 1 else "about "
+    done = parts.listed(len(run.plan))
+    count, committed = len(done), int(done.sum())
+    total, scale = _sum_accounts(parts, done)
+    about = "" if scale == 1 else "about "
     processes = sorted(_processes(parts.path), key=lambda process: (not process.alive, process.host, process.pid))
     rate = sum(process.rows / max(process.seconds, 1e-9) for process in processes if process.alive)
-    mean = total.read * share / there if there else 0.0
-    left = duration((count - there) * mean / rate) if rate and mean else "unknown: no split is through"
+    mean = total.read * scale / committed if committed else 0.0
+    left = duration((count - committed) * mean / rate) if rate and mean else "unknown: no split is done yet"
     if not any(process.alive for process in processes):
-        left = "unknown: no process is at it; the same command continues"
-    facts = [
-        ("splits", f"{there:,} of {count:,} ({there / max(count, 1):.0%})"),
-        ("rows read", f"{about}{round(total.read * share):,}"),
-        ("rejected", f"{about}{round(total.rejected * share):,}"),
-        *([("no row", f"{about}{round(sum(total.without_row.values()) * share):,}")] if total.records else []),
+        left = "unknown: no process works on it; the same command continues"
+    rows = [
+        ("splits", f"{committed:,} of {count:,} ({committed / max(count, 1):.0%})"),
+        ("rows read", f"{about}{round(total.read * scale):,}"),
+        ("rejected", f"{about}{round(total.rejected * scale):,}"),
+        *([("no row", f"{about}{round(sum(total.without_row.values()) * scale):,}")] if total.records else []),
         ("rate", f"{rate:,.1f} rows/s"),
         ("time left", left),
-        ("begun", f"{begun.record.started} on {begun.record.host}"),
+        ("begun", f"{run.record.started} on {run.record.host}"),
         *(("process", str(process)) for process in processes),
     ]
-    return "\n".join(f"{name:10} {printable(fact)}" for name, fact in facts)
+    return "\n".join(f"{name:10} {printable(fact)}" for name, fact in rows)
 
 
-def _accounts(parts: Parts, done: npt.NDArray[np.bool_]) -> tuple[Account, float]:
-    """The counts of committed splits, of some of them where they are very many; splits behind each that was read."""
+def _sum_accounts(parts: Parts, done: npt.NDArray[np.bool_]) -> tuple[Account, float]:
+    """Returns the counts of committed splits, or of a sample of them, and the factor from the sample to all."""
     numbers = np.flatnonzero(done)
     read = numbers[:: max(1, len(numbers) // SAMPLE)]
     total = Account()
@@ -123,19 +123,19 @@ def _accounts(parts: Parts, done: npt.NDArray[np.bool_]) -> tuple[Account, float
 
 
 def _extension(parts: Path) -> str:
-    """The parts' own: a run has one writer."""
+    """Returns the extension of the rows in a folder of parts, which all have the same one."""
     for path in parts.iterdir():
         if path.name[:8].isdigit() and ".tmp-" not in path.name:
             return path.suffix.removeprefix(".")
     return ""
 
 
-def _processes(parts: Path) -> Iterator[Process]:
+def _processes(parts: Path) -> Iterator[ProcessStatus]:
     for path in parts.glob("_process-*.json"):
         try:
-            told: dict[str, Any] = json.loads(path.read_text("utf-8"))
+            report: dict[str, Any] = json.loads(path.read_text("utf-8"))
             age = max(0.0, time.time() - path.stat().st_mtime)
-            known = {key: told[key] for key in ("host", "pid", "holds", "rows", "seconds")}
-            yield Process(**known, age=age)
-        except (OSError, ValueError, KeyError, TypeError):  # it has just left
+            known = {key: report[key] for key in ("host", "pid", "holds", "rows", "seconds")}
+            yield ProcessStatus(**known, age=age)
+        except (OSError, ValueError, KeyError, TypeError):  # the process has just left
             continue

@@ -33,21 +33,21 @@ class KeepLast(Checkpoint):
         done, schedule = pl_module.done, pl_module.schedule
         alone = trainer.world_size == 1
         if not schedule.is_lap_end(done) and schedule.is_boundary(done):
-            if done % self.every == 0 or (interrupt.asked() and alone):
+            if done % self.every == 0 or (interrupt.signal_pending() and alone):
                 self._save(trainer, pl_module)
-            interrupt.check()
+            interrupt.raise_pending()
         elif not alone:
-            interrupt.check()
+            interrupt.raise_pending()
 
     def on_validation_batch_end(self, *_: Any) -> None:
         """Stop in the middle of a validation, which may take long. The next start repeats steps since the last save."""
-        interrupt.check()
+        interrupt.raise_pending()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save at the end of a lap, after its validation."""
         assert isinstance(pl_module, FineTuning)
         self._save(trainer, pl_module)
-        interrupt.check()
+        interrupt.raise_pending()
 
     def _save(self, trainer: pl.Trainer, module: FineTuning) -> None:
         trainer.save_checkpoint(self.folder.checkpoints / LAST)

@@ -27,7 +27,7 @@ FRONT_MATTER: Final = ModelCardData(
     tags=["stonkgs", "biomedical", "knowledge-graph", "text-mining"],
     metrics=["f1", "accuracy", "roc_auc", "brier_score"],
 )
-#: The names of the metrics, in the table's order.
+#: The names of the metrics, in the table's order; a metric that is not here follows under its own name.
 NAMES: Final = {
     "rows": "rows",
     "weighted_f1": "weighted F1",
@@ -112,7 +112,8 @@ def fenced(text: str, language: str) -> Markup:
 
 def _overall(scores: Mapping[str, Any]) -> Table:
     present = [part for part in COLUMNS if scores.get(part)]
-    rows = [[name, *(scores[part].get(key) for part in present)] for key, name in NAMES.items()]
+    others = {key: key for key in scores["test"] if key not in NAMES and key != "per_class"}
+    rows = [[name, *(scores[part].get(key) for part in present)] for key, name in {**NAMES, **others}.items()]
     return ["metric", *(COLUMNS[part] for part in present)], rows
 
 

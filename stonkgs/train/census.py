@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from stonkgs.errors import UserError
-from stonkgs.runs.account import Place, as_json, as_line
+from stonkgs.runs.account import SplitStart, json_line, rejection_to_json
 from stonkgs.source.base import Reader, SplitRows
 from stonkgs.source.split import Plan, Split
 from stonkgs.statement import Rejection
@@ -115,20 +115,20 @@ def _check_columns(reader: Reader, task: Task, protocol: Protocol) -> None:
 
 def _values(reader: Reader, task: Task, rejected: BinaryIO) -> tuple[Counter[tuple[str, ...]], Counter[str], int]:
     """Count the rows of each label, the rows without one by reason, and the rows that cannot be read."""
-    values, unused, failed, place, current = Counter[tuple[str, ...]](), Counter[str](), 0, Place(0), ""
+    values, unused, failed, place, current = Counter[tuple[str, ...]](), Counter[str](), 0, SplitStart(0), ""
     for split in _progress(reader.plan, "labels"):
         if split.file != current:
-            current, place = split.file, Place(reader.source.first_line(split.file))
+            current, place = split.file, SplitStart(reader.source.first_line(split.file))
         reading = SplitRows(reader.read(split))
         for record in reading:
             if isinstance(record, Rejection):
                 failed += 1
-                rejected.write(as_line(place.named(as_json(record))))
+                rejected.write(json_line(place.locate(rejection_to_json(record))))
             elif isinstance(found := task.values(record), Unused):
                 unused[str(found)] += 1
             else:
                 values[found] += 1
-        place.pass_by(reading.tally.lines, reading.tally.records)
+        place.advance(reading.tally.lines, reading.tally.records)
         unused.update({f"no row: {reason}": count for reason, count in reading.tally.without_row.items()})
         if len(values) > MOST_VALUES and len({one for several in values for one in several}) > MOST_VALUES // 10:
             raise UserError(

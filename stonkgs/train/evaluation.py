@@ -19,9 +19,9 @@ from stonkgs.engine.progress import RowProgress
 from stonkgs.evaluate.metrics import metrics
 from stonkgs.evaluate.outcomes import Outcomes, majority
 from stonkgs.model.rater import Rater
-from stonkgs.runs.folder import Begun
+from stonkgs.runs.folder import UnfinishedRun
 from stonkgs.runs.job import Job
-from stonkgs.runs.record import Record
+from stonkgs.runs.record import RunRecord
 from stonkgs.train.census import Census
 from stonkgs.train.protocol import TRAIN
 from stonkgs.train.selection import TRUTH, PartReader
@@ -40,7 +40,7 @@ class Rating:
     """Rates parts with the flow that predicts and a training's settings."""
 
     #: the training's
-    record: Record
+    record: RunRecord
     training: Training
 
     def rate(self, part: str, rater: Rater) -> tuple[Path, str]:
@@ -59,12 +59,12 @@ class Rating:
             record=self._record(part, rater, digest),
             multi_label=rater.multi_label,
         )
-        if isinstance(writer.start(job), Begun):
+        if isinstance(writer.start(job), UnfinishedRun):
             self._predict(source, rater, writer)
             writer.finish()
         return writer.folder.predictions, prefix
 
-    def _record(self, part: str, rater: Rater, digest: str) -> Record:
+    def _record(self, part: str, rater: Rater, digest: str) -> RunRecord:
         """Return the training's record with the part and the weights' digest added to its identity."""
         identity = self.record.identity
         return replace(
@@ -81,7 +81,7 @@ class Rating:
         )
         options: dict[str, Any] = {"num_workers": placed.workers(cfg), "start_method": cfg.start_method}
         data = StatementData(source, batches, committed=writer.parts, **options)
-        progress = RowProgress.over(writer, placed.trainer.world_size, hidden=placed.trainer.local_rank != 0)
+        progress = RowProgress.for_writer(writer, placed.trainer.world_size, hidden=placed.trainer.local_rank != 0)
         callbacks: list[pl.Callback] = placed.trainer.callbacks  # type: ignore[attr-defined]
         placed.trainer.callbacks = [*callbacks, writer, progress]  # type: ignore[attr-defined]
         try:

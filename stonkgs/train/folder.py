@@ -12,9 +12,9 @@ from typing import Any, BinaryIO, Final
 
 from stonkgs.disk import make_folder, publish
 from stonkgs.errors import UserError
-from stonkgs.runs.finished import read_ours
+from stonkgs.runs.finished import read_own_json
 from stonkgs.runs.folder import SUCCESS
-from stonkgs.runs.record import Record
+from stonkgs.runs.record import RunRecord
 from stonkgs.train.census import Census
 from stonkgs.train.summary import Trained
 
@@ -64,7 +64,7 @@ class TrainFolder:
         self.model = path / "model"
         self.plots = path / "plots"
 
-    def state(self, record: Record, *, overwrite: bool) -> TrainingBegun | Trained | None:
+    def state(self, record: RunRecord, *, overwrite: bool) -> TrainingBegun | Trained | None:
         """Return the training that is begun or finished here; None if there is none, or with `overwrite`.
 
         Raises UserError, with what differs, if it is not the training that `record` describes, or if something else
@@ -72,7 +72,7 @@ class TrainFolder:
         """
         if not self.path.exists() or (self.path.is_dir() and all(map(_unpublished, self.path.iterdir()))):
             return None
-        if not (kept := read_ours(self.begun, (BEGUN, *OLDER))):
+        if not (kept := read_own_json(self.begun, (BEGUN, *OLDER))):
             raise UserError(f"{self.path}: holds something that no training has written; choose another output_dir=")
         if overwrite:
             return None
@@ -81,7 +81,7 @@ class TrainFolder:
         try:
             if kept["format"] in OLDER:
                 raise ValueError("of another version")
-            before, census = Record.from_json(kept["record"]), Census.from_json(kept["census"])
+            before, census = RunRecord.from_json(kept["record"]), Census.from_json(kept["census"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(
                 f"{self.begun}: its training was begun by another version and is not continued; choose another "
@@ -93,9 +93,9 @@ class TrainFolder:
             )
         return TrainingBegun(census)
 
-    def _finished(self, record: Record) -> Trained:
+    def _finished(self, record: RunRecord) -> Trained:
         try:
-            trained = Trained.from_json(read_ours(self.record, (FORMAT,)), self.path)
+            trained = Trained.from_json(read_own_json(self.record, (FORMAT,)), self.path)
         except ValueError as error:
             raise UserError(f"{self.record}: {error}; choose another output_dir=, or overwrite=true") from error
         if found := trained.record.identity.differences(record.identity):
@@ -111,7 +111,7 @@ class TrainFolder:
         with publish(self.counted) as file:
             yield file
 
-    def begin(self, record: Record, census: Census) -> None:
+    def begin(self, record: RunRecord, census: Census) -> None:
         """Write training.json. From then on the same command continues this training."""
         self.write(self.begun, {"format": BEGUN, "record": record.to_json(), "census": census.to_json()})
         self.settle()

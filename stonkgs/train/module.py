@@ -96,11 +96,11 @@ class FineTuning(pl.LightningModule):
         """Set threads, signal handlers and training mode, which Lightning or a loaded model has set differently."""
         if self.threads:
             torch.set_num_threads(self.threads)
-        interrupt.wait_for_batches()
+        interrupt.defer_signals()
         self.train()
 
     def on_fit_end(self) -> None:
-        interrupt.wait_no_more()
+        interrupt.stop_deferring()
 
     def training_step(self, step: Step, number: int) -> Tensor:
         torch.manual_seed(scramble(self.schedule.seed, step.number * self.schedule.world + self.global_rank) >> 1)

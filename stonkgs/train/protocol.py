@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stonkgs.config import Stage
-from stonkgs.config.values import MOST, Count, Range, Share, checked
+from stonkgs.config.values import MOST, Count, Fraction, Range, checked
 from stonkgs.errors import UserError
 from stonkgs.source.base import ROLES
 from stonkgs.statement import Statement
@@ -31,7 +31,7 @@ class Protocol(Stage, ABC):
 
     @checked("protocol")
     def __init__(
-        self, *, validation: Share, test: Share, folds: Folds | None, fold: int, max_rows: Count | None, seed: int
+        self, *, validation: Fraction, test: Fraction, folds: Folds | None, fold: int, max_rows: Count | None, seed: int
     ):
         if validation + (1 / folds if folds else test) >= 1:
             tested = f"folds={folds}" if folds else f"test={test}"
@@ -92,8 +92,8 @@ class Grouped(Protocol):
         self,
         *,
         by: str = "evidence",
-        validation: Share = 0.1,
-        test: Share = 0.2,
+        validation: Fraction = 0.1,
+        test: Fraction = 0.2,
         folds: Folds | None = None,
         fold: int = 0,
         max_rows: Count | None = None,
@@ -143,7 +143,7 @@ class Shuffled(Protocol):
 
     @checked("protocol")
     def __init__(
-        self, *, validation: Share = 0.0, folds: Folds = 5, fold: int = 0, max_rows: Count = 100_000, seed: int = 42
+        self, *, validation: Fraction = 0.0, folds: Folds = 5, fold: int = 0, max_rows: Count = 100_000, seed: int = 42
     ) -> None:
         super().__init__(validation=validation, test=0.0, folds=folds, fold=fold, max_rows=max_rows, seed=seed)
 

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from stonkgs.config import named
+from stonkgs.config import config_for_record
 from stonkgs.disk import explain_full_shm
 from stonkgs.engine import settings
 from stonkgs.evaluate.calibration import temperature
 from stonkgs.evaluate.extras import require
 from stonkgs.evaluate.plots import draw_all
-from stonkgs.runs.record import Record, now
+from stonkgs.runs.record import RunRecord, now
 from stonkgs.train.census import Census, census
 from stonkgs.train.evaluation import Rating, figures
 from stonkgs.train.folder import TrainFolder, TrainingBegun
@@ -30,7 +30,7 @@ def train(cfg: DictConfig) -> Trained | None:
 
     Returns None in all processes but the first. Raises UserError.
     """
-    settings.quiet()
+    settings.quiet_libraries()
     check_settings(cfg)
     require("sklearn")
     require("matplotlib")
@@ -68,7 +68,7 @@ def train(cfg: DictConfig) -> Trained | None:
         finished=now(),
         protocol=stages.protocol.name,
         census=counted.report(),
-        base=stages.start.base(named(cfg)["model"]),
+        base=stages.start.base(config_for_record(cfg)["model"]),
         **result,
     )
     if folder.model.exists():
@@ -77,7 +77,9 @@ def train(cfg: DictConfig) -> Trained | None:
     return trained
 
 
-def _count(cfg: DictConfig, stages: TrainingStages, folder: TrainFolder, record: Record, *, overwrite: bool) -> Census:
+def _count(
+    cfg: DictConfig, stages: TrainingStages, folder: TrainFolder, record: RunRecord, *, overwrite: bool
+) -> Census:
     """Count the rows, and mark the folder as that of a training that has begun."""
     labels = stages.start.labels if cfg.mode == "test" else None
     with folder.counting(overwrite=overwrite) as rejected:

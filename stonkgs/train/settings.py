@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from omegaconf import DictConfig
 
-from stonkgs.config.values import Count, Range, Whole, read
+from stonkgs.config.values import Count, Range, Whole, read_settings
 from stonkgs.engine.settings import StartMethod, check_paths
 from stonkgs.errors import UserError
 
@@ -62,7 +62,7 @@ class TrainSettings:
 
 def check_settings(cfg: DictConfig) -> None:
     """Raise UserError if a key has a value that it must not have. This loads nothing."""
-    read(cfg, TrainSettings)
+    read_settings(cfg, TrainSettings)
     check_paths(cfg)
     for key in REFUSED:
         if cfg.trainer.get(key) is not None:

@@ -9,12 +9,12 @@ import torch
 from omegaconf import DictConfig
 
 from stonkgs.config import build
-from stonkgs.engine.placed import Placed
+from stonkgs.engine.placement import Placement
 from stonkgs.errors import UserError
 from stonkgs.kge.store import KgeStore
 from stonkgs.runs.identity import STORE
-from stonkgs.runs.record import Record
-from stonkgs.runs.recording import PACKAGES, record_of
+from stonkgs.runs.record import RunRecord
+from stonkgs.runs.recording import PACKAGES, new_record
 from stonkgs.source.base import Reader
 from stonkgs.train.launch import Launch, launch
 from stonkgs.train.protocol import TRAIN, Protocol
@@ -27,7 +27,7 @@ _TRAINER: Final = ("precision", "gradient_clip_val", "accumulate_grad_batches")
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingStages(Placed):
+class TrainingStages(Placement):
     """The objects that a training's configuration names, and the devices that it runs on."""
 
     launch: Launch
@@ -52,14 +52,14 @@ class TrainingStages(Placed):
         reader = source.reader(source.plan(cfg.split.rows))
         return cls(trainer, local, launched, task, protocol, reader, kge, start)
 
-    def record(self, cfg: DictConfig) -> Record:
+    def record(self, cfg: DictConfig) -> RunRecord:
         """Return the record of a training that is about to begin."""
         packages = (*PACKAGES, "torchmetrics", "scikit-learn")
         inputs, nodes = self.reader.source.files(), self.kge.nodes
-        return record_of(cfg, inputs, dict(self._decisive(cfg)), command="train", packages=packages, nodes=nodes)
+        return new_record(cfg, inputs, dict(self._decisive(cfg)), command="train", packages=packages, nodes=nodes)
 
     def _decisive(self, cfg: DictConfig) -> Iterator[tuple[str, Any]]:
-        """Yield the name and value of what changes the result and is not a key that `record_of` compares."""
+        """Yield the name and value of what changes the result and is not a key that `new_record` compares."""
         yield from ((f"trainer.{key}", cfg.trainer.get(key)) for key in _TRAINER)
         yield "processes", self.trainer.world_size
         yield "device", self.device

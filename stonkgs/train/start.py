@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from omegaconf import DictConfig
 
-from stonkgs.engine.placed import Placed
+from stonkgs.engine.placement import Placement
 from stonkgs.kge.store import KgeStore
 from stonkgs.model.rater import Rater
 from stonkgs.train.census import Census
@@ -23,7 +23,7 @@ class Training:
 
     cfg: DictConfig
     #: the trainer and its devices
-    placed: Placed
+    placed: Placement
     kge: KgeStore
     selection: Selection
     census: Census

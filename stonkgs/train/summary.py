@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 
 from stonkgs.disk import publish
 from stonkgs.errors import printable
-from stonkgs.runs.record import Record
+from stonkgs.runs.record import RunRecord
 from stonkgs.train.card import model_card
 from stonkgs.train.protocol import TEST
 
@@ -24,7 +24,7 @@ KEYS: Final[dict[str, type | tuple[type, ...]]] = {
 class Trained:
     """A finished training, or with mode=test a finished test."""
 
-    record: Record
+    record: RunRecord
     protocol: str
     #: what the training started from
     base: str
@@ -46,7 +46,7 @@ class Trained:
     @classmethod
     def from_json(cls, values: Mapping[str, Any], output_dir: Path) -> Self:
         """Read a training that was finished before from its run.json. Raises ValueError if that is damaged."""
-        record = Record.from_json(values)
+        record = RunRecord.from_json(values)
         fields = {key: values.get(key) for key in KEYS}
         if any(not isinstance(value, KEYS[key]) for key, value in fields.items()):
             raise ValueError("is no record of this version")
@@ -68,7 +68,7 @@ class Trained:
         columns = [part for part in (TEST, "majority", "validation") if part in self.metrics]
         lines += ["", f"{'':14}" + "".join(f"{name:>12}" for name in columns)]
         for name in SHOWN:
-            lines.append(f"{name:14}" + "".join(f"{_number(self.metrics[part][name]):>12}" for part in columns))
+            lines.append(f"{name:14}" + "".join(f"{_number(self.metrics[part].get(name)):>12}" for part in columns))
         lines += ["", *(f"beware: {printable(text)}" for text in self.census["warnings"])]
         return "\n".join(lines).rstrip()
 

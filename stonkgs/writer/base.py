@@ -1,9 +1,9 @@
-"""What every writer is: a callback that makes a part of each split, and joins the parts at the end."""
+"""The base of all writers: a Lightning callback that writes a part for each split, and joins the parts at the end."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, NamedTuple
+from typing import BinaryIO, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,24 +19,26 @@ from stonkgs.encode.nodes import Found
 from stonkgs.errors import UserError
 from stonkgs.model.decision import class_names, predicted_classes
 from stonkgs.runs.account import Account
-from stonkgs.runs.finished import Finished
-from stonkgs.runs.folder import Begun, RunFolder
+from stonkgs.runs.finished import FinishedRun
+from stonkgs.runs.folder import RunFolder, UnfinishedRun
 from stonkgs.runs.job import Job
 from stonkgs.runs.presence import Presence
 from stonkgs.runs.record import now
 from stonkgs.tables.format import Format
 
 PREDICTION = "prediction"
-#: bool columns: whether the nodes have an embedding, and whether the sentence was longer than the model reads
+#: Columns of bool: whether the nodes have an embedding, and whether the sentence was longer than the model reads.
 FLAGS = ("source_known", "target_known", "text_truncated")
 
 
-class Held(NamedTuple):
-    """What is kept of a batch until its split is through."""
+class HeldBatch(NamedTuple):
+    """What is kept of a batch until its split is complete."""
 
+    #: int64 [B]: the rows' places in their split
     positions: npt.NDArray[np.int64]
+    #: the input's columns that are passed through
     columns: pa.RecordBatch
-    #: int8 [B, 2], bool [B]: see Batch
+    #: int8 [B, 2] and bool [B]: see Batch
     found: npt.NDArray[np.int8]
     truncated: npt.NDArray[np.bool_]
     #: float32 [B, classes]
@@ -44,13 +46,13 @@ class Held(NamedTuple):
 
 
 class PredictionWriter(BasePredictionWriter, ABC):
-    """Streams predictions to disk. A subclass names its `format`; the formats are in `stonkgs.tables`.
+    """Streams predictions to disk. A subclass sets its `format`, one of those in `stonkgs.tables`.
 
-    The batches of a split are held until its last one, put into the input's order, and written as one part. After the
-    last part, the parts become `predictions.<extension>`: the whole file, or none.
+    A split's batches are held until its last one, sorted into the input's order, and written as one part. At the end
+    all parts are joined to `predictions.<extension>`, which appears complete or not at all.
     """
 
-    #: the ending of the files' names; it is the format's
+    #: the format's extension of file names
     extension: ClassVar[str]
 
     def __init_subclass__(cls) -> None:
@@ -61,52 +63,53 @@ class PredictionWriter(BasePredictionWriter, ABC):
     @property
     @abstractmethod
     def format(self) -> Format:
-        """How parts are written and joined. A subclass sets it as a class attribute."""
+        """How parts are written and joined; a class attribute of the subclass."""
 
     @checked("writer")
     def __init__(self, *, prefix: str = "", columns: Sequence[str] | None = None) -> None:
         super().__init__(write_interval="batch")
         self.prefix = prefix
-        #: the input's columns that are passed through, in this order; None for all
+        #: names of the input's columns that are passed through, in this order; None: all
         self.columns = columns
-        self._open: dict[int, list[Held]] = {}
+        #: split -> its batches so far
+        self._open: dict[int, list[HeldBatch]] = {}
 
     def write(self, table: pa.Table, file: BinaryIO) -> None:
-        """Write one part, which is a file of the format by itself."""
+        """Writes one part, which is a complete file of the format."""
         self.format.write(table, file)
 
     def header(self, schema: pa.Schema) -> bytes:
-        """Returns what comes before the rows."""
+        """Returns the bytes before the first row."""
         return self.format.header(schema)
 
     def check(self, schema: pa.Schema) -> None:
-        """Raise UserError where the format cannot hold a column: before the work, not after it."""
+        """Raises UserError where the format cannot hold a column. Called before any row is predicted."""
         self.format.check(schema)
 
     def verify(self, part: Path, rows: int) -> None:
-        """Raise OSError where a part of so many rows, closed and not committed yet, cannot be read back."""
+        """Raises OSError where a part of this many rows, closed but not committed yet, cannot be read back."""
         self.format.verify(part, rows)
 
     def join(self, parts: Iterator[Path], schema: pa.Schema, file: BinaryIO) -> None:
-        """Write one file of all parts, in order, at constant memory."""
+        """Writes one file of all parts, in order, at constant memory."""
         self.format.join(parts, schema, file)
 
-    def start(self, job: Job, *, overwrite: bool = False) -> Begun | Finished:
-        """Begin a run, or join the one that is under way in its folder; `job.plan` is then that one's.
+    def start(self, job: Job, *, overwrite: bool = False) -> UnfinishedRun | FinishedRun:
+        """Begins a run, or joins the one under way in its folder and takes over its plan as `job.plan`.
 
-        Raises UserError, and touches nothing, where `prepare` does, or where the folder holds something that this run
-        would destroy, or another run; with `overwrite` it starts anew.
+        With `overwrite` the run starts anew. Raises UserError, and changes nothing, where `prepare` or
+        `RunFolder.begin` do.
         """
         self.prepare(job)
-        state = self.folder.begin(job.plan, job.record, decided=job.decided, overwrite=overwrite)
-        if isinstance(state, Begun):
-            self.run, job.plan = state, state.plan
-            self.parts = self.folder.parts(state.id)
+        run = self.folder.begin(job.plan, job.record, defaults=job.defaults, overwrite=overwrite)
+        if isinstance(run, UnfinishedRun):
+            self.run, job.plan = run, run.plan
+            self.parts = self.folder.parts(run.id)
             self.presence = Presence(self.parts.path)
-        return state
+        return run
 
     def prepare(self, job: Job) -> None:
-        """Settle the output's columns; UserError where one would hide one of the input's, or cannot be written."""
+        """Sets the output's columns. Raises UserError where two have the same name, or one cannot be written."""
         self.job = job
         self.passed = self._passed(job.plan.schema)
         self.schema = self._output_schema(job)
@@ -126,37 +129,37 @@ class PredictionWriter(BasePredictionWriter, ABC):
         self.add(batch, prediction.cpu().numpy())
 
     def advice(self) -> str:
-        """What is kept where the run was interrupted, and how to go on."""
+        """Says what an interrupted run has kept, and how to continue it."""
         done, count = int(self.parts.listed(len(self.job.plan)).sum()), len(self.job.plan)
         return f"{done:,} of {count:,} splits are done and kept; the same command continues"
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Lightning has started all processes by now: time counts from here."""
+        """Starts the clock of this process: Lightning is set up now."""
         self.presence = Presence(self.parts.path)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Drop what is open."""
+        """Drops the batches of incomplete splits."""
         self._open.clear()
         self.presence.leave()
 
     def add(self, batch: Batch, probabilities: npt.NDArray[np.float32]) -> None:
-        """Take one batch with its probabilities [B, classes]; a split's last batch writes the split's part."""
-        kept = batch.columns.select(self.passed.names)
-        held = Held(batch.positions, kept, batch.found, batch.truncated, probabilities)
+        """Takes a batch with its probabilities, float32 [B, classes]; with its last batch, a split is committed."""
+        columns = batch.columns.select(self.passed.names)
+        held = HeldBatch(batch.positions, columns, batch.found, batch.truncated, probabilities)
         self._open.setdefault(batch.split, []).append(held)
         rows = len(batch)
         if batch.end is not None:
             rows += len(batch.end.rejected)
             self._commit(batch.split, self._open.pop(batch.split), batch.end)
             trim_memory()
-        self.presence.tell(rows, ended=batch.end is not None, holds=self._open)
+        self.presence.report(rows, ended=batch.end is not None, holds=self._open)
 
     def finish(self) -> Account:
-        """Join the parts and what was rejected, in the input's order; the whole run's account.
+        """Joins the parts and the rejected rows in the input's order; returns the account of the whole run.
 
-        Of several processes one does, and the others wait for it. `published` is then the predictions' name in the
-        folder; where every row was rejected there are none, and no `_SUCCESS`. UserError where another run has taken
-        the folder over.
+        One process joins, and the others wait for it. Afterwards `published` is the name of the predictions in the
+        folder; it is None, and there is no `_SUCCESS`, where every row was rejected. Raises UserError where another
+        run has replaced this one.
         """
         self.presence.leave()
         folder, plan_id = self.folder, self.run.id
@@ -172,7 +175,7 @@ class PredictionWriter(BasePredictionWriter, ABC):
         return finished.account
 
     def _join(self) -> None:
-        """All that takes time is done in the folder of parts; then it gets its place by renames."""
+        """Joins all files inside the folder of parts, which takes time, and then renames them to their places."""
         plan, folder, parts = self.job.plan, self.folder, self.parts
         if not (done := parts.listed(len(plan))).all():
             split = plan[int(done.argmin())]
@@ -192,18 +195,26 @@ class PredictionWriter(BasePredictionWriter, ABC):
             (parts.path / rejected.name).replace(rejected)
             if merged:
                 (parts.path / predictions.name).replace(predictions)
-            told: dict[str, Any] = {"plan": self.run.id, "finished": now(), "splits": len(plan)}
-            finished = Finished(record=self.run.record, account=total, predictions=name, **told)
+            finished = FinishedRun(
+                record=self.run.record,
+                plan=self.run.id,
+                finished=now(),
+                splits=len(plan),
+                account=total,
+                predictions=name,
+            )
             folder.write_record(finished, parts)
         except (FileNotFoundError, UserError):
-            if not folder.is_joined(self.run.id):  # else another process has joined them: where there are no locks
+            if not folder.is_joined(self.run.id):  # without locks, another process may have joined them meanwhile
                 raise
 
-    def _commit(self, split: int, held: Sequence[Held], end: SplitEnd) -> None:
+    def _commit(self, split: int, held: Sequence[HeldBatch], end: SplitEnd) -> None:
+        """Writes the account and then the rows of a split, unless another process has done so."""
         if end.elsewhere or split in self.parts:
             return
-        for rejection in end.rejected:
-            self.job.on_rejected(rejection)
+        if self.job.on_rejected:
+            for rejection in end.rejected:
+                self.job.on_rejected(rejection)
         table = self._table(held)
         try:
             with publish(self.parts.account(split), lasting=False) as file:
@@ -213,16 +224,16 @@ class PredictionWriter(BasePredictionWriter, ABC):
             with publish(rows, check=lambda part: self.verify(part, len(table)), lasting=False) as file:
                 self.write(table, file)
         except UserError:
-            if split not in self.parts:  # else the run was finished, or replaced: `finish` will tell
+            if split not in self.parts:  # else the run was finished or replaced, which `finish` finds out
                 raise
 
-    def _table(self, held: Sequence[Held]) -> pa.Table:
-        """One split's rows in the input's order: its columns, probabilities, prediction and flags."""
+    def _table(self, held: Sequence[HeldBatch]) -> pa.Table:
+        """Returns a split's rows in the input's order: columns passed through, probabilities, prediction, flags."""
         probabilities = np.concatenate([batch.probabilities for batch in held])
-        said = class_names(predicted_classes(probabilities, multi_label=self.job.multi_label), self.job.labels)
+        predicted = class_names(predicted_classes(probabilities, multi_label=self.job.multi_label), self.job.labels)
         columns = pa.Table.from_batches([batch.columns for batch in held]).columns
         columns += [pa.array(values, pa.float32()) for values in probabilities.T]
-        columns += [pa.array(said, pa.string())]
+        columns += [pa.array(predicted, pa.string())]
         known = np.concatenate([batch.found for batch in held]) != Found.UNKNOWN
         truncated = np.concatenate([batch.truncated for batch in held])
         columns += [pa.array(flag) for flag in (*known.T.copy(), truncated)]  # in the order of FLAGS
@@ -234,8 +245,10 @@ class PredictionWriter(BasePredictionWriter, ABC):
         fields.append(pa.field(self.prefix + PREDICTION, pa.string()))
         fields += [pa.field(self.prefix + flag, pa.bool_()) for flag in FLAGS]
         names = [column.name for column in fields]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise UserError(f"the model's labels give several output columns named {twice}: rename with model.labels=")
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise UserError(
+                f"the model's labels give several output columns named {repeated}: rename with model.labels="
+            )
         if taken := sorted(set(names) & set(self.passed.names)):
             raise UserError(
                 f"the input has columns {taken}, which are output columns too: set writer.prefix=, for example "
@@ -244,7 +257,7 @@ class PredictionWriter(BasePredictionWriter, ABC):
         return pa.schema([*self.passed, *fields])
 
     def _passed(self, schema: pa.Schema) -> pa.Schema:
-        """The input's columns that are passed through."""
+        """Returns the input's columns that are passed through. Raises UserError for a name that is wrong."""
         if self.columns is None:
             return schema
         for name in self.columns:
@@ -255,8 +268,8 @@ class PredictionWriter(BasePredictionWriter, ABC):
         return pa.schema([schema.field(name) for name in self.columns])
 
 
-def _account(held: Sequence[Held], end: SplitEnd, job: Job) -> Account:
-    """What has become of a split's records."""
+def _account(held: Sequence[HeldBatch], end: SplitEnd, job: Job) -> Account:
+    """Returns the counts of a split."""
     found = np.concatenate([batch.found for batch in held]).ravel()
     probabilities = np.concatenate([batch.probabilities for batch in held])
     counts = predicted_classes(probabilities, multi_label=job.multi_label).sum(axis=0).tolist()

@@ -1,10 +1,10 @@
-"""JSON Lines."""
+"""Writes predictions as JSON Lines."""
 
 from stonkgs.tables.jsonl import Jsonl
 from stonkgs.writer.base import PredictionWriter
 
 
 class JsonlWriter(PredictionWriter):
-    """`predictions.jsonl`: an object a row; columns that hold JSON are objects again, not text."""
+    """Writes `predictions.jsonl`: one object for each row; columns of JSON become JSON again, not text."""
 
     format = Jsonl()

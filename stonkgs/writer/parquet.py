@@ -1,10 +1,10 @@
-"""Parquet."""
+"""Writes predictions as Parquet."""
 
 from stonkgs.tables.parquet import Parquet
 from stonkgs.writer.base import PredictionWriter
 
 
 class ParquetWriter(PredictionWriter):
-    """`predictions.parquet`: the input's own types; probabilities are float32."""
+    """Writes `predictions.parquet`: columns keep the input's types; probabilities are float32."""
 
     format = Parquet()

@@ -1,10 +1,10 @@
-"""Tab-separated values."""
+"""Writes predictions as tab-separated values."""
 
 from stonkgs.tables.tsv import Tsv
 from stonkgs.writer.base import PredictionWriter
 
 
 class TsvWriter(PredictionWriter):
-    """`predictions.tsv`: null is an empty field, floats have the digits that read back exactly."""
+    """Writes `predictions.tsv`: null is an empty field, and floats have enough digits to be read back exactly."""
 
     format = Tsv()

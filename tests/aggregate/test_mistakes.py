@@ -77,7 +77,7 @@ def test_columns(tmp_path: Path) -> None:
     assert len(absent) < 2_000
     assert "has no column 'yes'" in message(place, "--classes", "no,yes".replace("no", "correct"))
     assert "column 'correct' is named twice" in message(place, *classes, "--by", "correct")
-    assert "--by a,a: must be names of columns, each another" in message(place, "--by", "a,a")
+    assert "--by a,a: must be names of different columns" in message(place, "--by", "a,a")
     assert "--by : must be names" in message(place, "--by", "")
     assert "--classes a,: must be names" in message(place, "--classes", "a,")
     assert "--by a b: must be names" in message(place, "--by", "a\nb")

@@ -20,7 +20,7 @@ from stonkgs.encode.text import TextEncoder
 from stonkgs.encode.vocabulary import SPECIAL, learn_vocabulary
 from stonkgs.errors import UserError
 from stonkgs.kge.store import KgeStore
-from stonkgs.model.config import ModelConfig
+from stonkgs.model.config import ARCHITECTURES, ModelConfig
 from stonkgs.model.fresh import Fresh
 from stonkgs.model.network import GraphOnly, Inputs, Network, STonKGs, TextOnly
 
@@ -35,6 +35,8 @@ BERT: dict[str, Any] = {
     "type_vocab_size": 2,
 }
 LABELS = ("a", "b", "c")
+#: The architectures of this package; other tests define some of their own.
+BUILT_IN = [kind for kind in Network.known.values() if kind.__module__.startswith("stonkgs.")]
 
 
 def make(kind: type[Network], *, legacy: bool = False) -> Any:
@@ -118,7 +120,7 @@ def test_a_part_of_a_model(kind: type[Network], model_path: Path) -> None:
     assert not part.training
 
 
-@pytest.mark.parametrize("kind", [STonKGs, TextOnly, GraphOnly])
+@pytest.mark.parametrize("kind", BUILT_IN)
 @pytest.mark.parametrize(("multi_label", "temperature"), [(False, 1.0), (True, 1.75)])
 def test_a_folder_holds_all_of_it(
     kind: Any, multi_label: bool, temperature: float, model_path: Path, tmp_path: Path
@@ -170,7 +172,7 @@ def test_a_new_training_forgets_the_temperature(model_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "wanted"),
     [
-        ("architecture", "lstm", r"architecture is 'lstm'; it must be stonkgs or text_only or graph_only"),
+        ("architecture", "lstm", r"architecture is 'lstm'; it must be KNOWN"),
         ("architecture", ["stonkgs"], r"architecture is \['stonkgs'\]; it must be"),
         ("temperature", 0, r"temperature is 0; it must be a number from 0.01 to 100"),
         ("temperature", "hot", r"temperature is 'hot'; it must be a number"),
@@ -184,6 +186,7 @@ def test_a_new_training_forgets_the_temperature(model_path: Path) -> None:
 def test_a_config_of_nonsense(key: str, value: Any, wanted: str, folder: Path) -> None:
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    wanted = wanted.replace("KNOWN", " or ".join(ARCHITECTURES) + "$")
     with pytest.raises(UserError, match=rf"^{re.escape(str(folder))}(/config\.json)?: {wanted}") as caught:
         Network.from_pretrained(folder)
     assert "\n" not in str(caught.value)
@@ -200,7 +203,13 @@ def fresh(kge: Path, folder: Path, **settings: Any) -> Network:
     return Fresh(**{**SIZES, **settings}).make(KgeStore(path=kge), lambda: iter(SENTENCES), folder)
 
 
-@pytest.mark.parametrize("kind", [STonKGs, TextOnly, GraphOnly])
+@pytest.mark.parametrize("kind", BUILT_IN)
+def test_each_architecture_says_which_berts_it_has(kind: type[Network], kge_path: Path, tmp_path: Path) -> None:
+    state = fresh(kge_path, tmp_path, architecture=kind.architecture).state_dict()
+    assert {name.split(".")[0] for name in state} == set(kind.berts)
+
+
+@pytest.mark.parametrize("kind", BUILT_IN)
 def test_two_fresh_models_of_one_seed_are_one(kind: type[Network], kge_path: Path, tmp_path: Path) -> None:
     one, two = (fresh(kge_path, tmp_path / name, architecture=kind.architecture) for name in "ab")
     assert type(one) is kind
@@ -271,7 +280,7 @@ def test_heads_that_do_not_divide(kge_path: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "wanted"),
     [
-        ({"architecture": "lstm"}, "model.architecture=lstm: there are stonkgs, text_only, graph_only"),
+        ({"architecture": "lstm"}, "model.architecture=lstm: there are KNOWN"),
         ({"num_layers": 0}, "model.num_layers=0: must be a whole number of 1 or more"),
         ({"num_heads": 2.5}, "model.num_heads=2.5: must be a whole number of 1 or more"),
         ({"text_length": 1}, "model.text_length=1: must be a whole number of 2 or more"),
@@ -282,7 +291,7 @@ def test_heads_that_do_not_divide(kge_path: Path, tmp_path: Path) -> None:
 def test_settings_of_a_fresh_model(settings: dict[str, Any], wanted: str) -> None:
     with pytest.raises(UserError) as caught:
         Fresh(**settings)
-    assert str(caught.value) == wanted
+    assert str(caught.value) == wanted.replace("KNOWN", ", ".join(ARCHITECTURES))
 
 
 def test_a_baseline_is_shown_and_predicts(

@@ -8,7 +8,7 @@ import pytest
 from conftest import NODES, write_lines
 
 from stonkgs.cli import main
-from stonkgs.runs.record import Record
+from stonkgs.runs.record import RunRecord
 from stonkgs.train.folder import TrainFolder
 
 #: The keys of a run's record as that version wrote them. Its plan.json had them under `run`.
@@ -102,12 +102,12 @@ def older_training(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_training(training: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Finished, it is read; under way, it is refused. One is trained for both."""
+    """FinishedRun, it is read; under way, it is refused. One is trained for both."""
     assert main(training) == 0
     out = tmp_path / "out"
     values, begun = read(out / "run.json"), read(out / "training.json")
     ended = {key: values[key] for key in ("protocol", "base", "finished", "census", "metrics", "temperature")}
-    record = Record.from_json(begun["record"])
+    record = RunRecord.from_json(begun["record"])
     for name, content in (
         ("training.json", {"record": older_training(begun["record"]), "census": begun["census"]}),
         ("run.json", {**older_training(values), **ended}),

@@ -9,17 +9,18 @@ from typing import Any
 import pytest
 
 from stonkgs.cli import main
+from stonkgs.config import flatten
 from stonkgs.runs.account import Account
-from stonkgs.runs.finished import Finished, read_finished
-from stonkgs.runs.identity import MODEL, STORE, Identity, flat
-from stonkgs.runs.record import Record
+from stonkgs.runs.finished import FinishedRun, read_finished
+from stonkgs.runs.identity import MODEL, STORE, Identity
+from stonkgs.runs.record import RunRecord
 from stonkgs.source.fingerprint import Fingerprint
 
 FILE = Fingerprint("/data/in.tsv", 57, 1, "5aea")
 DIGEST = "d7befdf11048" + "0" * 52
 IDENTITY = Identity({"batch.size": 32, "threads": None, MODEL: DIGEST, STORE: "234a", "torch": "2.13"}, (FILE,))
 TOLD: dict[str, Any] = {"host": "here", "python": "3.11", "started": "today", "command": "stonkgs predict", "nodes": 9}
-RECORD = Record(
+RECORD = RunRecord(
     identity=IDENTITY,
     config={"batch": {"size": 32}},
     versions={"torch": "2.13", "numpy": "2.4"},
@@ -28,7 +29,7 @@ RECORD = Record(
     **TOLD,
 )
 ACCOUNT = Account(predicted=3, rejected=1, classes={"no": 1, "yes": 2}, without_row={"no agent": 4}, records=9)
-FINISHED = Finished(
+FINISHED = FinishedRun(
     record=RECORD, plan="0123abcd", finished="now", splits=2, account=ACCOUNT, predictions="predictions.tsv"
 )
 
@@ -38,10 +39,10 @@ def through_json(values: Any) -> Any:
 
 
 def test_a_record_comes_back_as_it_was() -> None:
-    assert Record.from_json(through_json(RECORD.to_json())) == RECORD
-    assert Finished.from_json(through_json(FINISHED.to_json())) == FINISHED
+    assert RunRecord.from_json(through_json(RECORD.to_json())) == RECORD
+    assert FinishedRun.from_json(through_json(FINISHED.to_json())) == FINISHED
     bare = replace(RECORD, labels=(), multi_label=None)
-    assert Record.from_json(through_json(bare.to_json())) == bare
+    assert RunRecord.from_json(through_json(bare.to_json())) == bare
 
 
 def test_people_find_what_they_look_for() -> None:
@@ -54,12 +55,12 @@ def test_people_find_what_they_look_for() -> None:
 
 def test_a_configuration_is_flattened_but_for_what_is_free() -> None:
     config = {"source": {"path": "x", "columns": {"source": "a"}, "limit": None}, "debug": True, "merge": False}
-    assert dict(flat(config, ("debug", "source.path"))) == {
+    assert dict(flatten(config, ("debug", "source.path"))) == {
         "source.columns.source": "a",
         "source.limit": None,
         "merge": False,
     }
-    assert dict(flat(config, ("source", "merge"))) == {"debug": True}
+    assert dict(flatten(config, ("source", "merge"))) == {"debug": True}
 
 
 @pytest.mark.parametrize(
@@ -84,10 +85,10 @@ def test_differences(now: Identity, told: str) -> None:
 
 
 def test_what_was_left_open_is_taken_over() -> None:
-    begun = IDENTITY.settled({"threads": 4, "batch.size": 99, "split.rows": 2048})
+    begun = IDENTITY.with_defaults({"threads": 4, "batch.size": 99, "split.rows": 2048})
     assert begun.values == {**IDENTITY.values, "threads": 4, "split.rows": 2048}
     assert not begun.differences(IDENTITY), "who says nothing goes on with what was decided"
-    assert begun.differences(IDENTITY.settled({"threads": 3})) == "threads was 4, is 3"
+    assert begun.differences(IDENTITY.with_defaults({"threads": 3})) == "threads was 4, is 3"
 
 
 def change(*path: Any, to: Any) -> Callable[[Any], Any]:

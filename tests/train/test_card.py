@@ -97,6 +97,14 @@ def test_validation_has_a_column_where_there_is_one() -> None:
     assert cells(model_card(told), "metric")[0][1:] == ["test", "test, majority class", "validation"]
 
 
+def test_a_metric_without_a_title_stands_under_its_own_name() -> None:
+    told = facts()
+    told["metrics"]["test"]["hamming"] = 0.25
+    card = model_card(told)
+    assert cells(card, "hamming") == [["hamming", "0.2500", "–"]]
+    assert not cells(card, "per_class")
+
+
 def test_what_is_undefined_is_a_dash() -> None:
     told = facts()
     told["metrics"]["test"] |= {"auroc": None, "nll": float("nan")}

@@ -11,7 +11,7 @@ import pytest
 
 from stonkgs.errors import UserError
 from stonkgs.runs.identity import Identity
-from stonkgs.runs.record import Record
+from stonkgs.runs.record import RunRecord
 from stonkgs.source.fingerprint import Fingerprint
 from stonkgs.train.census import Census
 from stonkgs.train.folder import OUR_FOLDERS, OURS, TrainFolder, TrainingBegun
@@ -33,7 +33,7 @@ def census_of(rejected: int = 0) -> Census:
     )
 
 
-def changed(record: Record, *files: Path, without: str = "", **values: Any) -> Record:
+def changed(record: RunRecord, *files: Path, without: str = "", **values: Any) -> RunRecord:
     """The same command over these files, if any, and with other values."""
     kept = {name: value for name, value in record.identity.values.items() if name != without}
     read = tuple(Fingerprint.of(str(file)) for file in files) or record.identity.input
@@ -41,21 +41,21 @@ def changed(record: Record, *files: Path, without: str = "", **values: Any) -> R
 
 
 @pytest.fixture
-def record(tmp_path: Path) -> Record:
+def record(tmp_path: Path) -> RunRecord:
     """What a command is of."""
     (tmp_path / "rows.tsv").write_text("source\ttarget\n")
     told: dict[str, Any] = {"versions": {}, "host": "here", "python": "3", "started": "today", "nodes": 3}
-    bare = Record(identity=Identity({"epochs": 3, "optimizer.lr": 5e-5}), config={"mode": "train"}, **told)
+    bare = RunRecord(identity=Identity({"epochs": 3, "optimizer.lr": 5e-5}), config={"mode": "train"}, **told)
     return changed(bare, tmp_path / "rows.tsv")
 
 
-def trained(folder: TrainFolder, record: Record) -> Trained:
+def trained(folder: TrainFolder, record: RunRecord) -> Trained:
     """What has come of it."""
     told: dict[str, Any] = {"protocol": "all", "base": "model", "finished": "today", "temperature": 1.5}
     return Trained(record=record, output_dir=folder.path, census={}, metrics={"test": {"accuracy": 0.5}}, **told)
 
 
-def begun(path: Path, record: Record, rejected: int = 0, *, overwrite: bool = False) -> TrainFolder:
+def begun(path: Path, record: RunRecord, rejected: int = 0, *, overwrite: bool = False) -> TrainFolder:
     folder = TrainFolder(path)
     with folder.counting(overwrite=overwrite) as file:
         file.write(b"{}\n" * rejected)
@@ -67,7 +67,7 @@ def tree(path: Path) -> dict[str, bytes | None]:
     return {str(one.relative_to(path)): one.read_bytes() if one.is_file() else None for one in path.rglob("*")}
 
 
-def test_nothing_is_there(tmp_path: Path, record: Record) -> None:
+def test_nothing_is_there(tmp_path: Path, record: RunRecord) -> None:
     (tmp_path / "empty").mkdir()
     for name in ("none", "empty"):
         for overwrite in (False, True):
@@ -78,7 +78,7 @@ def test_nothing_is_there(tmp_path: Path, record: Record) -> None:
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("content", [None, "", "[1]", '{"format": "another"}', '{"input": []}'])
 def test_what_no_training_has_written_is_left(
-    tmp_path: Path, record: Record, content: str | None, overwrite: bool
+    tmp_path: Path, record: RunRecord, content: str | None, overwrite: bool
 ) -> None:
     path = tmp_path / "mine"
     path.mkdir()
@@ -91,13 +91,13 @@ def test_what_no_training_has_written_is_left(
     assert tree(path) == before
 
 
-def test_a_file_is_no_folder(tmp_path: Path, record: Record) -> None:
+def test_a_file_is_no_folder(tmp_path: Path, record: RunRecord) -> None:
     (tmp_path / "mine").write_text("x")
     with pytest.raises(UserError, match="no training has written"):
         TrainFolder(tmp_path / "mine").state(record, overwrite=True)
 
 
-def test_one_that_has_begun_goes_on_with_its_census(tmp_path: Path, record: Record) -> None:
+def test_one_that_has_begun_goes_on_with_its_census(tmp_path: Path, record: RunRecord) -> None:
     begun(tmp_path / "out", record)
     state = TrainFolder(tmp_path / "out").state(record, overwrite=False)
     assert isinstance(state, TrainingBegun)
@@ -108,7 +108,7 @@ def test_one_that_has_begun_goes_on_with_its_census(tmp_path: Path, record: Reco
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_kill_while_rows_were_counted_leaves_nothing_in_the_way(
-    tmp_path: Path, record: Record, overwrite: bool
+    tmp_path: Path, record: RunRecord, overwrite: bool
 ) -> None:
     """Before training.json is there: what had been written by then is ours."""
     path = tmp_path / "out"
@@ -121,7 +121,7 @@ def test_a_kill_while_rows_were_counted_leaves_nothing_in_the_way(
     assert set(tree(path)) == {"training.json", "run.json", "_SUCCESS"}
 
 
-def test_rejected_rows_are_not_lost_to_a_kill(tmp_path: Path, record: Record) -> None:
+def test_rejected_rows_are_not_lost_to_a_kill(tmp_path: Path, record: RunRecord) -> None:
     """Between training.json and their name."""
     folder = begun(tmp_path / "out", record, 2)
     folder.rejected.replace(folder.counted)
@@ -129,18 +129,18 @@ def test_rejected_rows_are_not_lost_to_a_kill(tmp_path: Path, record: Record) ->
     assert folder.rejected.read_bytes() == b"{}\n{}\n"
 
 
-def test_somebody_elses_rejected_rows_are_not_ours(tmp_path: Path, record: Record) -> None:
+def test_somebody_elses_rejected_rows_are_not_ours(tmp_path: Path, record: RunRecord) -> None:
     (tmp_path / "rejected.jsonl").write_text("precious")
     with pytest.raises(UserError, match="holds something that no training has written"):
         TrainFolder(tmp_path).state(record, overwrite=True)
 
 
-def test_rejected_rows_are_kept_where_there_are_any(tmp_path: Path, record: Record) -> None:
+def test_rejected_rows_are_kept_where_there_are_any(tmp_path: Path, record: RunRecord) -> None:
     assert not begun(tmp_path / "none", record).rejected.exists()
     assert begun(tmp_path / "some", record, 2).rejected.read_bytes() == b"{}\n{}\n"
 
 
-def test_a_census_that_fails_leaves_an_empty_folder(tmp_path: Path, record: Record) -> None:
+def test_a_census_that_fails_leaves_an_empty_folder(tmp_path: Path, record: RunRecord) -> None:
     folder = TrainFolder(tmp_path / "out")
     with pytest.raises(UserError, match="no such column"), folder.counting(overwrite=False) as file:  # noqa: PT012
         file.write(b"{}\n")
@@ -149,7 +149,7 @@ def test_a_census_that_fails_leaves_an_empty_folder(tmp_path: Path, record: Reco
     assert folder.state(record, overwrite=False) is None
 
 
-def test_other_settings_are_named(tmp_path: Path, record: Record) -> None:
+def test_other_settings_are_named(tmp_path: Path, record: RunRecord) -> None:
     folder = begun(tmp_path / "out", record)
     before = tree(folder.path)
     other = changed(record, epochs=4, warmup=0.1)
@@ -166,7 +166,7 @@ def test_other_settings_are_named(tmp_path: Path, record: Record) -> None:
     assert before.items() <= tree(folder.path).items()
 
 
-def test_another_input_is_named(tmp_path: Path, record: Record) -> None:
+def test_another_input_is_named(tmp_path: Path, record: RunRecord) -> None:
     folder = begun(tmp_path / "out", record)
     rows = tmp_path / "rows.tsv"
     rows.write_text("source\ttarget\tevidence\n")
@@ -177,7 +177,7 @@ def test_another_input_is_named(tmp_path: Path, record: Record) -> None:
     assert isinstance(folder.state(changed(record, rows), overwrite=False), TrainingBegun)
 
 
-def test_a_finished_one_is_told(tmp_path: Path, record: Record) -> None:
+def test_a_finished_one_is_told(tmp_path: Path, record: RunRecord) -> None:
     folder = begun(tmp_path / "out", record)
     folder.checkpoints.mkdir()
     (folder.checkpoints / "last.ckpt").write_text("large")
@@ -188,7 +188,7 @@ def test_a_finished_one_is_told(tmp_path: Path, record: Record) -> None:
     assert folder.state(record, overwrite=True) is None
 
 
-def test_to_overwrite_clears_what_is_ours_and_nothing_else(tmp_path: Path, record: Record) -> None:
+def test_to_overwrite_clears_what_is_ours_and_nothing_else(tmp_path: Path, record: RunRecord) -> None:
     folder = begun(tmp_path / "out", record, 1)
     folder.finish(trained(folder, record))
     foreign = ["notes.txt", "models/a.bin", "model.bak/b.bin", "metrics.json.old", "notes.txt.tmp-1"]
@@ -208,7 +208,7 @@ def test_to_overwrite_clears_what_is_ours_and_nothing_else(tmp_path: Path, recor
     assert isinstance(folder.state(other, overwrite=False), TrainingBegun)
 
 
-def test_to_overwrite_in_vain_leaves_a_folder_of_ours(tmp_path: Path, record: Record) -> None:
+def test_to_overwrite_in_vain_leaves_a_folder_of_ours(tmp_path: Path, record: RunRecord) -> None:
     """The rows could not be counted: the next command may overwrite it, too, whatever else is in it."""
     folder = begun(tmp_path / "out", record)
     folder.finish(trained(folder, record))

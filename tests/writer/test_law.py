@@ -27,12 +27,12 @@ import pytest
 import stonkgs.writer
 from stonkgs.batch import Batch, SplitEnd
 from stonkgs.errors import UserError
-from stonkgs.runs.finished import Finished
-from stonkgs.runs.folder import Begun
+from stonkgs.runs.finished import FinishedRun
+from stonkgs.runs.folder import UnfinishedRun
 from stonkgs.runs.identity import STORE, Identity
 from stonkgs.runs.job import Job
-from stonkgs.runs.plan import as_json, from_json
-from stonkgs.runs.record import Record
+from stonkgs.runs.plan import plan_from_json, plan_to_json
+from stonkgs.runs.record import RunRecord
 from stonkgs.source.split import Plan
 from stonkgs.statement import Rejection, Tally
 from stonkgs.tables.columns import json_field
@@ -111,15 +111,15 @@ def plan_of(splits: int) -> Plan:
     return Plan(("in.tsv",), SCHEMA, zeros, zeros, zeros)
 
 
-def record_of(**values: Any) -> Record:
+def record_of(**values: Any) -> RunRecord:
     """The record of one and the same command, but for these values of its identity."""
     identity = Identity({"threads": None, STORE: "b", **values})
     told: dict[str, Any] = {"versions": {}, "host": "here", "python": "3", "started": "today", "nodes": 3}
-    return Record(identity=identity, config={"writer": {}}, labels=("no", "yes"), **told)
+    return RunRecord(identity=identity, config={"writer": {}}, labels=("no", "yes"), **told)
 
 
 def task(folder: Path, splits: int, **options: Any) -> Job:
-    record: dict[str, Any] = {"record": record_of(), "decided": {"threads": 2}}
+    record: dict[str, Any] = {"record": record_of(), "defaults": {"threads": 2}}
     return Job(folder, plan_of(splits), ("no", "yes"), first_line=lambda _: 2, **(record | options))
 
 
@@ -272,7 +272,7 @@ def test_a_finished_run_is_not_overwritten_by_accident(writer: PredictionWriter,
     run(writer, tmp_path, rows(5), 2)
     before = contents(tmp_path)
     finished = type(writer)().start(task(tmp_path, 1))
-    assert isinstance(finished, Finished)
+    assert isinstance(finished, FinishedRun)
     assert finished.account.read == 8
     other = record_of(**{STORE: "c"})
     with pytest.raises(UserError, match=r"holds a finished run of other settings: the KGE store's digest was b, is c"):
@@ -364,7 +364,7 @@ def test_what_a_dead_run_has_committed_counts(writer: PredictionWriter, tmp_path
     writer.parts.account(0).write_text("{}")
     again = type(writer)()
     state = again.start(task(tmp_path, 4))
-    assert isinstance(state, Begun)
+    assert isinstance(state, UnfinishedRun)
     assert again.parts.listed(4).tolist() == [split in again.parts for split in range(4)] == [False, True, False, False]
     for part in (part for part in batches(given, 2) if part.split != 1):
         again.add(part, probabilities(part))
@@ -377,7 +377,7 @@ def test_what_a_dead_run_has_committed_counts(writer: PredictionWriter, tmp_path
 def go_on(writer: PredictionWriter, folder: Path, *, merge: bool) -> None:
     """Begin a run of four splits, or do what is left of it."""
     state = writer.start(task(folder, 4, merge=merge))
-    if isinstance(state, Finished):
+    if isinstance(state, FinishedRun):
         writer.folder.tidy()
         return
     for part in batches(rows(20), 5):
@@ -405,7 +405,7 @@ def test_killed_at_any_file_operation(
     writer: PredictionWriter, tmp_path: Path, merge: bool, half: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before and after each, and with half of each write done: what goes on with it comes to the same."""
-    monkeypatch.setattr("stonkgs.runs.presence.EVERY", 0.0)  # what is done does not hang on the clock
+    monkeypatch.setattr("stonkgs.runs.presence.INTERVAL", 0.0)  # what is done does not hang on the clock
     seen = operations(writer, tmp_path / "whole", merge=merge)
     wanted, places = results(tmp_path / "whole"), set(seen)
     extension = writer.extension
@@ -422,9 +422,9 @@ def test_killed_at_any_file_operation(
 
 def test_the_one_who_begins_decides_for_all(writer: PredictionWriter, tmp_path: Path) -> None:
     first = writer.start(task(tmp_path, 2))
-    second = type(writer)().start(task(tmp_path, 2, decided={"threads": 7}))
-    assert isinstance(first, Begun)
-    assert isinstance(second, Begun)
+    second = type(writer)().start(task(tmp_path, 2, defaults={"threads": 7}))
+    assert isinstance(first, UnfinishedRun)
+    assert isinstance(second, UnfinishedRun)
     assert first.id == second.id
     assert second.record.identity.values["threads"] == 2
     given = record_of(threads=3)
@@ -513,7 +513,7 @@ def test_parts_that_somebody_removed(writer: PredictionWriter, tmp_path: Path) -
     with pytest.raises(UserError, match=r"parts-.*: is gone, with what the run had committed; start anew: overwrite"):
         type(writer)().start(task(tmp_path, 2))
     assert before.items() <= contents(tmp_path).items()
-    assert isinstance(type(writer)().start(task(tmp_path, 1), overwrite=True), Begun)
+    assert isinstance(type(writer)().start(task(tmp_path, 1), overwrite=True), UnfinishedRun)
 
 
 def test_a_result_that_somebody_removed(writer: PredictionWriter, tmp_path: Path) -> None:
@@ -537,9 +537,9 @@ def test_all_rejected_is_not_done_again(writer: PredictionWriter, tmp_path: Path
     rejection = Rejection("in.tsv", "two fields", b"x", offset=0, line=0)
     writer.add(batch(0, [], [], SplitEnd([rejection], Tally(1))), np.zeros((0, 2), np.float32))
     writer.finish()
-    assert isinstance(type(writer)().start(task(tmp_path, 1)), Finished)
+    assert isinstance(type(writer)().start(task(tmp_path, 1)), FinishedRun)
     mended = record_of(**{STORE: "c"})
-    assert isinstance(type(writer)().start(task(tmp_path, 1, record=mended)), Begun)
+    assert isinstance(type(writer)().start(task(tmp_path, 1, record=mended)), UnfinishedRun)
 
 
 def test_a_file_system_without_links(writer: PredictionWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -576,7 +576,7 @@ def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     start = np.sort(random.integers(0, 2**62, 50))
     plan = Plan(("a.tsv", "b.tsv", "c.tsv"), SCHEMA, np.sort(random.integers(0, 3, 50)), start, start + 9, rows=77)
-    read = from_json(json.loads(json.dumps(as_json(plan))))
+    read = plan_from_json(json.loads(json.dumps(plan_to_json(plan))))
     assert list(read) == list(plan)
     assert read.schema.equals(SCHEMA, check_metadata=True)
     assert read.rows == 77
@@ -674,6 +674,6 @@ def test_only_the_columns_that_are_asked_for(writer: PredictionWriter, tmp_path:
     ):
         with pytest.raises(UserError, match=message):
             type(writer)(columns=columns).start(task(tmp_path / "refused", 1))
-    with pytest.raises(UserError, match="it is a list of the input's columns"):
+    with pytest.raises(UserError, match="must be a list of texts"):
         type(writer)(columns="number")
     assert not (tmp_path / "refused").exists()
