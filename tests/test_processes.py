@@ -304,12 +304,13 @@ def test_a_process_that_dies(whole: list[str], tmp_path: Path, capfd: pytest.Cap
 def test_a_signal_ends_both(whole: list[str], tmp_path: Path, number: str, capfd: pytest.CaptureFixture[str]) -> None:
     """At a batch's end, with what is done by then, and the same command goes on: here on one device."""
     capfd.readouterr()
+    before = set(psutil.Process().children())  # a fork server of an earlier test, for one
     assert main(["predict", *whole, *paced(number)]) == 128 + signal.Signals[number]
     said = capfd.readouterr()
     assert said.err.startswith(f"interrupted by {number}: ")
     assert said.err.count("\n") == 1
     assert "of 45 splits are done and kept; the same command continues" in said.err
-    assert not psutil.Process().children()
+    assert before.issuperset(psutil.Process().children())
     assert not list((tmp_path / "out").rglob("*.tmp-*"))
     assert main(["predict", *whole]) == 0
     check(tmp_path, *capfd.readouterr())
