@@ -89,7 +89,10 @@ def test_a_share_is_divided_by_the_devices(given: Share) -> None:
         ({"devices": 2, "num_nodes": 4}, Share(5, 8, launched=True), [1]),
     ],
 )
-def test_a_process_a_device(given: dict[str, Any], share: Share, devices: list[Any]) -> None:
+def test_a_process_a_device(
+    given: dict[str, Any], share: Share, devices: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "3")  # a launcher's, of more processes than there are devices
     assert devices_of(OmegaConf.create({"accelerator": "cpu", **given}), share) == devices
 
 

@@ -49,7 +49,7 @@ def row(evidence: str, **extra: Any) -> Statement:
 def parts(protocol: Protocol, count: int) -> list[str]:
     """Of rows of evidences of their own, those that are drawn."""
     protocol.rows = count
-    return [protocol.part(row(f"sentence {n}"), n) for n in range(count) if protocol.samples(n)]
+    return [protocol.part(row(f"sentence {n}"), n) for n in range(count) if protocol.drawn(n)]
 
 
 def test_shares_come_out_about_right() -> None:
@@ -139,21 +139,21 @@ def test_exactly_max_rows_are_drawn_in_any_order_of_asking(
     one, other = (kind(max_rows=most, seed=seed) for _ in range(2))  # type: ignore[call-arg]
     one.rows = other.rows = count
     numbers = list(range(count))
-    drawn = {number for number in numbers if one.samples(number)}
+    drawn = {number for number in numbers if one.drawn(number)}
     assert len(drawn) == min(count, most)
     order.shuffle(numbers)
-    assert {number for number in numbers if other.samples(number)} == drawn
+    assert {number for number in numbers if other.drawn(number)} == drawn
 
 
 def test_what_is_drawn_is_no_pattern() -> None:
     protocol = Everything(max_rows=2000)
     protocol.rows = 10_000
-    drawn = np.flatnonzero([protocol.samples(n) for n in range(10_000)])
+    drawn = np.flatnonzero([protocol.drawn(n) for n in range(10_000)])
     assert abs(np.histogram(drawn, bins=10, range=(0, 10_000))[0] - 200).max() < 65
     assert abs((drawn % 2).mean() - 0.5) < 0.06
     other = Everything(max_rows=2000, seed=1)
     other.rows = 10_000
-    assert abs(sum(other.samples(n) for n in drawn.tolist()) - 400) < 90
+    assert abs(sum(other.drawn(n) for n in drawn.tolist()) - 400) < 90
 
 
 @EACH
@@ -171,7 +171,7 @@ def test_the_papers_folds_are_those_of_scikit_learn(count: int, most: int) -> No
 
     drawing = Shuffled(max_rows=most)
     drawing.rows = count
-    drawn = [number for number in range(count) if drawing.samples(number)]
+    drawn = [number for number in range(count) if drawing.drawn(number)]
     assert len(drawn) == 57
     for fold, (train, test) in enumerate(KFold(5, shuffle=True, random_state=42).split(drawn)):
         protocol = Shuffled(max_rows=most, fold=fold)

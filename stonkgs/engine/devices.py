@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.accelerators import CPUAccelerator
 
 from stonkgs.config import build
 from stonkgs.engine.share import Share
@@ -50,7 +51,7 @@ def _devices_by_lightning(config: DictConfig, wanted: Any) -> list[Any]:
         probe = build(OmegaConf.create({**trainer, "devices": wanted, "plugins": [_ALONE], **_BARE}))
     except UserError as error:
         raise UserError(f"trainer.devices={wanted}: {str(error).partition(': ')[2]}") from error
-    if probe.strategy.root_device.type == "cpu":
+    if isinstance(probe.accelerator, CPUAccelerator):  # not root_device, which LOCAL_RANK may put beyond the last one
         return [1] * probe.num_devices
     return [[number] for number in probe.device_ids]
 

@@ -86,9 +86,13 @@ class IndraSource(JsonObjectSource):
                 at = f"{record.file}, byte {record.offset}"
                 raise UserError(f"{at}: {record.reason}; mend it, or set such ones aside with on_rejected")
 
+    def converter(self) -> Converter:
+        """Returns what turns the JSON of a statement into rows."""
+        return Converter(missing_text=self.missing_text, complexes=self.complexes)
+
     def conversion(self, scanner: Lines) -> Convert:
         """Returns a function that converts a statement by the rules of `stonkgs.indra`."""
-        convert = Converter(missing_text=self.missing_text, complexes=self.complexes)
+        convert = self.converter()
         cut = _STATEMENT_COLUMN.get(type(scanner))
 
         def rows(record: RawRecord) -> Iterator[Statement | Skipped | Fault]:

@@ -148,7 +148,7 @@ def _parts(
     for split in _progress(reader.plan, "parts"):
         first[split.number] = number
         for statement, target in with_targets(reader, task, classes, split):
-            if protocol.samples(number):
+            if protocol.drawn(number):
                 part = protocol.part(statement, number)
                 rows[part] += 1
                 for one in class_numbers(target):

@@ -64,7 +64,7 @@ class Protocol(Stage, ABC):
         """The parts that must have rows."""
         return tuple(part for part in PARTS if part != VALIDATION or self.validation)
 
-    def samples(self, number: int) -> bool:
+    def drawn(self, number: int) -> bool:
         """Return whether a labelled row is in the random sample of `max_rows` rows."""
         return self._highest is None or scramble(self.seed, number) <= self._highest
 

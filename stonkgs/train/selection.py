@@ -50,7 +50,7 @@ class Selection:
         """Yield the labelled rows of a split, of all parts, without those that `max_rows` leaves out."""
         number = int(self.first[split.number])
         for statement, target in with_targets(self.reader, self.task, self.classes, split):
-            if self.protocol.samples(number):
+            if self.protocol.drawn(number):
                 yield LabelledRow(number, statement, target)
             number += 1
 

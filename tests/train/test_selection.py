@@ -84,7 +84,7 @@ def test_numbers_count_the_labelled_rows(reader: Reader) -> None:
         assert used[row.number] == n
         assert isinstance(row.target, int)
         assert selection.classes.labels[row.target] == USED[n]
-        assert selection.protocol.samples(row.number)
+        assert selection.protocol.drawn(row.number)
 
 
 def test_shares_of_processes_make_the_part(reader: Reader) -> None:
