@@ -24,10 +24,21 @@ WALK_LENGTH, HIDDEN = 5, 16
 LABELS = ("incorrect", "correct")
 
 
+#: What Lightning writes into the environment for the other processes of a training.
+PROCESS_GROUP = ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "NODE_RANK", "RANK", "LOCAL_RANK")
+
+
 @pytest.fixture(autouse=True)
 def no_process_group_is_left() -> Iterator[None]:
-    """Lightning leaves the process group of a training behind: whatever is forked later would wait for it forever."""
+    """Lightning leaves the process group of a training behind: whatever is forked later would wait for it forever.
+
+    What it leaves in the environment would tell a process that is started later that it is one of several.
+    """
+    before = {name: os.environ[name] for name in PROCESS_GROUP if name in os.environ}
     yield
+    for name in PROCESS_GROUP:
+        os.environ.pop(name, None)
+    os.environ.update(before)
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_initialized():
         distributed.destroy_process_group()

@@ -109,7 +109,8 @@ class Rating:
         """Write the calibrated predictions of the test part to the training's folder, and remove all ratings."""
         folder = self.training.folder
         if temperature == 1:
-            test.replace(folder.predictions)
+            with open(test, "rb") as file, publish(folder.predictions) as to:
+                shutil.copyfileobj(file, to, 1 << 20)  # not moved: whoever continues after a kill reads it again
         else:
             names = [f"{prefix}{label}" for label in self.training.census.classes.labels]
             with (
@@ -119,8 +120,7 @@ class Rating:
             ):
                 for batch in file.iter_batches():
                     written.write_batch(self._calibrated(batch, names, temperature))
-        for rating in folder.path.glob("rated-*"):
-            shutil.rmtree(rating, ignore_errors=True)
+        folder.remove_ratings()
 
     def _calibrated(self, batch: pa.RecordBatch, names: Sequence[str], temperature: float) -> pa.RecordBatch:
         """Return the rows with calibrated probabilities. The predicted classes stay the same."""

@@ -147,6 +147,13 @@ class TrainFolder:
             pass
         self.tidy()
 
+    def remove_ratings(self) -> None:
+        """Remove the folders of ratings. Each is renamed first: half of one would look like a finished, damaged run."""
+        for left in self.path.glob("rated-gone-*"):  # by a process that was killed here
+            shutil.rmtree(left, ignore_errors=True)
+        for rating in self.path.glob("rated-*"):
+            shutil.rmtree(rating.rename(self.path / f"rated-gone-{rating.name}"), ignore_errors=True)
+
     def tidy(self) -> None:
         """Remove the checkpoints, which a finished training does not need."""
         shutil.rmtree(self.checkpoints, ignore_errors=True)
@@ -157,7 +164,8 @@ class TrainFolder:
             if name != self.begun.name:  # it marks the folder as a training's until it is replaced
                 (self.path / name).unlink(missing_ok=True)
         self._clear_unpublished()
-        for folder in [*(self.path / name for name in OUR_FOLDERS), *self.path.glob("rated-*")]:
+        self.remove_ratings()
+        for folder in [self.path / name for name in OUR_FOLDERS]:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _clear_unpublished(self) -> None:
