@@ -187,6 +187,16 @@ def test_killed_before_and_after_every_file_operation(short: list[str], tmp_path
     assert_same(ended, tmp_path / "whole")
 
 
+def test_killed_where_it_removes_its_ratings(short: list[str], tmp_path: Path) -> None:
+    """What is left of a rating is no finished run that has lost its predictions."""
+    killed, gone = tmp_path / "killed", "rated-gone-rated"
+    for place in ("rename rated", f"remove {gone}/run.json", f"rmdir {gone}"):
+        assert in_fork(short, killed, deaths.die_before_the(killed, place)) == -signal.SIGKILL
+    assert in_fork(short, killed, lambda: None) == 0
+    assert_same(killed, tmp_path / "whole")
+    assert not list(killed.glob("rated*"))
+
+
 @pytest.mark.deep
 def test_killed_also_where_it_rates_and_ends(short: list[str], tmp_path: Path) -> None:
     places = killed_again_and_again(short, tmp_path, "")
