@@ -22,7 +22,7 @@ from stonkgs.engine.lightning import StatementData, StatementModule
 from stonkgs.engine.placement import Placement
 from stonkgs.engine.plan_only import Survey, survey
 from stonkgs.engine.progress import RowProgress
-from stonkgs.engine.share import Share, share_of
+from stonkgs.engine.share import Share, check_overwrite, share_of
 from stonkgs.errors import UserError
 from stonkgs.model.predictor import Predictor
 from stonkgs.runs.finished import FinishedRun
@@ -84,7 +84,7 @@ def predict(cfg: DictConfig, share: Share | None = None) -> RunSummary | Survey 
     read_settings(cfg, settings.PredictSettings)
     settings.check_paths(cfg)
     given = share or share_of(cfg.splits)
-    _check_alone(cfg, given)
+    check_overwrite(cfg.overwrite, alone=given.of == 1)
     stages = PredictStages.build(cfg, given)
     writer, trainer, share = stages.writer, stages.trainer, stages.share
 
@@ -174,15 +174,6 @@ def _for_printing(summary: RunSummary, share: Share) -> RunSummary | None:
         rejected = summary.output_dir / "rejected.jsonl"
         raise UserError(f"all {summary.account.rejected:,} rows were rejected: see {rejected}")
     return summary
-
-
-def _check_alone(cfg: DictConfig, share: Share) -> None:
-    """Raises UserError where this process would destroy what others have begun."""
-    if cfg.overwrite and share.of > 1:
-        raise UserError(
-            "overwrite=true: this is one process of several, and would destroy what the others have begun; remove "
-            "the earlier result, or choose another output_dir="
-        )
 
 
 def _raise(rejection: Rejection) -> None:

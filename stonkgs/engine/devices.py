@@ -12,7 +12,7 @@ from stonkgs.engine.share import Share
 from stonkgs.errors import UserError
 
 #: Keeps Lightning from reading torchrun's and SLURM's variables: to Lightning, every process is the only one.
-_ALONE = {"_target_": "pytorch_lightning.plugins.environments.LightningEnvironment"}
+IGNORE_LAUNCHER = {"_target_": "pytorch_lightning.plugins.environments.LightningEnvironment"}
 #: Settings of a Trainer that is made only to ask Lightning for the devices.
 _BARE = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
 
@@ -39,7 +39,7 @@ def devices_of(config: DictConfig, share: Share) -> list[Any]:
 def single(config: DictConfig, devices: Any) -> DictConfig:
     """Returns the trainer's configuration for one process on one device. Raises UserError for another strategy."""
     given: Mapping[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    plugins = [*(given.get("plugins") or []), _ALONE]
+    plugins = [*(given.get("plugins") or []), IGNORE_LAUNCHER]
     own = {"devices": devices, "num_nodes": 1, "strategy": _strategy(given.get("strategy")), "plugins": plugins}
     return OmegaConf.create({**given, **own})
 
@@ -48,7 +48,7 @@ def _devices_by_lightning(config: DictConfig, wanted: Any) -> list[Any]:
     """Asks Lightning what a count, a list, -1 or "auto" means: numbers of GPUs, or a number of CPU processes."""
     trainer = {"_target_": "pytorch_lightning.Trainer", "accelerator": config.get("accelerator", "auto")}
     try:
-        probe = build(OmegaConf.create({**trainer, "devices": wanted, "plugins": [_ALONE], **_BARE}))
+        probe = build(OmegaConf.create({**trainer, "devices": wanted, "plugins": [IGNORE_LAUNCHER], **_BARE}))
     except UserError as error:
         raise UserError(f"trainer.devices={wanted}: {str(error).partition(': ')[2]}") from error
     if isinstance(probe.accelerator, CPUAccelerator):  # not root_device, which LOCAL_RANK may put beyond the last one

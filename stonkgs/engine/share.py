@@ -45,7 +45,7 @@ def share_of(splits: str | None, environ: Mapping[str, str] = os.environ) -> Sha
 
     Raises UserError where `splits` is not valid, or where it is "auto" and no variable says which share.
     """
-    number = _numbers(environ)
+    number = numbers(environ)
     if splits is None:
         launched = _launched(number)
         index, of = launched or (0, 1)
@@ -98,5 +98,15 @@ def _auto(number: Mapping[str, int]) -> tuple[int, int]:
     return index, of
 
 
-def _numbers(environ: Mapping[str, str]) -> dict[str, int]:
+def check_overwrite(overwrite: bool, *, alone: bool) -> None:
+    """Raises UserError where `overwrite` would destroy what other processes of the same run have begun."""
+    if overwrite and not alone:
+        raise UserError(
+            "overwrite=true: this is one process of several, and would destroy what the others have begun; remove "
+            "the earlier result, or choose another output_dir="
+        )
+
+
+def numbers(environ: Mapping[str, str]) -> dict[str, int]:
+    """Returns the environment variables that are whole numbers, as torchrun, SLURM and Lightning set them."""
     return {name: int(value) for name, value in environ.items() if re.fullmatch(r"\d{1,9}", value)}

@@ -4,7 +4,6 @@ The processes of a prediction (`stonkgs.engine`) are independent of each other; 
 """
 
 import os
-import re
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -17,11 +16,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from stonkgs.engine.devices import IGNORE_LAUNCHER
 from stonkgs.engine.interrupt import advising
+from stonkgs.engine.share import check_overwrite, numbers
 from stonkgs.errors import UserError
-
-#: With this plugin Lightning starts the other processes itself in a SLURM job that has one task.
-_NO_SLURM = {"_target_": "pytorch_lightning.plugins.environments.LightningEnvironment"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +38,14 @@ class Launch:
         given: dict[str, Any] = {}
         if config.get("devices") == 1 and self.world > 1:
             given = {"devices": self.local, "num_nodes": self.world // self.local}
-        elif _numbers(os.environ).get("SLURM_NTASKS") == 1:
-            given["plugins"] = [*(config.get("plugins") or []), _NO_SLURM]
+        elif numbers(os.environ).get("SLURM_NTASKS") == 1:
+            # Then Lightning starts the other processes itself.
+            given["plugins"] = [*(config.get("plugins") or []), IGNORE_LAUNCHER]
         return OmegaConf.create(OmegaConf.to_container(config, resolve=True) | given)  # type: ignore[operator]
 
     def check(self, trainer: pl.Trainer, *, overwrite: bool) -> None:
         """Raise UserError if this process would destroy what others have begun, or a sweep has several devices."""
-        if overwrite and (self.world > 1 or trainer.num_nodes > 1):
-            raise UserError(
-                "overwrite=true: this is one process of several, and would destroy what the others have begun; remove "
-                "the earlier result, or choose another output_dir="
-            )
+        check_overwrite(overwrite, alone=self.world == 1 and trainer.num_nodes == 1)
         sweeping = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
         if sweeping and trainer.world_size > 1:
             raise UserError(
@@ -70,7 +65,7 @@ class Launch:
 
 def launch(environ: Mapping[str, str] = os.environ) -> Launch:
     """Find out from the environment how torchrun or Lightning has started this process."""
-    number = _numbers(environ)
+    number = numbers(environ)
     torchrun = "RANK" in number and "WORLD_SIZE" in number
     return Launch(
         child=not torchrun and number.get("LOCAL_RANK", 0) > 0,
@@ -93,7 +88,3 @@ def reap(launcher: Any, *, kill: int | None = None) -> int:
             except subprocess.TimeoutExpired:
                 process.kill()
     return sum(process.wait() != 0 for process in processes)
-
-
-def _numbers(environ: Mapping[str, str]) -> dict[str, int]:
-    return {name: int(value) for name, value in environ.items() if re.fullmatch(r"\d{1,9}", value)}
