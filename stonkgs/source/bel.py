@@ -16,9 +16,10 @@ from stonkgs.source.file import line_at
 from stonkgs.source.json_objects import Convert, JsonObjectSource, beginning, excerpt
 from stonkgs.source.split import END
 from stonkgs.source.text.brackets import Container, containers
+from stonkgs.source.text.cursor import Cursor
 from stonkgs.source.text.items import Items
 from stonkgs.source.text.json_value import parse_json
-from stonkgs.source.text.records import Cursor, Lines, RawRecord, decoded
+from stonkgs.source.text.records import Lines, RawRecord, decoded
 from stonkgs.statement import Statement, UnusableError
 from stonkgs.tables.columns import json_field, json_text
 

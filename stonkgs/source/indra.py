@@ -14,10 +14,11 @@ from stonkgs.source.base import ROLES, Limit
 from stonkgs.source.file import Paths
 from stonkgs.source.json_objects import Convert, JsonObjectSource, beginning, excerpt
 from stonkgs.source.text.brackets import Container, containers
+from stonkgs.source.text.cursor import Cursor
 from stonkgs.source.text.items import Items
 from stonkgs.source.text.json_value import parse_json_fast
 from stonkgs.source.text.quoted import Quoted, cutter
-from stonkgs.source.text.records import Cursor, Lines, RawRecord, decoded
+from stonkgs.source.text.records import Lines, RawRecord, decoded
 from stonkgs.statement import OnRejected, Statement
 
 #: Escape letter of PostgreSQL's COPY -> the character that it stands for.

@@ -11,8 +11,9 @@ from stonkgs.config.values import Count, checked
 from stonkgs.indra.convert import Fault, Skipped
 from stonkgs.source.base import Limit
 from stonkgs.source.file import Paths
+from stonkgs.source.text.cursor import Cursor
 from stonkgs.source.text.items import Items
-from stonkgs.source.text.records import Cursor, Lines, RangeSource, RawRecord
+from stonkgs.source.text.records import Lines, RangeSource, RawRecord
 from stonkgs.statement import Rejection, Statement, Tally, UnusableError
 
 #: Makes rows of a record. Raises UnusableError, before the first row, where nothing of the record can be used.

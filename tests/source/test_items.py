@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from stonkgs.source.split import END
 from stonkgs.source.text.brackets import Container, containers, extents, past
+from stonkgs.source.text.cursor import Cursor
 from stonkgs.source.text.items import BETWEEN, CUT_SHORT, LOST, Items
-from stonkgs.source.text.records import Cursor
 
 FUZZ = settings(
     deadline=None, derandomize=True, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -34,7 +34,7 @@ def scan(path: Path, data: bytes, step: int = END, block: int = 1 << 18, limit: 
     kind = data[:1].decode()
     found, above = [], 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stonkgs.source.text.records.BLOCK", block)
+        patch.setattr("stonkgs.source.text.cursor.BLOCK", block)
         patch.setattr("stonkgs.source.text.items.BLOCK", block)
         scanner = Items(str(path), limit, Container(kind, 1, outermost=kind == "["))
         ranges = [(1, END)] if step == END else scanner.ranges(1, step).tolist()
@@ -194,7 +194,7 @@ def test_extents_depend_on_what_is_before_them_alone() -> None:
 
 @pytest.mark.parametrize("block", [1, 5, 1 << 18])
 def test_an_objects_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    monkeypatch.setattr("stonkgs.source.text.records.BLOCK", block)
+    monkeypatch.setattr("stonkgs.source.text.cursor.BLOCK", block)
     data = b' {"a": 1, "b\\"{": {"x": [{}, "]"]}, "c":null,"d": [ [], 1], "e" : "f", "": {} } {"g": 1}'
     (tmp_path / "x").write_bytes(data)
     cursor = Cursor(str(tmp_path / "x"))
@@ -210,7 +210,7 @@ def test_an_objects_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blo
 def test_the_end_of_a_value_is_found_however_far_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
-    monkeypatch.setattr("stonkgs.source.text.records.BLOCK", block)
+    monkeypatch.setattr("stonkgs.source.text.cursor.BLOCK", block)
     value = b'{"a": "\\\\\\"}", "b": [{"c": "]]"}, "\\\\"]}'
     for data, inside in ((b"x " + value + b"}]", 0), (b"x " + value[1:] + b"}]", 1)):
         (tmp_path / "x").write_bytes(data)

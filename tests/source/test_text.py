@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from stonkgs.errors import UserError
 from stonkgs.source.base import SplitRows
 from stonkgs.source.split import END
-from stonkgs.source.text.records import Cursor, Lines, RawRecord
+from stonkgs.source.text.cursor import Cursor
+from stonkgs.source.text.records import Lines, RawRecord
 from stonkgs.source.tsv import TsvSource
 from stonkgs.statement import Rejection
 
@@ -39,7 +40,7 @@ def test_each_line_belongs_to_the_range_it_starts_in(
     data = b"\xef\xbb\xbf" * bom + b"\n".join(lines)
     path = written(tmp_path, gzip.compress(data) if zipped else data)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stonkgs.source.text.records.BLOCK", block)
+        patch.setattr("stonkgs.source.text.cursor.BLOCK", block)
         scanner = Lines(path, 15)
         whole, taken = list(scanner.records(0, END)), scanner.lines
         found, above = [], 0

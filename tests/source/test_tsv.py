@@ -10,7 +10,7 @@ import pytest
 from stonkgs.errors import UserError
 from stonkgs.source.base import Source
 from stonkgs.source.split import Split
-from stonkgs.source.text.records import Cursor
+from stonkgs.source.text.cursor import Cursor
 from stonkgs.source.tsv import TsvSource
 from stonkgs.statement import Rejection, Statement
 

@@ -137,7 +137,7 @@ def test_any_bytes_read_alike_at_every_split_size(
     expected = [(at + 4, whole, raw.replace(b"\t", mark.encode())) for at, whole, raw in oracle(body, limit)]
     with pytest.MonkeyPatch.context() as patch:
         sliced(patch, size)
-        for module in ("text.records", "text.quoted"):
+        for module in ("text.cursor", "text.quoted"):
             patch.setattr(f"stonkgs.source.{module}.BLOCK", block)
         scanner = Quoted(path, limit, mark, "")
         splits = scanner.ranges(4, size).tolist()

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from stonkgs.source.text.records import Cursor
+from stonkgs.source.text.cursor import Cursor
 
 Positions = npt.NDArray[np.int64]
 
