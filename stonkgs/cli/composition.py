@@ -62,6 +62,7 @@ def checked_composition(name: str, config_dir: str, given: Namespace) -> Iterato
     class Loader(CheckedLoader):
         command, shipped, typed = name, config_dir, tuple(given.overrides)
         example = name == "predict" and not given.help
+        ask_for_mode = bool(given.config_dir or given.config_path) or any("hydra" in one for one in given.overrides)
 
     hydra_internals.__dict__["ConfigLoaderImpl"] = Loader  # hydra.main takes no loader
     try:
@@ -80,6 +81,8 @@ class CheckedLoader(ConfigLoaderImpl):
     typed: tuple[str, ...]
     #: whether to choose the shipped example where nothing else is chosen
     example: bool
+    #: whether anything can have set hydra.mode: a file of the user's or an override
+    ask_for_mode: bool
     #: the error of an earlier attempt
     refused: UserError | None = None
 
@@ -94,6 +97,8 @@ class CheckedLoader(ConfigLoaderImpl):
         """Composes and checks. Hydra calls this for each run, job of a sweep, --cfg and --help."""
         if self.refused:  # hydra calls again after a failure
             raise self.refused
+        if not (validate_sweep_overrides or self.ask_for_mode):  # hydra composes once for its mode alone: 0.1 s
+            return OmegaConf.create({"hydra": {"mode": None}})
         try:
             return self._composed(config_name, overrides, (run_mode, from_shell, validate_sweep_overrides))
         except UserError as error:
