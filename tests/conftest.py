@@ -44,6 +44,13 @@ def no_process_group_is_left() -> Iterator[None]:
         distributed.destroy_process_group()
 
 
+@pytest.fixture(autouse=True)
+def plots_are_not_rendered(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What matplotlib makes of finished figures takes a second of each training: only where a test looks at it."""
+    if "renders" not in request.keywords:
+        monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda _, file, **__: file.write(b"not rendered"))
+
+
 @pytest.fixture(scope="session")
 def golden() -> Path:
     """The first implementation's outputs on small checkpoints."""

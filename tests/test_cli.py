@@ -1,6 +1,7 @@
 """The command line: what it says at once, what it refuses, and in how many words."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -8,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import forks
 import pytest
-from conftest import ROOT
 
 from stonkgs.cli import main, one_line
 from stonkgs.cli.overrides import quote_paths
@@ -194,19 +195,18 @@ def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Traceback" in capsys.readouterr().err
 
 
-@pytest.mark.process
 @pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 0), (signal.SIGINT, 2)])
 def test_a_signal_ends_in_one_line(number: signal.Signals, workers: int, tmp_path: Path, small_run: list[str]) -> None:
     with open(tmp_path / "rows.tsv", "w") as file:
         file.write("source\ttarget\tevidence\n" + "NA\tNA\tsome evidence\n" * 300_000)
-    command = [sys.executable, "predict.py", *small_run, f"num_workers={workers}", "batch.size=1", "split.rows=50"]
-    run = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    more = ["threads=1", f"num_workers={workers}", "start_method=fork", "batch.size=1", "split.rows=50"]
+    run = forks.Command(["predict", *small_run, *more], tmp_path / "log")
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and run.poll() is None and len(list(tmp_path.glob("out/parts-*/0*.tsv"))) < 3:
-        time.sleep(0.1)
-    run.send_signal(number)
-    error = run.communicate(timeout=60)[1]
-    assert run.returncode == 128 + number
+    while time.monotonic() < deadline and not run.ended() and len(list(tmp_path.glob("out/parts-*/0*.tsv"))) < 3:
+        time.sleep(0.05)
+    os.kill(run.number, number)
+    status, _, error = run.wait()
+    assert status == 128 + number
     told = r"\d+ of [\d,]+ splits are done and kept; the same command continues"
     assert re.fullmatch(rf"interrupted by {number.name}: {told}\n", error)
     assert not list(tmp_path.glob("out/parts-*/*.tmp-*")), "what was open is dropped"

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import forks
 import psutil
 import pytest
 import torch
@@ -323,22 +324,20 @@ def test_a_signal_ends_both(whole: list[str], tmp_path: Path, number: str, capfd
 @pytest.mark.parametrize("method", ["fork", pytest.param("forkserver", marks=pytest.mark.deep)])
 def test_ctrl_c_at_a_terminal(whole: list[str], tmp_path: Path, method: str) -> None:
     """It reaches every process of the command at once, workers too: one says so, in one line."""
-    command = [sys.executable, "predict.py", *whole, "trainer.devices=2", "num_workers=1", f"start_method={method}"]
+    command = ["predict", *whole, "trainer.devices=2", "num_workers=1", f"start_method={method}"]
     rows = [[str(n), NODES[n % 7], NODES[n % 11], "HIF1A " * (n % 6)] for n in range(100_000)]
     write_lines(tmp_path / "rows.tsv", [["id", "source", "target", "evidence"], *rows])
-    started = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    )
+    started = forks.Command(command, tmp_path / "log")
     (parts,) = appear(tmp_path / "out", "parts-*", 1)
     appear(parts, "_process-*.json", 2)
-    os.killpg(started.pid, signal.SIGINT)
-    _, error = started.communicate(timeout=120)
-    assert started.returncode == 128 + signal.SIGINT
-    assert error.count(b"\n") == 1, error.decode()
-    assert b"splits are done and kept; the same command continues" in error
+    os.killpg(started.number, signal.SIGINT)
+    status, _, error = started.wait()
+    assert status == 128 + signal.SIGINT
+    assert error.count("\n") == 1, error
+    assert "splits are done and kept; the same command continues" in error
     assert not list(parts.glob("*.tmp-*"))
     until = time.monotonic() + 30
-    while left := list(alive(started.pid)):
+    while left := list(alive(started.number)):
         assert time.monotonic() < until, left
         time.sleep(0.1)
 
@@ -351,8 +350,25 @@ def alive(group: int) -> Iterator[psutil.Process]:
                 yield process
 
 
+def test_processes_that_torchrun_has_started(whole: list[str], tmp_path: Path) -> None:
+    """Each by itself, by the variables that torchrun sets: see the next one."""
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29511"}
+    started = [
+        forks.Command(
+            ["predict", *whole, paced()[1]],
+            tmp_path / f"log-{rank}",
+            environment=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]
+    (first, out, error), (second, nothing, more) = [process.wait() for process in started]
+    assert (first, second, nothing) == (0, 0, ""), error + more
+    check(tmp_path, out, error + more)
+
+
+@pytest.mark.deep
 @pytest.mark.process
-@pytest.mark.parametrize("splits", ["null", pytest.param("auto", marks=pytest.mark.deep)])
+@pytest.mark.parametrize("splits", ["null", "auto"])
 def test_torchrun(whole: list[str], tmp_path: Path, splits: str) -> None:
     """Each by itself; with `splits` each tells, too."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29511"]

@@ -12,6 +12,8 @@ from stonkgs.evaluate.figure import LABEL, line_style, short
 from stonkgs.evaluate.outcomes import Bools, Ints, Outcomes
 from stonkgs.evaluate.plots import HistoryRow, confusion, draw_all, learning_curves, precision_recall, reliability
 
+pytestmark = pytest.mark.renders
+
 NAMES = ("_hidden", r"$\nonsense$", "日本", "a\x1b[31m", "x" * 80)
 PROTOCOL = "seed 0, 80/10/10, 50 % $ \\frac of <all> rows & " + "no end of words " * 8
 HISTORY: list[HistoryRow] = [

@@ -1,20 +1,20 @@
 """What is made of the files: once, whole, by one process, and continued from wherever another was killed."""
 
 import io
+import multiprocessing
+import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
 
 import pytest
 import torch
-from conftest import ROOT, file_size_limit
+from conftest import file_size_limit
 from published.conftest import Files, saved, without_backbone
 from published.server import Site, held, stop
 
@@ -243,11 +243,27 @@ def large(site: Site) -> None:
     site.records[SPECIES.name] = {**file, "pytorch_model.bin": saved(weights)}
 
 
-def started(count: int) -> Sequence["subprocess.Popen[str]"]:
-    """Processes that ask for the species model."""
-    code = "from stonkgs.published.prepare import model_path; print(model_path('species'))"
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, text=True, **pipes) for _ in range(count)]  # type: ignore[call-overload]
+class Asking:
+    """A fork that asks for the species model, and what it says."""
+
+    def __init__(self) -> None:
+        self._says, said = os.pipe()
+        self.process = multiprocessing.get_context("fork").Process(target=self._ask, args=(said,))
+        self.process.start()
+        os.close(said)
+
+    def _ask(self, said: int) -> None:
+        sys.stderr = os.fdopen(said, "w", buffering=1)
+        torch.set_num_threads(1)  # the threads of the parent's pool are not here
+        model_path("species")
+
+    def lines(self) -> Iterator[str]:
+        with os.fdopen(self._says) as says:
+            yield from says
+
+    def wait(self) -> int | None:
+        self.process.join(100)
+        return self.process.exitcode
 
 
 def wait_for(what: Callable[[], object]) -> None:
@@ -257,16 +273,16 @@ def wait_for(what: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.process
 def test_killed_in_a_download_for_good(site: Site, cache: Path, wanted: str) -> None:
     large(site)
     never = threading.Event()
     site.faults[WEIGHTS] = [held(12_000_000, never)]
-    (process,) = started(1)
+    asking = Asking()
     part = cache / "files" / SPECIES.folder / "pytorch_model.bin.part"
     wait_for(lambda: part.exists() and part.stat().st_size >= 10 << 20)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    asking.process.kill()
+    assert list(asking.lines())
+    assert asking.wait() == -signal.SIGKILL
     never.set()
     assert not (cache / "models" / "species").exists()
     assert digest("species") == wanted
@@ -276,24 +292,23 @@ def test_killed_in_a_download_for_good(site: Site, cache: Path, wanted: str) -> 
     assert 10 << 20 <= int(second.removeprefix("bytes=").removesuffix("-")) <= 12_000_000
 
 
-@pytest.mark.process
 def test_two_at_once_fetch_once(site: Site, cache: Path, wanted: str) -> None:
     """One waits for the other, says so, and is then through without a question to the network."""
     waits = threading.Event()
     site.faults[WEIGHTS] = [held(1000, waits)]
     told: list[str] = []
 
-    def listen(lines: IO[str]) -> None:
-        for line in lines:
+    def listen(asking: Asking) -> None:
+        for line in asking.lines():
             told.append(line)
             if line.startswith("waiting for another process that fetches or prepares"):
                 waits.set()
 
-    processes = started(2)
-    listeners = [threading.Thread(target=listen, args=(process.stderr,)) for process in processes]
+    both = [Asking(), Asking()]
+    listeners = [threading.Thread(target=listen, args=(asking,)) for asking in both]
     for listener in listeners:
         listener.start()
-    assert [process.wait(100) for process in processes] == [0, 0]
+    assert [asking.wait() for asking in both] == [0, 0]
     for listener in listeners:
         listener.join()
     assert waits.is_set()
