@@ -35,7 +35,7 @@ class Extents(NamedTuple):
 
 
 def extents(data: bytes, base: int = 0) -> Extents:
-    """Returns the items in `data`, which starts between two items, at offset `base`. Reads some 300 MB/s.
+    """Returns the items in `data`, which starts between two items, at offset `base`. Reads some 600 MB/s.
 
     Which items are found does not depend on where `data` ends.
     """
@@ -58,16 +58,23 @@ def deepest(data: bytes) -> int:
 
 def _outside(data: bytes) -> tuple[Positions, npt.NDArray[np.int8]]:
     """Returns the positions of the brackets outside strings, and for each of them 1 if it opens, -1 if it closes."""
-    # Same length, but without escaped backslashes, so that a backslash before a quote escapes it.
-    codes = np.frombuffer(data.replace(b"\\\\", b"__"), np.uint8)
+    codes = np.frombuffer(data, np.uint8)
+    slashes = np.flatnonzero(codes == ord("\\"))
+    if (np.diff(slashes) == 1).any():
+        # Same length, but without escaped backslashes, so that a backslash before a quote escapes it.
+        codes = np.frombuffer(data.replace(b"\\\\", b"__"), np.uint8)
+        slashes = np.flatnonzero(codes == ord("\\"))
     folded = codes | 0x20  # makes { and } of [ and ]
-    quotes = codes == ord('"')
-    quotes[1:] &= codes[:-1] != ord("\\")
-    places = np.flatnonzero(quotes | (folded == ord("{")) | (folded == ord("}")))
-    quotes = quotes[places]
+    marks = codes == ord('"')
+    marks[slashes[slashes < len(codes) - 1] + 1] = False
+    marks |= folded == ord("{")
+    marks |= folded == ord("}")
+    places = np.flatnonzero(marks)
+    found = folded[places]
+    quotes = found == ord('"')
     # 8 bits are enough to tell an odd number of quotes from an even one.
-    places = places[(np.cumsum(quotes, dtype=np.uint8) % 2 == 0) & ~quotes]
-    return places, np.where(folded[places] == ord("{"), np.int8(1), np.int8(-1))
+    outside = ~quotes & (np.cumsum(quotes, dtype=np.uint8) % 2 == 0)
+    return places[outside], np.where(found[outside] == ord("{"), np.int8(1), np.int8(-1))
 
 
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[{}\[\]:,]|[^\s"{}\[\]:,]++', re.DOTALL)
