@@ -320,26 +320,50 @@ def test_a_signal_ends_both(whole: list[str], tmp_path: Path, number: str, capfd
     check(tmp_path, *capfd.readouterr())
 
 
-@pytest.mark.process
-@pytest.mark.parametrize("method", ["fork", pytest.param("forkserver", marks=pytest.mark.deep)])
-def test_ctrl_c_at_a_terminal(whole: list[str], tmp_path: Path, method: str) -> None:
-    """It reaches every process of the command at once, workers too: one says so, in one line."""
-    command = ["predict", *whole, "trainer.devices=2", "num_workers=1", f"start_method={method}"]
+@pytest.fixture
+def endless(whole: list[str], tmp_path: Path) -> list[str]:
+    """Arguments of `predict` for more rows than a test waits for, on two devices with a worker each."""
     rows = [[str(n), NODES[n % 7], NODES[n % 11], "HIF1A " * (n % 6)] for n in range(100_000)]
     write_lines(tmp_path / "rows.tsv", [["id", "source", "target", "evidence"], *rows])
-    started = forks.Command(command, tmp_path / "log")
-    (parts,) = appear(tmp_path / "out", "parts-*", 1)
+    return ["predict", *whole, "trainer.devices=2", "num_workers=1"]
+
+
+def interrupt(group: int, folder: Path) -> None:
+    """Press Ctrl-C when all processes are at work: it reaches each of the group at once, workers too."""
+    (parts,) = appear(folder, "parts-*", 1)
     appear(parts, "_process-*.json", 2)
-    os.killpg(started.number, signal.SIGINT)
-    status, _, error = started.wait()
+    os.killpg(group, signal.SIGINT)
+
+
+def check_interrupted(group: int, folder: Path, status: int, error: str) -> None:
+    """One of them says so, in one line, and none is left."""
     assert status == 128 + signal.SIGINT
     assert error.count("\n") == 1, error
     assert "splits are done and kept; the same command continues" in error
-    assert not list(parts.glob("*.tmp-*"))
+    assert not list(folder.glob("parts-*/*.tmp-*"))
     until = time.monotonic() + 30
-    while left := list(alive(started.number)):
+    while left := list(alive(group)):
         assert time.monotonic() < until, left
         time.sleep(0.1)
+
+
+@pytest.mark.process
+def test_ctrl_c_at_a_terminal(endless: list[str], tmp_path: Path) -> None:
+    started = forks.Command([*endless, "start_method=fork"], tmp_path / "log")
+    interrupt(started.number, tmp_path / "out")
+    status, _, error = started.wait()
+    check_interrupted(started.number, tmp_path / "out", status, error)
+
+
+@pytest.mark.deep
+@pytest.mark.process
+def test_ctrl_c_under_forkserver(endless: list[str], tmp_path: Path) -> None:
+    """As a whole process: a fork cannot use the fork server of the process that it was made from."""
+    command = [sys.executable, "-m", "stonkgs", *endless, "start_method=forkserver"]
+    started = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, start_new_session=True, text=True)
+    interrupt(started.pid, tmp_path / "out")
+    _, error = started.communicate(timeout=120)
+    check_interrupted(started.pid, tmp_path / "out", started.returncode, error)
 
 
 def alive(group: int) -> Iterator[psutil.Process]:
