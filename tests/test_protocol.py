@@ -74,11 +74,10 @@ def test_a_group_is_in_one_part_whatever_else_there_is(
     settings: dict[str, Any] = {"validation": validation, "test": test, "seed": seed}
     alone = Grouped(**settings).part(row(name), 0)
     protocol = Grouped(**settings)
-    if name.split():  # a blank name is no group
-        protocol.rows = len(others) + 1
-        for number, other in enumerate(others):
-            protocol.part(row(other), number)
-        assert protocol.part(row(name), data.draw(st.integers(0, 10**12))) == alone
+    protocol.rows = len(others) + 1
+    for number, other in enumerate(others):
+        protocol.part(row(other), number)
+    assert protocol.part(row(name), data.draw(st.integers(0, 10**12))) == alone
     assert alone in PARTS
 
 
@@ -105,12 +104,37 @@ def test_groups_of_a_column() -> None:
     assert {Grouped(by="target").part(row(f"{n}"), n) for n in range(99)} == {Grouped(by="target").part(row(""), 0)}
 
 
-@pytest.mark.parametrize("missing", ["", None])
-def test_rows_without_a_group_are_groups_of_their_own(missing: str | None) -> None:
-    protocol = Grouped(by="pmid")
-    count = Counter(protocol.part(row("the same", pmid=missing), n) for n in range(5000))
+NO_TEXT = ["", " \t", "No evidence text.", "no evidence  TEXT. "]
+
+
+@pytest.mark.parametrize("text", NO_TEXT)
+def test_rows_without_evidence_are_grouped_by_source_and_target(text: str) -> None:
+    """Wherever they stand in the file: equal rows are in one part, and different ones in all."""
+    protocol = Grouped()
+    nodes = [(f"p(HGNC:{n})", f"p(HGNC:{n + 1})") for n in range(5000)]
+    found = [protocol.part(Statement(*pair, text), n) for n, pair in enumerate(nodes)]
+    assert found == [protocol.part(Statement(*pair, other), 7) for pair in nodes for other in NO_TEXT[:1]]
+    count = Counter(found)
     assert abs(count[TEST] / 5000 - 0.2) < 0.03
     assert abs(count[VALIDATION] / 5000 - 0.1) < 0.03
+    turned = [protocol.part(Statement(target, source, text), 0) for source, target in nodes]
+    assert turned != found, "source and target have their roles"
+
+
+@pytest.mark.parametrize("missing", ["", None, float("nan"), " "])
+def test_rows_without_a_group_are_grouped_by_evidence(missing: Any) -> None:
+    protocol = Grouped(by="pmid")
+    found = [protocol.part(row(f"sentence {n}", pmid=missing), n) for n in range(2000)]
+    assert found == [protocol.part(row(f"Sentence  {n} ", pmid=None), 7) for n in range(2000)]
+    assert set(found) == set(PARTS)
+    by_nodes = {protocol.part(row(text, pmid=missing), n) for n, text in enumerate(NO_TEXT * 20)}
+    assert len(by_nodes) == 1, "without a text either, by source and target"
+
+
+def test_what_stands_for_no_text_is_what_our_sources_write() -> None:
+    from stonkgs.indra import convert
+
+    assert convert.NO_TEXT in NO_TEXT
 
 
 @EACH

@@ -14,7 +14,7 @@ from torchmetrics.functional.classification import (
     binary_stat_scores,
 )
 
-from stonkgs.evaluate.outcomes import TINY, Bools, Floats, Outcomes
+from stonkgs.evaluate.outcomes import Bools, Floats, Outcomes
 
 #: The number of equal-width bins of confidence, as in Guo et al. 2017.
 BINS = 15
@@ -37,26 +37,42 @@ def metrics(outcomes: Outcomes) -> dict[str, Any]:
     - `ece`: expected calibration error of the most probable class, BINS equal bins (Guo et al. 2017, ICML, eq. 3);
       multi-label: the mean over classes of that of p.
     - `nll`: negative log-likelihood, the mean of -ln p of the true class; multi-label: the mean over rows and classes,
-      with 1 - p where the class is absent. p is at least the smallest normal float32.
+      with 1 - p where the class is absent. It is computed from the logits where they are known; else p is at least the
+      smallest normal float32.
     - `per_class`: for each label `rows` and, of the class against the rest, `precision`, `recall`, `f1` (None where
       0/0), `auroc`, `auprc`, `brier` = mean (p - y)².
     """
     probabilities, true, decisions = _clipped(outcomes), outcomes.true, outcomes.decisions
     scores = [_one_class(probabilities[:, k], decisions[:, k], true[:, k]) for k in range(len(outcomes.labels))]
-    f1 = [score["f1"] or 0.0 for score in scores]
+    f1 = [score["f1"] for score in scores]
     has_rows = len(outcomes) > 0
     return {
         "rows": len(outcomes),
-        "weighted_f1": _weighted(f1, [score["rows"] for score in scores]) if has_rows else None,
-        "macro_f1": _mean(f1) if has_rows else None,
+        "weighted_f1": weighted_f1(f1, [score["rows"] for score in scores]) if has_rows else None,
+        "macro_f1": macro_f1(f1) if has_rows else None,
         "accuracy": _mean(outcomes.predicted == outcomes.targets),
         "auroc": _mean(score["auroc"] for score in scores),
         "auprc": _mean(score["auprc"] for score in scores),
         "brier": _brier(outcomes, [score["brier"] for score in scores]),
         "ece": expected_error(outcomes),
-        "nll": _nll(outcomes),
+        "nll": _mean(outcomes.losses.numpy()),
         "per_class": dict(zip(outcomes.labels, scores, strict=True)),
     }
+
+
+def class_f1(tp: int, fp: int, fn: int) -> float | None:
+    """Return F1 of one class; None where it is 0/0: the class is neither there nor predicted."""
+    return _ratio(2 * tp, 2 * tp + fp + fn)
+
+
+def macro_f1(f1: Sequence[float | None]) -> float:
+    """Return the plain mean of the classes' F1, each of which counts as 0 if it is None."""
+    return math.fsum(one or 0.0 for one in f1) / len(f1)
+
+
+def weighted_f1(f1: Sequence[float | None], rows: Sequence[int]) -> float:
+    """Return the mean of the classes' F1 by their rows; 0 if no class has rows."""
+    return math.fsum((one or 0.0) * count for one, count in zip(f1, rows, strict=True)) / max(sum(rows), 1)
 
 
 def confidence(outcomes: Outcomes) -> tuple[Floats, Bools]:
@@ -98,7 +114,7 @@ def _one_class(probabilities: Floats, decisions: Bools, true: Bools) -> dict[str
         "rows": tp + fn,
         "precision": _ratio(tp, tp + fp),
         "recall": _ratio(tp, tp + fn),
-        "f1": _ratio(2 * tp, 2 * tp + fp + fn),
+        "f1": class_f1(tp, fp, fn),
         "auroc": auroc,
         "auprc": average_precision(probabilities, true),
         "brier": _mean((probabilities.astype(np.float64) - true) ** 2),
@@ -110,13 +126,6 @@ def _brier(outcomes: Outcomes, scores: Sequence[float | None]) -> float | None:
     if not len(outcomes) or not scores:
         return None
     return total / 2 if len(scores) == 2 and not outcomes.multi_label else total
-
-
-def _nll(outcomes: Outcomes) -> float | None:
-    probabilities = _clipped(outcomes).astype(np.float64)
-    true = outcomes.true
-    of_truth = np.where(true, probabilities, 1 - probabilities) if outcomes.multi_label else probabilities[true]
-    return _mean(-np.log(np.maximum(of_truth, TINY)))
 
 
 def _clipped(outcomes: Outcomes) -> Floats:
@@ -144,7 +153,3 @@ def _mean(values: Iterable[Any] | npt.NDArray[Any]) -> float | None:
         return float(values.mean(dtype=np.float64)) if values.size else None
     defined = [value for value in values if value is not None]
     return math.fsum(defined) / len(defined) if defined else None
-
-
-def _weighted(values: Sequence[float], weights: Sequence[int]) -> float:
-    return math.fsum(map(float.__mul__, values, map(float, weights))) / max(sum(weights), 1)

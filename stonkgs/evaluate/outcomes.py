@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from stonkgs.errors import UserError
 from stonkgs.model.decision import CLASS_SEPARATOR, THRESHOLD, predicted_classes
@@ -40,11 +41,15 @@ class Outcomes:
     probabilities: Floats
     #: the true classes: int64 [N], or in a multi-label task bool [N, K]
     targets: Ints | Bools
+    #: what the probabilities were made of, float [N, K]; None: not known, so they are taken back from the probabilities
+    exact_logits: npt.NDArray[np.floating] | None = None
 
     def __post_init__(self) -> None:
         rows, classes = shape = self.probabilities.shape
         if classes != len(self.labels) or self.targets.shape not in {(rows,), shape}:
             raise ValueError(f"{len(self.labels)} labels, {shape} probabilities and {self.targets.shape} targets")
+        if self.exact_logits is not None and self.exact_logits.shape != shape:
+            raise ValueError(f"{shape} probabilities and {self.exact_logits.shape} logits")
         sound = ((self.probabilities >= 0) & (self.probabilities <= 1 + SLACK)).all(axis=1)  # NaN is neither
         if not sound.all():
             row = int(np.argmin(sound))
@@ -80,13 +85,36 @@ class Outcomes:
 
     @property
     def logits(self) -> torch.Tensor:
-        """The logits, float64 [N, K]: log p, or in a multi-label task log p - log(1 - p), where p is at least TINY.
+        """The logits, float64 [N, K]: the exact ones, or log p, in a multi-label task log p - log(1 - p), p >= TINY.
 
-        With a single label they differ from the network's by a constant for each row, which does not change a softmax.
+        With a single label the latter differ from the network's by a constant for each row, which does not change a
+        softmax. In a multi-label task they are wrong above 16.6, where 1 - p is 0 in float32.
         """
+        if self.exact_logits is not None:
+            return torch.from_numpy(self.exact_logits).double()
         probabilities = torch.from_numpy(self.probabilities).double()
         positive = probabilities.clamp_min(TINY).log()
         return positive - (1 - probabilities).clamp_min(TINY).log() if self.multi_label else positive
+
+    @property
+    def losses(self) -> torch.Tensor:
+        """The negative log-likelihood of each row [N], or in a multi-label task of each row and class [N, K], float64.
+
+        In nats. Without exact logits a probability of 0 counts as TINY.
+        """
+        if self.exact_logits is not None:
+            if self.multi_label:
+                true = torch.from_numpy(self.true).double()
+                return binary_cross_entropy_with_logits(self.logits, true, reduction="none")
+            return cross_entropy(self.logits, torch.from_numpy(self.targets), reduction="none")
+        probabilities, hit = torch.from_numpy(self.probabilities.clip(0, 1)).double(), torch.from_numpy(self.true)
+        of_truth = torch.where(hit, probabilities, 1 - probabilities) if self.multi_label else probabilities[hit]
+        return -of_truth.clamp_min(TINY).log()
+
+    def rows(self, chosen: Bools) -> Self:
+        """Return the chosen rows, bool [N]."""
+        exact = None if self.exact_logits is None else self.exact_logits[chosen]
+        return replace(self, probabilities=self.probabilities[chosen], targets=self.targets[chosen], exact_logits=exact)
 
     def calibrated(self, temperature: float) -> Self:
         """Return the rows with the probabilities softmax(log p / T), or in a multi-label task sigmoid(logit(p) / T).
@@ -98,7 +126,8 @@ class Outcomes:
             raise ValueError(f"a temperature of {temperature}")
         scaled = self.logits / temperature
         probabilities = scaled.sigmoid() if self.multi_label else scaled.softmax(dim=1)
-        return replace(self, probabilities=probabilities.float().numpy())
+        exact = None if self.exact_logits is None else scaled.numpy()
+        return replace(self, probabilities=probabilities.float().numpy(), exact_logits=exact)
 
     @classmethod
     def read(
@@ -188,4 +217,4 @@ def majority(outcomes: Outcomes, train_counts: npt.ArrayLike, rows: int) -> Outc
     if not rows:
         counts = np.full(len(counts), 0.0 if outcomes.multi_label else 1 / max(len(counts), 1))
     shares = (counts / max(rows, 1)).astype(np.float32)
-    return replace(outcomes, probabilities=np.tile(shares, (len(outcomes), 1)))
+    return replace(outcomes, probabilities=np.tile(shares, (len(outcomes), 1)), exact_logits=None)

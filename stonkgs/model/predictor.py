@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -50,6 +50,8 @@ class Predictor(Rater):
     stays on its device unless `device` is given. Raises UserError if the model was trained with another store. With
     `any_kge`, only a store that cannot work is refused.
     """
+
+    has_logits: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -178,16 +180,27 @@ class Predictor(Rater):
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> Tensor:
         """Return probabilities, float32 [B, classes], on the model's device. Raises UserError if one is not finite."""
+        return self._finite(self.probabilities(self._rated(batch)))
+
+    @torch.inference_mode()
+    def logits(self, batch: Batch) -> Tensor:
+        """Return logits, float32 [B, classes], on the model's device. Raises UserError if one is not finite."""
+        return self._finite(self._rated(batch).float())
+
+    def _rated(self, batch: Batch) -> Tensor:
         if not len(batch):
             return torch.zeros(0, len(self.labels))
         with _evaluating(self.model):
-            probabilities = self.probabilities(self.model(self.inputs(batch)))
-        if not torch.isfinite(probabilities).all():
+            logits: Tensor = self.model(self.inputs(batch))
+        return logits
+
+    def _finite(self, values: Tensor) -> Tensor:
+        if not torch.isfinite(values).all():
             raise UserError(
                 f"the model gives values that are not numbers: its weights, or the vectors of {self.kge.path}, "
                 "are damaged; fetch or build them again"
             )
-        return probabilities
+        return values
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Return the probabilities, float32, of logits [B, classes]: a softmax, or for multi-label models a sigmoid."""

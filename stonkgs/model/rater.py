@@ -1,6 +1,7 @@
 """Defines Rater: the interface of everything that turns batches into probabilities."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -10,6 +11,9 @@ from stonkgs.encode.encoder import Encoder
 
 class Rater(ABC):
     """Turns batches into probabilities. A row's probabilities must not depend on the other rows of its batch."""
+
+    #: whether `logits` gives something
+    has_logits: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -38,3 +42,10 @@ class Rater(ABC):
     @abstractmethod
     def __call__(self, batch: Batch) -> Tensor:
         """Return probabilities, float32 [B, classes], on the rater's device."""
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Return what probabilities are made of before any temperature, float32 [B, classes], on the rater's device.
+
+        Their softmax, or with `multi_label` their sigmoid, are the uncalibrated probabilities.
+        """
+        raise NotImplementedError(f"a {type(self).__name__} has no logits")

@@ -1,6 +1,5 @@
 """Rates a part of the rows with the flow that predicts, and computes the figures of a training."""
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytorch_lightning as pl
@@ -23,6 +23,7 @@ from stonkgs.runs.folder import UnfinishedRun
 from stonkgs.runs.job import Job
 from stonkgs.runs.record import RunRecord
 from stonkgs.train.census import Census
+from stonkgs.train.logits import LogitsModule, LogitsWriter, logits_field, with_logits
 from stonkgs.train.protocol import TRAIN
 from stonkgs.train.selection import TRUTH, PartReader
 from stonkgs.train.start import Training
@@ -35,6 +36,18 @@ PREFIX = "predicted_"
 RATER: Final = "the digest of what rates"
 
 
+@dataclass(frozen=True, slots=True)
+class Rated:
+    """A part that was rated."""
+
+    #: the Parquet file of its predictions
+    path: Path
+    #: stands before the names of the output columns
+    prefix: str
+    #: the column of the logits, if they are known
+    logits: str | None
+
+
 @dataclass(frozen=True, eq=False)
 class Rating:
     """Rates parts with the flow that predicts and a training's settings."""
@@ -43,17 +56,21 @@ class Rating:
     record: RunRecord
     training: Training
 
-    def rate(self, part: str, rater: Rater) -> tuple[Path, str]:
-        """Predict a part; each process takes its share. Returns the Parquet file and the prefix of its columns.
+    def rate(self, part: str, rater: Rater) -> Rated:
+        """Predict a part; each process takes its share.
 
         An interrupted rating is continued if the weights are the same: the folder's name contains their digest.
         """
         source = PartReader.of(self.training.selection, part, self.training.census.rows[part])
-        prefix, digest = self._prefix(source), rater.digest
+        plan, prefix, digest, column = source.plan, self._prefix(source), rater.digest, None
         writer = ParquetWriter(prefix=prefix)
+        if rater.has_logits:
+            field = logits_field(len(rater.labels), [*plan.schema.names, *self._outputs(prefix)])
+            plan, column = replace(plan, schema=plan.schema.append(field)), field.name
+            writer = LogitsWriter(prefix=prefix, column=column)
         job = Job(
             output_dir=self.training.folder.path / f"rated-{part}-{digest[:16]}",
-            plan=source.plan,
+            plan=plan,
             labels=rater.labels,
             first_line=source.source.first_line,
             record=self._record(part, rater, digest),
@@ -62,7 +79,7 @@ class Rating:
         if isinstance(writer.start(job), UnfinishedRun):
             self._predict(source, rater, writer)
             writer.finish()
-        return writer.folder.predictions, prefix
+        return Rated(writer.folder.predictions, prefix, column)
 
     def _record(self, part: str, rater: Rater, digest: str) -> RunRecord:
         """Return the training's record with the part and the weights' digest added to its identity."""
@@ -85,52 +102,54 @@ class Rating:
         callbacks: list[pl.Callback] = placed.trainer.callbacks  # type: ignore[attr-defined]
         placed.trainer.callbacks = [*callbacks, writer, progress]  # type: ignore[attr-defined]
         try:
-            module = StatementModule(rater, threads=placed.threads(cfg))
+            module = (LogitsModule if rater.has_logits else StatementModule)(rater, threads=placed.threads(cfg))
             placed.trainer.predict(module, datamodule=data, return_predictions=False)
         finally:
             placed.trainer.callbacks = callbacks  # type: ignore[attr-defined]
 
     def _prefix(self, source: PartReader) -> str:
         taken, prefix = set(source.plan.schema.names), ""
-        while taken & {f"{prefix}{name}" for name in (*self.training.census.classes.labels, PREDICTION, *FLAGS)}:
+        while taken.intersection(self._outputs(prefix)):
             prefix += PREFIX
         return prefix
 
+    def _outputs(self, prefix: str) -> list[str]:
+        return [f"{prefix}{name}" for name in (*self.training.census.classes.labels, PREDICTION, *FLAGS)]
+
     def outcomes(self, part: str, rater: Rater) -> Outcomes:
         """Rate a part, and return its predictions beside the truth."""
-        return self.read(*self.rate(part, rater))
+        return self.read(self.rate(part, rater))
 
-    def read(self, path: Path, prefix: str) -> Outcomes:
+    def read(self, rated: Rated) -> Outcomes:
         """Read the predictions that `rate` has written."""
         classes = self.training.census.classes
-        return Outcomes.read(path, classes.labels, truth=TRUTH, multi_label=classes.multi_label, prefix=prefix)
+        options: dict[str, Any] = {"multi_label": classes.multi_label, "prefix": rated.prefix}
+        outcomes = Outcomes.read(rated.path, classes.labels, truth=TRUTH, **options)
+        return with_logits(outcomes, rated.path, rated.logits) if rated.logits else outcomes
 
-    def keep(self, test: Path, prefix: str, temperature: float) -> None:
-        """Write the calibrated predictions of the test part to the training's folder, and remove all ratings."""
+    def keep(self, test: Rated, outcomes: Outcomes) -> None:
+        """Write the predictions of the test part to the training's folder, and remove all ratings.
+
+        They get the probabilities of `outcomes`, the same rows after calibration. The predicted classes stay the same.
+        """
         folder = self.training.folder
-        if temperature == 1:
-            with open(test, "rb") as file, publish(folder.predictions) as to:
-                shutil.copyfileobj(file, to, 1 << 20)  # not moved: whoever continues after a kill reads it again
-        else:
-            names = [f"{prefix}{label}" for label in self.training.census.classes.labels]
-            with (
-                pq.ParquetFile(test) as file,
-                publish(folder.predictions) as to,
-                pq.ParquetWriter(to, file.schema_arrow) as written,
-            ):
+        names, first = [f"{test.prefix}{label}" for label in outcomes.labels], 0
+        with pq.ParquetFile(test.path) as file, publish(folder.predictions) as to:
+            kept = [name for name in file.schema_arrow.names if name != test.logits]
+            schema = pa.schema([file.schema_arrow.field(name) for name in kept])
+            with pq.ParquetWriter(to, schema) as written:
                 for batch in file.iter_batches():
-                    written.write_batch(self._calibrated(batch, names, temperature))
+                    rows = outcomes.probabilities[first : first + len(batch)]
+                    written.write_batch(_with_columns(batch.select(kept), names, rows))
+                    first += len(batch)
         folder.remove_ratings()
 
-    def _calibrated(self, batch: pa.RecordBatch, names: Sequence[str], temperature: float) -> pa.RecordBatch:
-        """Return the rows with calibrated probabilities. The predicted classes stay the same."""
-        classes = self.training.census.classes
-        probabilities = np.stack([batch[name].to_numpy(zero_copy_only=False) for name in names], axis=1)
-        targets = np.zeros(probabilities.shape, np.bool_) if classes.multi_label else np.zeros(len(batch), np.int64)
-        scaled = Outcomes(classes.labels, probabilities, targets).calibrated(temperature)
-        for name, values in zip(names, scaled.probabilities.T, strict=True):
-            batch = batch.set_column(batch.schema.get_field_index(name), name, pa.array(values, pa.float32()))
-        return batch
+
+def _with_columns(batch: pa.RecordBatch, names: Sequence[str], values: npt.NDArray[np.float32]) -> pa.RecordBatch:
+    """Return a batch of B rows with float32 [B, K] in its columns `names`."""
+    for name, column in zip(names, values.T, strict=True):
+        batch = batch.set_column(batch.schema.get_field_index(name), name, pa.array(column, pa.float32()))
+    return batch
 
 
 def figures(

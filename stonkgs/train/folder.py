@@ -21,8 +21,8 @@ from stonkgs.train.summary import Trained
 #: The `format` of run.json.
 FORMAT: Final = "stonkgs-training-1"
 #: The `format` of training.json, and those of earlier versions.
-BEGUN: Final = "stonkgs-training-2"
-OLDER: Final = ("stonkgs-training-1",)
+BEGUN: Final = "stonkgs-training-3"
+OLDER: Final = ("stonkgs-training-1", "stonkgs-training-2")
 #: The files that a finished training leaves. It has removed `rated-*` and `*.tmp-*`.
 OURS: Final = (
     "training.json",

@@ -10,22 +10,16 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchmetrics import MeanMetric, Metric, MetricCollection
-from torchmetrics.classification import (
-    MulticlassAccuracy,
-    MulticlassF1Score,
-    MultilabelAccuracy,
-    MultilabelF1Score,
-)
 from transformers import get_linear_schedule_with_warmup
 
 from stonkgs.batch import Batch
 from stonkgs.engine import interrupt
 from stonkgs.errors import UserError
-from stonkgs.model.decision import CLASS_SEPARATOR, THRESHOLD
+from stonkgs.model.decision import CLASS_SEPARATOR
 from stonkgs.model.predictor import Predictor
 from stonkgs.train.protocol import scramble
 from stonkgs.train.schedule import Schedule
+from stonkgs.train.scores import Scores
 from stonkgs.train.selection import TRUTH
 from stonkgs.train.stream import Step
 
@@ -78,9 +72,7 @@ class FineTuning(pl.LightningModule):
         self.history: list[dict[str, float]] = []
         #: the sum and the number of this process' losses since the last row of training losses
         self.loss_sum, self.loss_count = torch.zeros(()), 0
-        self.scores = scores(len(predictor.labels), multi_label=predictor.model.config.multi_label)
-        # A NaN shows in the mean. A check of each row would make a GPU wait.
-        self.loss = MeanMetric(nan_strategy="disable")
+        self.scores = Scores(len(predictor.labels), multi_label=predictor.model.config.multi_label)
         self._numbers = {label: number for number, label in enumerate(predictor.labels)}
 
     def train(self, mode: bool = True) -> "FineTuning":
@@ -152,15 +144,13 @@ class FineTuning(pl.LightningModule):
         if not len(batch):
             return
         try:
-            probabilities = self.predictor(batch)
+            logits = self.predictor.logits(batch)
         except UserError as error:  # its advice is for prediction
             raise UserError(
                 f"the model gives values that are not numbers after step {self.done}: a smaller optimizer.lr= or a "
                 "longer warmup= may help"
             ) from error
-        targets = self.targets(batch).to(probabilities.device)
-        self.scores.update(probabilities, targets)
-        self.loss.update(losses(probabilities, targets))
+        self.scores.update(logits, self.targets(batch).to(logits.device))
 
     def targets(self, batch: Batch) -> Tensor:
         """Return the true classes of a batch: int64 [B], or in a multi-label task 0 and 1 as int64 [B, K]."""
@@ -174,10 +164,8 @@ class FineTuning(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Compute and log the scores over all processes, including those without rows."""
-        computed = {"loss": self.loss.compute(), **self.scores.compute()}
-        self.loss.reset()
+        found = self.scores.compute()
         self.scores.reset()
-        found = {name: float(value) for name, value in computed.items()}
         values = {f"validation/{name}": value for name, value in found.items()} | {"step": float(self.done)}
         self.log_dict(values, rank_zero_only=False)
         self.history.append({**self._progress(), **found})
@@ -228,26 +216,3 @@ def decay_groups(parameters: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
     matrices = [weight for weight in trainable if weight.dim() > 1]
     vectors = [weight for weight in trainable if weight.dim() <= 1]
     return [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
-
-
-def losses(probabilities: Tensor, targets: Tensor) -> Tensor:
-    """Return the negative log-likelihood of each row [B], or of each row and class [B, K], in nats."""
-    tiny = torch.finfo(torch.float32).tiny
-    if targets.dim() == 1:
-        return -probabilities.gather(1, targets[:, None])[:, 0].clamp_min(tiny).log()
-    of_truth = torch.where(targets.bool(), probabilities, 1 - probabilities)
-    return -of_truth.clamp_min(tiny).log()
-
-
-def scores(classes: int, *, multi_label: bool) -> MetricCollection:
-    """Make the scores of a validation. `stonkgs.evaluate.metrics` computes those of the test part."""
-    metrics: dict[str, Metric]
-    if multi_label:
-        options: dict[str, Any] = {"num_labels": classes, "threshold": THRESHOLD}
-        metrics = {kind: MultilabelF1Score(average=kind, **options) for kind in ("weighted", "macro")}
-        accuracy: Metric = MultilabelAccuracy(average="micro", **options)
-    else:
-        options = {"num_classes": classes}
-        metrics = {kind: MulticlassF1Score(average=kind, **options) for kind in ("weighted", "macro")}
-        accuracy = MulticlassAccuracy(average="micro", **options)
-    return MetricCollection({**{f"{kind}_f1": metric for kind, metric in metrics.items()}, "accuracy": accuracy})

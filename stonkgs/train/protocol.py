@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from functools import cache, cached_property
 from hashlib import blake2b
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from stonkgs.config import Stage
 from stonkgs.config.values import MOST, Count, Fraction, Range, checked
 from stonkgs.errors import UserError
+from stonkgs.indra.convert import NO_TEXT
 from stonkgs.source.base import ROLES
 from stonkgs.statement import Statement
 
@@ -21,6 +22,9 @@ PARTS = (TRAIN, VALIDATION, TEST)
 #: The constants of splitmix64.
 _STEP, _ROUNDS = 0x9E3779B97F4A7C15, ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 _MASK = 2**64 - 1
+
+#: What stands for a text where there is none, as it is compared: INDRA's exports write it, and so do our sources.
+_PLACEHOLDERS = frozenset({NO_TEXT.lower()})
 
 #: The number of folds of a cross-validation.
 Folds = Annotated[int, Range(2, MOST)]
@@ -84,7 +88,8 @@ class Grouped(Protocol):
     """Puts all rows of a group, by default those of one evidence, into one part. So no tested text was trained with.
 
     A hash of the group's name decides its part, so that rows that are added later do not move others. With `folds` the
-    test part is fold `fold` of them, by the same hash.
+    test part is fold `fold` of them, by the same hash. Rows without a group, and rows whose evidence says that there is
+    none, are grouped by their evidence, or else by source and target.
     """
 
     @checked("protocol")
@@ -115,11 +120,7 @@ class Grouped(Protocol):
     def part(self, statement: Statement, number: int) -> str:
         """Return the part by two hashes of the group: the first decides the test part, the second the other two."""
         group = getattr(statement, self.by) if self.by in ROLES else statement.extra[self.by]
-        # Texts that differ in blanks or case are one group. A row without a group is a group of its own.
-        missing = group is None or (isinstance(group, float) and math.isnan(group))
-        text = "" if missing else " ".join(str(group).lower().split())
-        name = text or f"\0{number}"
-        test, validation = self._hashes(name)
+        test, validation = self._hashes(_name(group) or _instead(statement))
         if int(test * self.folds) == self.fold if self.folds else test < self.test:
             return TEST
         # `validation` is a share of all rows: of the rest it is a larger one.
@@ -131,6 +132,21 @@ class Grouped(Protocol):
         digest = blake2b(name.encode(errors="surrogatepass"), digest_size=16, key=b"%d" % self.seed).digest()
         high, low = (int.from_bytes(digest[at : at + 8]) >> 11 for at in (0, 8))
         return high / 2**53, low / 2**53
+
+
+def _name(group: Any) -> str:
+    """Return the name of a group; empty if there is none. Texts that differ in blanks or case are one group."""
+    missing = group is None or (isinstance(group, float) and math.isnan(group))
+    text = "" if missing else " ".join(str(group).lower().split())
+    return "" if text in _PLACEHOLDERS else text
+
+
+def _instead(statement: Statement) -> str:
+    """Return the name of the group of a row that has none: its evidence, or source and target where that is missing.
+
+    So equal rows are in one part also then. No text has this name, because of the zero bytes.
+    """
+    return _name(statement.evidence) or f"\0{_name(statement.source)}\0{_name(statement.target)}"
 
 
 class Shuffled(Protocol):

@@ -1,6 +1,7 @@
 """The flow of a training: count rows, learn, rate validation and test part, calibrate, write model and figures."""
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from omegaconf import DictConfig
 from stonkgs.config import config_for_record
 from stonkgs.disk import explain_full_shm
 from stonkgs.engine import settings
-from stonkgs.evaluate.calibration import temperature
+from stonkgs.evaluate.calibration import Calibration, calibration
 from stonkgs.evaluate.extras import require
 from stonkgs.evaluate.plots import draw_all
 from stonkgs.runs.record import RunRecord, now
@@ -91,28 +92,30 @@ def _count(
 def _evaluate(rating: Rating, learned: Learned, protocol: str) -> dict[str, Any] | None:
     """Rate validation and test part, calibrate in between, and write figures, plots and the model.
 
-    Returns `metrics` and `temperature` of run.json; None in all processes but the first.
+    Returns `metrics`, `temperature` and `calibration` of run.json; None in all processes but the first.
     """
     training = rating.training
     cfg, trainer, folder = training.cfg, training.placed.trainer, training.folder
     scale, validation = learned.uncalibrate(), None
+    fit: Calibration | None = None
     if VALIDATION in training.census.rows and cfg.mode == "train":
         validation = rating.outcomes(VALIDATION, learned.rater)
         if learned.calibrates and cfg.calibrate:
-            scale = temperature(validation)
+            fit = calibration(validation)
+            scale = fit.temperature
             validation = validation.calibrated(scale)
-    path, prefix = rating.rate(TEST, learned.rater)
+    rated = rating.rate(TEST, learned.rater)
     trainer.strategy.barrier()
     if trainer.global_rank:
         return None
-    raw = rating.read(path, prefix)
+    raw = rating.read(rated)
     values = figures(raw, validation, training.census, protocol, scale)
     if cfg.mode == "train":
         learned.save(folder.model, kge=training.kge, temperature=scale)
-    rating.keep(path, prefix, scale)
+    rating.keep(rated, raw if scale == 1 else raw.calibrated(scale))
     folder.write(folder.metrics, values)
     if learned.history:
         folder.write_history(learned.history)
     before = None if scale == 1 else raw
     draw_all(raw.calibrated(scale), protocol, folder.plots, before=before, history=learned.history)
-    return {"metrics": values, "temperature": scale}
+    return {"metrics": values, "temperature": scale, "calibration": fit and asdict(fit)}

@@ -18,6 +18,8 @@ KEYS: Final[dict[str, type | tuple[type, ...]]] = {
     **{"protocol": str, "base": str, "finished": str, "census": dict, "metrics": dict},
     "temperature": (int, float),
 }
+#: Keys of run.json that earlier versions did not write, and which may be null.
+LATER: Final[dict[str, type]] = {"calibration": dict}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +37,15 @@ class Trained:
     #: the content of metrics.json: part -> figures
     metrics: Mapping[str, Mapping[str, Any]]
     temperature: float
+    #: what the temperature was fitted on, the fields of `Calibration`; None: none was fitted, or it is not known
+    calibration: Mapping[str, Any] | None = None
     output_dir: Path
     #: whether an earlier command has finished it
     before: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of run.json."""
-        return {**self.record.to_json(), **{key: getattr(self, key) for key in KEYS}}
+        return {**self.record.to_json(), **{key: getattr(self, key) for key in (*KEYS, *LATER)}}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any], output_dir: Path) -> Self:
@@ -50,6 +54,7 @@ class Trained:
         fields = {key: values.get(key) for key in KEYS}
         if any(not isinstance(value, KEYS[key]) for key, value in fields.items()):
             raise ValueError("is no record of this version")
+        fields |= {key: value for key, kind in LATER.items() if isinstance(value := values.get(key), kind)}
         return cls(record=record, output_dir=output_dir, before=True, **fields)  # type: ignore[arg-type]
 
     @property
@@ -86,16 +91,10 @@ class Trained:
             yield "rejected", f"{census['rejected']:,} rows: {self.output_dir / 'rejected.jsonl'}"
         if self.record.config["mode"] == "train" and (self.output_dir / "model").exists():
             yield "model", str(self.output_dir / "model")
-            yield "calibrated", f"temperature {self.temperature:g}" + self._uncalibrated()
+            yield "calibrated", f"temperature {self.temperature:g}: {calibration_words(self.calibration)}"
         if self.before:
             yield "finished", "before; nothing was done (overwrite=true starts anew)"
         yield "figures", f"{self.output_dir / 'metrics.json'}, {self.output_dir / 'plots'}"
-
-    def _uncalibrated(self) -> str:
-        """Explain why calibration has left the probabilities as they are, if it has."""
-        if self.temperature != 1 or not self.record.config["calibrate"]:
-            return ""
-        return ": as it is, the validation part shows no better one" if "validation" in self.metrics else ""
 
     def write_card(self, path: Path) -> None:
         """Write the model folder's README.md."""
@@ -107,10 +106,27 @@ class Trained:
             },
             "data": {"files": list(map(asdict, record.identity.input)), "rows": census["parts"]},
             **{key: getattr(self, key) for key in ("protocol", "base", "metrics", "temperature", "finished")},
+            "calibration": calibration_words(self.calibration),
             **{key: getattr(record, key) for key in ("config", "versions", "command")},
         }
         with publish(path) as file:
             file.write(model_card(facts).encode())
+
+
+def calibration_words(found: Mapping[str, Any] | None) -> str:
+    """Say what a temperature was fitted on, and whether it helped; `found` has the fields of `Calibration`."""
+    if not found:
+        return "none was fitted"
+    where = f"fitted on the {found['rows']:,} rows of the validation part"
+    if found["after"] is None:
+        return f"{where}, too few to tell whether it helps"
+    halves = "on halves that it was not fitted on, the negative log-likelihood goes from"
+    change = f"{halves} {found['before']:.4f} to {found['after']:.4f}"
+    if found["temperature"] != 1:
+        return f"{where}; {change}"
+    if found["fitted"] == 1:
+        return f"{where}, which show no better one"
+    return f"{where}, which give {found['fitted']:g}, but it does not help reliably, so it is left at 1: {change}"
 
 
 def _number(value: float | None) -> str:

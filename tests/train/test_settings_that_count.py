@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from conftest import NODES, write_lines
+import torch
+from conftest import NODES, ROOT, write_lines
 
 from stonkgs.cli import main
 from stonkgs.evaluate.calibration import temperature
 from stonkgs.evaluate.outcomes import Outcomes
+from stonkgs.model.network import Network
 from stonkgs.statement import Statement
 from stonkgs.train.protocol import VALIDATION, Grouped
 
@@ -32,21 +34,40 @@ def arguments(tmp_path: Path, kge_path: Path, model_path: Path) -> list[str]:
     return ["train", "task=polarity", *paths, "batch.size=16", "epochs=3", "logger=none", "optimizer.lr=0.005"]
 
 
-def test_the_temperature_is_that_of_the_validation_part(arguments: list[str], tmp_path: Path) -> None:
+@pytest.fixture
+def sharpened(tmp_path: Path) -> list[str]:
+    """A training that changes nothing, of the shipped model with logits four times as large, on 900 of its rows."""
+    example = ROOT / "datasets" / "example"
+    lines = (example / "statements.tsv").read_text("utf-8").splitlines(keepends=True)
+    (tmp_path / "rows.tsv").write_text("".join(lines[:901]), "utf-8")
+    network = Network.from_pretrained(example / "model")
+    with torch.no_grad():
+        for weight in network.classifier.parameters():
+            weight.mul_(4)
+    network.save_pretrained(tmp_path / "sharp")
+    paths = [f"kge.path={example}/kge.h5", f"source.path={tmp_path}/rows.tsv", f"model.path={tmp_path}/sharp"]
+    return ["train", "task=correct_binary", "task.column=label", *paths, "optimizer.lr=1e-9", "epochs=1", "logger=none"]
+
+
+def test_the_temperature_is_that_of_the_validation_part(sharpened: list[str], tmp_path: Path) -> None:
     """Found again from what the model says of all rows, which is calibrated: so that is undone first."""
-    protocol = Grouped(validation=0.4)
-    assert main([*arguments, "protocol.validation=0.4", f"output_dir={tmp_path}/out"]) == 0
-    told = json.loads((tmp_path / "out" / "run.json").read_text())["temperature"]
+    protocol, labels = Grouped(validation=0.4), ("incorrect", "correct")
+    assert main([*sharpened, "protocol.validation=0.4", f"output_dir={tmp_path}/out"]) == 0
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    told, fit = record["temperature"], record["calibration"]
+    assert fit["temperature"] == fit["fitted"] == told > 2
+    assert fit["after"] < fit["before"]
     model = [f"model.path={tmp_path}/out/model", "mode=test", "protocol=all"]
-    assert main([*arguments, *model, f"output_dir={tmp_path}/all"]) == 0
+    assert main([*sharpened, *model, f"output_dir={tmp_path}/all"]) == 0
     path = tmp_path / "all" / "test_predictions.parquet"
-    raw, texts = Outcomes.read(path, LABELS).calibrated(1 / told), pq.read_table(path)["evidence"].to_pylist()
+    raw, texts = Outcomes.read(path, labels).calibrated(1 / told), pq.read_table(path)["evidence"].to_pylist()
     validated = np.array([protocol.part(Statement("", "", text), n) == VALIDATION for n, text in enumerate(texts)])
-    assert 50 < validated.sum() < 110
-    wanted = temperature(Outcomes(LABELS, raw.probabilities[validated], raw.targets[validated]))
-    other = temperature(Outcomes(LABELS, raw.probabilities[~validated], raw.targets[~validated]))
+    assert fit["rows"] == validated.sum() > 250
+    wanted, other = temperature(raw.rows(validated)), temperature(raw.rows(~validated))
     assert told == pytest.approx(wanted, rel=0.002)
     assert abs(other - wanted) > 0.02 * wanted, "the other parts would give another one"
+    card = (tmp_path / "out" / "model" / "README.md").read_text("utf-8")
+    assert f"fitted on the {fit['rows']} rows of the validation part" in card
 
 
 def test_balanced_weights_give_a_rare_class_its_share(arguments: list[str], tmp_path: Path) -> None:
