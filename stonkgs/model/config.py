@@ -73,6 +73,10 @@ CHECKS: dict[str, Check] = {
     "kge_match": (lambda value: type(value) is str and value in MATCHES, " or ".join(MATCHES)),
     "kge_digest": (lambda value: value is None or type(value) is str, "a text or null"),
     "kge_nodes": (lambda value: value is None or _count(value), "a whole number of 1 or more, or null"),
+    "divisions": (
+        lambda value: type(value) is tuple and all(isinstance(one, Mapping) for one in value),
+        "a list of tables",
+    ),
 }
 
 
@@ -109,6 +113,8 @@ class ModelConfig:
     kge_digest: str | None = None
     #: number of nodes of that store, if known
     kge_nodes: int | None = None
+    #: how its trainings have divided their rows, the first one first: see `stonkgs.train.division`
+    divisions: tuple[Mapping[str, Any], ...] = ()
     #: version of this format
     version: int = 1
 
@@ -126,6 +132,8 @@ class ModelConfig:
         """Return the content of config.json. Labels are written as transformers writes them."""
         values = asdict(self)
         labels = values.pop("labels")
+        if not self.divisions:
+            del values["divisions"]
         values |= {
             "model_type": MODEL_TYPE,
             "architectures": ["STonKGs"],
@@ -144,8 +152,9 @@ class ModelConfig:
         if values.get("version") != 1:
             raise UserError(f"{where}: version {values.get('version')!r} of the model format; this release reads 1")
         known: dict[str, Any] = {key: values[key] for key in CHECKS if key in values}
-        if isinstance(tokens := known.get("special_tokens"), list):
-            known["special_tokens"] = tuple(tokens)
+        for key in ("special_tokens", "divisions"):
+            if isinstance(listed := known.get(key), list):
+                known[key] = tuple(listed)
         for key in ("lm_backbone", "bert"):
             known[key] = bert_fields(values.get(key), f"{where}: {key}")
         return cls(**known, labels=id2label(values, where)).checked(where)

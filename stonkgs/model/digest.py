@@ -1,6 +1,7 @@
 """Computes the digest that identifies a model."""
 
 import hashlib
+from dataclasses import replace
 
 import torch
 
@@ -9,7 +10,8 @@ from stonkgs.model.network import Network
 
 def model_digest(model: Network) -> str:
     """Return the SHA-256 of all that decides a model's results: configuration, tokenizer and weights."""
-    digest = hashlib.sha256(model.config.to_json().encode())
+    config = replace(model.config, divisions=())  # what it was trained with decides nothing that is not in the weights
+    digest = hashlib.sha256(config.to_json().encode())
     digest.update(model.text.tokenizer.to_str().encode())
     for name, weight in sorted(model.state_dict().items()):
         digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())

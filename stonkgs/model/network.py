@@ -124,9 +124,15 @@ class Network(nn.Module, Stage, ABC):
 
     @classmethod
     def part_of(cls, path: str | Path, *, tokenizer: str | None = None) -> "Network":
-        """Load this architecture's part of another model, without a classifier. Baselines are trained from it."""
+        """Load this architecture's part of another model, without a classifier. Baselines are trained from it.
+
+        The defects of a published checkpoint are in the weights of its joint BERT. A part without that does not inherit
+        them: the first implementation's own baselines masked padding, and read each node's own vector.
+        """
         config, text, weights = checkpoint.read(Path(path), tokenizer, None)
         config = replace(config, architecture=cls.architecture, labels=(), temperature=1.0)
+        if "bert" not in cls.berts:
+            config = replace(config, legacy_text_padding=False, legacy_node_shift=False)
         with torch.device("meta"):
             wanted = cls(config, text).state_dict()
         return cls.assemble(config, text, {name: weights[name] for name in wanted if name in weights}, path)

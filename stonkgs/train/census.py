@@ -72,7 +72,7 @@ def census(
 ) -> Census:
     """Count the rows of a planned source. Rows that cannot be read are written to `rejected` as JSON Lines.
 
-    With `labels` the classes are those of a finished model, however few rows they have here. Raises UserError if
+    With `labels` the classes are those of a finished model: see `Task.known`. Raises UserError if
     a column is missing, a label is no class, a class has too few rows, or a part has none.
     """
     _check_columns(reader, task, protocol)

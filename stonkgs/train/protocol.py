@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from functools import cache, cached_property
 from hashlib import blake2b
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,9 @@ Folds = Annotated[int, Range(2, MOST)]
 class Protocol(Stage, ABC):
     """How labelled rows are divided. `name` is shown beside every figure."""
 
+    #: whether a row's part follows from the row alone: then it is the same in every file
+    by_row: ClassVar[bool] = False
+
     @checked("protocol")
     def __init__(
         self, *, validation: Fraction, test: Fraction, folds: Folds | None, fold: int, max_rows: Count | None, seed: int
@@ -54,6 +57,12 @@ class Protocol(Stage, ABC):
     @abstractmethod
     def name(self) -> str:
         """The protocol in a line."""
+
+    @property
+    def division(self) -> dict[str, Any]:
+        """What decides whether a row is tested, as JSON values: equal divisions of the same rows test the same ones."""
+        keys = ("test", "folds", "fold", "seed", *(() if self.by_row else ("max_rows",)))
+        return {"protocol": type(self).__name__, **{key: getattr(self, key) for key in keys}}
 
     @abstractmethod
     def part(self, statement: Statement, number: int) -> str:
@@ -92,6 +101,8 @@ class Grouped(Protocol):
     none, are grouped by their evidence, or else by source and target.
     """
 
+    by_row: ClassVar[bool] = True
+
     @checked("protocol")
     def __init__(
         self,
@@ -112,6 +123,10 @@ class Grouped(Protocol):
     @property
     def name(self) -> str:
         return f"grouped by {self.by}, {self._shares()}, hash seed {self.seed}"
+
+    @property
+    def division(self) -> dict[str, Any]:
+        return {**super().division, "by": self.by}
 
     def columns(self) -> tuple[str, ...]:
         """Return the grouping column, unless it is source, target or evidence, which every input has."""

@@ -16,10 +16,11 @@ from stonkgs.evaluate.extras import require
 from stonkgs.evaluate.plots import draw_all
 from stonkgs.runs.record import RunRecord, now
 from stonkgs.train.census import Census, census
+from stonkgs.train.division import Division, division, doubt
 from stonkgs.train.evaluation import Rating, figures
 from stonkgs.train.folder import TrainFolder, TrainingBegun
 from stonkgs.train.launch import reap
-from stonkgs.train.protocol import TEST, VALIDATION
+from stonkgs.train.protocol import TEST, TRAIN, VALIDATION
 from stonkgs.train.settings import check_settings
 from stonkgs.train.stages import TrainingStages, check_stages
 from stonkgs.train.start import Learned, Training
@@ -54,10 +55,12 @@ def train(cfg: DictConfig) -> Trained | None:
     else:
         counted = _count(cfg, stages, folder, record, overwrite=overwrite)
     selection = counted.selection(stages.reader, stages.task, stages.protocol)
-    training = Training(cfg, stages, stages.kge, selection, counted, folder)
+    divided = division(stages.protocol, record.identity.input)
+    training = Training(cfg, stages, stages.kge, selection, counted, folder, divided)
+    protocol = _protocol(stages, divided)
     with stages.launch.ending_others(stages.trainer, "the same command continues from the last checkpoint"):
         with explain_full_shm(stages.workers(cfg)):
-            result = _evaluate(Rating(record, training), stages.start.learn(training), stages.protocol.name)
+            result = _evaluate(Rating(record, training), stages.start.learn(training), protocol)
         failed = reap(stages.trainer.strategy.launcher)
     if failed:
         print(f"{failed} of {stages.trainer.world_size} processes failed after the training", file=sys.stderr)
@@ -67,7 +70,7 @@ def train(cfg: DictConfig) -> Trained | None:
         record=record,
         output_dir=folder.path,
         finished=now(),
-        protocol=stages.protocol.name,
+        protocol=protocol,
         census=counted.report(),
         base=stages.start.base(config_for_record(cfg)["model"]),
         **result,
@@ -76,6 +79,13 @@ def train(cfg: DictConfig) -> Trained | None:
         trained.write_card(folder.model / "README.md")
     folder.finish(trained)
     return trained
+
+
+def _protocol(stages: TrainingStages, divided: Division) -> str:
+    """Return the protocol as it stands beside every figure: with a doubt, where tested rows may have been learned."""
+    protocol, tests_all = stages.protocol, TRAIN not in stages.protocol.parts
+    found = doubt(stages.start.divisions, divided, by_row=protocol.by_row, tests_all=tests_all)
+    return f"{protocol.name}; but {found}" if found else protocol.name
 
 
 def _count(

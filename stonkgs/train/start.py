@@ -1,7 +1,7 @@
 """The contracts of everything that can be trained: what it starts from, what it may use, and what it returns."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +12,7 @@ from stonkgs.engine.placement import Placement
 from stonkgs.kge.store import KgeStore
 from stonkgs.model.rater import Rater
 from stonkgs.train.census import Census
+from stonkgs.train.division import Division
 from stonkgs.train.folder import TrainFolder
 from stonkgs.train.protocol import TRAIN
 from stonkgs.train.selection import LabelledRow, Selection
@@ -28,6 +29,8 @@ class Training:
     selection: Selection
     census: Census
     folder: TrainFolder
+    #: how the rows are divided, for the model folder
+    division: Division
 
     def rows(self) -> Iterator[LabelledRow]:
         """Yield the rows of the training part in the input's order."""
@@ -66,6 +69,11 @@ class Start(ABC):
     def multi_label(self) -> bool:
         """Whether a row may have several of these classes."""
         return False
+
+    @property
+    def divisions(self) -> Sequence[Division]:
+        """How its earlier trainings have divided their rows, as far as it is known."""
+        return ()
 
     @abstractmethod
     def base(self, config: Mapping[str, Any]) -> str:

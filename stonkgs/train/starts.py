@@ -1,7 +1,7 @@
 """The kinds of `Start`: a network from a model folder, one with random weights, and TF-IDF."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import singledispatch
 from pathlib import Path
@@ -18,6 +18,7 @@ from stonkgs.model.network import Network
 from stonkgs.model.predictor import Predictor
 from stonkgs.runs.identity import MODEL
 from stonkgs.source.fingerprint import Fingerprint
+from stonkgs.train.division import Division, extended
 from stonkgs.train.learn import fine_tune
 from stonkgs.train.start import Learned, Start, Training
 from stonkgs.train.tfidf import TfIdf
@@ -64,6 +65,8 @@ class NetworkStart(Start):
         network = self.network(training)
         if cfg.mode == "train":
             network = network.with_classes(classes.labels, multi_label=classes.multi_label)
+            divisions = extended(network.config.divisions, training.division)
+            network.config = replace(network.config, divisions=divisions)
         predictor = Predictor(network, training.kge, any_kge=cfg.any_kge)
         history = fine_tune(training, predictor, frozen=self.frozen) if cfg.mode == "train" else []
         return LearnedNetwork(predictor, history)
@@ -83,6 +86,10 @@ class Pretrained(NetworkStart):
     @property
     def multi_label(self) -> bool:
         return self.given.config.multi_label
+
+    @property
+    def divisions(self) -> Sequence[Division]:
+        return self.given.config.divisions
 
     def base(self, config: Mapping[str, Any]) -> str:
         return str(config.get("path") or config.get("name") or config["_target_"])

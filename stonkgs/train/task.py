@@ -100,6 +100,8 @@ class Task(Stage):
             for key, value in _table("task.where", where).items()
         }
         self.multi_label = multi_label
+        #: values of fewer rows need not be among the listed classes: they are left out
+        self.too_rare = 0
         self._check_meanings()
 
     def _check_meanings(self) -> None:
@@ -156,10 +158,12 @@ class Task(Stage):
     def known(self, counts: Mapping[tuple[str, ...], int], labels: tuple[str, ...]) -> Classes:
         """Return the classes of a finished model, `labels`, however few rows they have here.
 
-        Raises UserError if a value is none of them.
+        Where classes are discovered, values that are too rare for that are left out, as the training has left them out.
+        Raises UserError if another value is none of them.
         """
         known = copy.copy(self)
         known.classes, known.min_count = labels, 0
+        known.too_rare = self.min_count if self.classes is None else 0
         return known.decide(counts)
 
     def _discovered(self, rows: Counter[str], ambiguous: int) -> tuple[str, ...]:
@@ -179,7 +183,8 @@ class Task(Stage):
     def _given(self, rows: Counter[str], occurring: Counter[str]) -> tuple[str, ...]:
         """Return the classes as listed. Raises UserError if a value is none of them, or one has too few rows."""
         assert self.classes is not None
-        if unknown := [item for item in occurring.most_common() if item[0] not in self.classes]:
+        strange = [item for item in occurring.most_common() if item[0] not in self.classes]
+        if unknown := [item for item in strange if rows[item[0]] >= self.too_rare]:
             listed = _listed([f"{_shown.repr(value)} ({_rows(count)})" for value, count in unknown])
             advice = f"add them to task.classes {_shown.repr(list(self.classes))}, task.map or task.ignore"
             raise UserError(f"task {self.name!r}: column {self.column!r} has values of no class: {listed}; {advice}")
