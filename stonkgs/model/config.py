@@ -67,6 +67,7 @@ CHECKS: dict[str, Check] = {
     ),
     "legacy_text_padding": TRUTH,
     "legacy_node_shift": TRUTH,
+    "text_pooler": TRUTH,
     "architecture": (lambda value: type(value) is str and value in ARCHITECTURES, "one of ARCHITECTURES"),
     "multi_label": TRUTH,
     "temperature": (lambda value: type(value) in (int, float) and 0.01 <= value <= 100, "a number from 0.01 to 100"),
@@ -78,6 +79,8 @@ CHECKS: dict[str, Check] = {
         "a list of tables",
     ),
 }
+#: Fields that later versions added.
+LATER = ("text_pooler", "divisions")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +109,8 @@ class ModelConfig:
     legacy_text_padding: bool = False
     #: defect of the first implementation that its weights depend on: see `stonkgs.encode.walks.vector_rows`
     legacy_node_shift: bool = False
+    #: whether the architecture text_only has the backbone's pooler, as in the first implementation
+    text_pooler: bool = False
     #: how this model finds nodes in its store: by "exact" name only, or by that first and then by "identifier"; models
     #: of the first implementation use exact names only, as they did there
     kge_match: str = "identifier"
@@ -132,8 +137,9 @@ class ModelConfig:
         """Return the content of config.json. Labels are written as transformers writes them."""
         values = asdict(self)
         labels = values.pop("labels")
-        if not self.divisions:
-            del values["divisions"]
+        for key in LATER:
+            if not values[key]:  # written only where it is set, so that the digests of earlier models stay
+                del values[key]
         values |= {
             "model_type": MODEL_TYPE,
             "architectures": ["STonKGs"],

@@ -129,8 +129,12 @@ class Network(nn.Module, Stage, ABC):
         The defects of a published checkpoint are in the weights of its joint BERT. A part without that does not inherit
         them: the first implementation's own baselines masked padding, and read each node's own vector.
         """
+        return cls._part_of(path, tokenizer)
+
+    @classmethod
+    def _part_of(cls, path: str | Path, tokenizer: str | None, **changes: Any) -> "Network":
         config, text, weights = checkpoint.read(Path(path), tokenizer, None)
-        config = replace(config, architecture=cls.architecture, labels=(), temperature=1.0)
+        config = replace(config, architecture=cls.architecture, labels=(), temperature=1.0, **changes)
         if "bert" not in cls.berts:
             config = replace(config, legacy_text_padding=False, legacy_node_shift=False)
         with torch.device("meta"):
@@ -234,7 +238,12 @@ class STonKGs(Network):
 
 
 class TextOnly(Network):
-    """The first implementation's text-only baseline: a linear layer over the backbone's [CLS]."""
+    """The text-only baseline: a linear layer over the backbone's last hidden state of [CLS].
+
+    The first implementation's baseline had BERT's pooler, a dense layer and tanh, in between. With `text_pooler` this
+    one has it, too. By default it has not, because the pooler learned another task (whether one sentence follows the
+    other), and because STonKGs reads no pooler of its backbone, so that its model folders hold none.
+    """
 
     architecture = "text_only"
     berts = ("lm_backbone",)
@@ -244,13 +253,20 @@ class TextOnly(Network):
         return {"text": Texts(self.text)}
 
     def layers(self, config: ModelConfig) -> None:
-        self.lm_backbone = bert_modules(config.lm_backbone, words=True, pooler=False)
+        self.lm_backbone: Any = bert_modules(config.lm_backbone, words=True, pooler=config.text_pooler)
+
+    @classmethod
+    def part_of(cls, path: str | Path, *, tokenizer: str | None = None, pooler: bool = False) -> "Network":
+        """As of any architecture; with `pooler`, with the text backbone's pooler, which published checkpoints have."""
+        check("model.pooler", pooler, bool)
+        return cls._part_of(path, tokenizer, text_pooler=pooler)
 
     def pooled(self, inputs: Inputs) -> Tensor:
-        """Return the backbone's last hidden state of [CLS], [B, H]."""
+        """Return the backbone's last hidden state of [CLS], or what its pooler makes of that, [B, H]."""
         text = inputs["text"]
         cls = read_text(self.lm_backbone, text["tokens"], text["lengths"], padded_to=self.padded_to, keep=1)
-        return cls[text["index"], 0]
+        read: Tensor = self.lm_backbone.pooler(cls) if self.config.text_pooler else cls[:, 0]
+        return read[text["index"]]
 
 
 class GraphOnly(Network):
@@ -267,10 +283,11 @@ class GraphOnly(Network):
 
     def pooled(self, inputs: Inputs) -> Tensor:
         """Return the maximum of each dimension over both walks, [B, H]; zeros if neither node is known."""
-        vectors = inputs["walks"]["vectors"]
-        nowhere = torch.full_like(vectors[:1], -torch.inf).expand(SPECIALS, -1)
-        highest = functional.embedding(inputs["walks"]["graph"], torch.cat([nowhere, vectors])).amax(dim=1)
-        return highest.masked_fill(highest.isinf(), 0.0)
+        graph, vectors = inputs["walks"]["graph"], inputs["walks"]["vectors"]
+        nowhere = vectors.new_full((SPECIALS, self.config.dimension), -torch.inf)  # a batch may have no known node
+        highest = functional.embedding(graph, torch.cat([nowhere, vectors])).amax(dim=1)
+        known = (graph >= SPECIALS).any(dim=1, keepdim=True)
+        return highest.where(known, torch.zeros_like(highest))
 
 
 def read_text(

@@ -44,6 +44,7 @@ def _module(training: Training, predictor: Predictor, *, frozen: bool) -> FineTu
         optimizer=build(cfg.optimizer, trust=tuple(cfg.trust)),
         warmup=cfg.warmup,
         freeze_backbone=frozen if cfg.freeze_backbone is None else cfg.freeze_backbone,
+        backbone_dropout=bool(cfg.backbone_dropout),
         weights=_weights(training.census) if cfg.class_weights else None,
         threads=training.placed.threads(cfg),
         log_every=cfg.log_every,

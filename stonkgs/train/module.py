@@ -33,8 +33,9 @@ BACKBONE = "network.lm_backbone."
 class FineTuning(pl.LightningModule):
     """A network in training. Its state after `done` steps determines all later steps.
 
-    With `freeze_backbone` the text backbone is not trained and stays in eval mode, as in the first implementation.
-    Dropout is seeded by (seed, step, process), so that a continued training repeats it.
+    With `freeze_backbone` the text backbone is not trained, as in the first implementation, and stays in eval mode, so
+    that a text gives the same vectors in training as in prediction. In the first implementation its dropout stayed on:
+    `backbone_dropout` does so. Dropout is seeded by (seed, step, process), so that a continued training repeats it.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class FineTuning(pl.LightningModule):
         optimizer: MakeOptimizer,
         warmup: float,
         freeze_backbone: bool,
+        backbone_dropout: bool = False,
         weights: npt.NDArray[np.float64] | None,
         threads: int | None,
         log_every: int,
@@ -56,6 +58,7 @@ class FineTuning(pl.LightningModule):
         self.make_optimizer = optimizer
         self.warmup = warmup
         self.frozen = freeze_backbone and hasattr(self.network, "lm_backbone")
+        self.backbone_dropout = backbone_dropout
         if self.frozen:
             self._backbone().requires_grad_(False)
             self.strict_loading = False  # a checkpoint does not hold the frozen weights
@@ -77,7 +80,7 @@ class FineTuning(pl.LightningModule):
 
     def train(self, mode: bool = True) -> "FineTuning":
         super().train(mode)
-        if self.frozen:
+        if self.frozen and not self.backbone_dropout:
             self._backbone().eval()
         return self
 

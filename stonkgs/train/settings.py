@@ -43,6 +43,7 @@ class TrainSettings:
     seed: Whole
     warmup: Annotated[float, Range(0, 1)]
     freeze_backbone: bool | None
+    backbone_dropout: bool | None
     class_weights: Literal["balanced"] | None
     sampling: Literal["natural", "balanced"]
     validations: Count

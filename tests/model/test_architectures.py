@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import NODES
 from network_inputs import network_inputs
 from torch import Tensor
 from torch.nn import functional
@@ -23,6 +24,8 @@ from stonkgs.kge.store import KgeStore
 from stonkgs.model.config import ARCHITECTURES, ModelConfig
 from stonkgs.model.fresh import Fresh
 from stonkgs.model.network import GraphOnly, Inputs, Network, STonKGs, TextOnly
+from stonkgs.model.predictor import Predictor
+from stonkgs.model.weights import read_weights
 
 WALK, TEXT, HIDDEN, WORDS = 4, 12, 16, 50
 BERT: dict[str, Any] = {
@@ -39,7 +42,7 @@ LABELS = ("a", "b", "c")
 BUILT_IN = [kind for kind in Network.known.values() if kind.__module__.startswith("stonkgs.")]
 
 
-def make(kind: type[Network], *, legacy: bool = False) -> Any:
+def make(kind: type[Network], *, legacy: bool = False, pooler: bool = False) -> Any:
     torch.manual_seed(1)
     config = ModelConfig(
         lm_backbone=BERT,
@@ -50,6 +53,7 @@ def make(kind: type[Network], *, legacy: bool = False) -> Any:
         walk_length=WALK,
         special_tokens=(1, 2, 3),
         legacy_text_padding=legacy,
+        text_pooler=pooler,
     )
     network = kind(config, TextEncoder(path="none")).eval().double()
     for parameter in network.parameters():
@@ -87,6 +91,18 @@ def test_text_only_is_the_first_hidden_state_of_the_librarys_bert(legacy: bool) 
         assert (network(given) - wanted).abs().max() < 1e-12
 
 
+def test_with_the_pooler_it_is_the_librarys_pooled_output() -> None:
+    """As in the first implementation, whose text-only baseline was a BertForSequenceClassification."""
+    network, given = make(TextOnly, pooler=True), inputs()
+    bert: Any = BertModel(BertConfig(**BERT)).double()
+    bert.load_state_dict(network.lm_backbone.state_dict())
+    bert.eval()
+    mask = (torch.arange(9) < given["text"]["lengths"][:, None]).long()
+    with torch.no_grad():
+        pooled = bert(given["text"]["tokens"], attention_mask=mask).pooler_output
+        assert (network(given) - network.classifier(pooled[given["text"]["index"]])).abs().max() < 1e-12
+
+
 def largest(given: Inputs) -> Tensor:
     """Row by row: the largest value of each dimension over the known nodes; zeros where there are none."""
     rows = []
@@ -104,6 +120,59 @@ def test_graph_only_is_the_maximum_over_known_nodes() -> None:
     with torch.no_grad():
         assert torch.equal(network(given), network.classifier(pooled))
     assert set(network.state_dict()) == {"classifier.weight", "classifier.bias"}
+
+
+def test_graph_only_where_no_node_of_a_batch_is_known() -> None:
+    network = make(GraphOnly)
+    graph = torch.zeros(2, 2 * WALK + 2, dtype=torch.int64)
+    graph[:, [WALK, 2 * WALK + 1]] = 1
+    given: Inputs = {"walks": {"vectors": torch.zeros(0, HIDDEN, dtype=torch.double), "graph": graph}}
+    with torch.no_grad():
+        assert torch.equal(network.pooled(given), torch.zeros(2, HIDDEN, dtype=torch.double))
+
+
+@pytest.mark.parametrize("value", [torch.inf, -torch.inf, torch.nan])
+def test_graph_only_does_not_hide_damaged_vectors(value: float) -> None:
+    """Zeros are for unknown nodes. What is no number comes out as none, and the Predictor refuses it."""
+    network, given = make(GraphOnly), inputs()
+    given["walks"]["vectors"][:] = value
+    assert not network.pooled(given)[:3].isfinite().any()
+
+
+@pytest.mark.parametrize("kind", BUILT_IN)
+def test_an_unknown_statement_alone(kind: Any, model_path: Path, kge_path: Path) -> None:
+    """A batch of one row, of whose nodes none is known, and without a text."""
+    start = STonKGs.from_pretrained(model_path) if kind is STonKGs else kind.part_of(model_path)
+    predictor = Predictor(start.with_classes(("x", "y")), str(kge_path))
+    rows = [("nobody", "no one", ""), (NODES[0], NODES[1], "a b"), ("nobody", NODES[-1], "c")]  # the last has no walk
+    alone = [found.probabilities["x"] for found in predictor.predict_iter(rows, window=1)]
+    together = [found.probabilities["x"] for found in predictor.predict_iter(rows)]
+    assert alone == pytest.approx(together, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", [TextOnly, GraphOnly, STonKGs])
+def test_only_the_joint_bert_keeps_the_defects_of_a_published_checkpoint(kind: type[Network], golden: Path) -> None:
+    upstream = golden / "upstream"
+    part = kind.part_of(str(upstream / "checkpoint"), tokenizer=str(upstream / "lm_backbone"))
+    keeps = kind is STonKGs
+    assert (part.config.legacy_node_shift, part.config.legacy_text_padding) == (keeps, keeps)
+    assert part.padded_to == (part.config.text_length if keeps else None)
+    assert part.config.kge_match == "exact", "theirs found nodes by their exact names, too"
+
+
+def test_the_pooler_of_a_published_checkpoint(golden: Path, model_path: Path, tmp_path: Path) -> None:
+    upstream = golden / "upstream"
+    part = TextOnly.part_of(str(upstream / "checkpoint"), tokenizer=str(upstream / "lm_backbone"), pooler=True)
+    part.with_classes(("x", "y")).save_pretrained(tmp_path / "saved")
+    back = Network.from_pretrained(tmp_path / "saved")
+    assert back.config == part.config
+    name = "lm_backbone.pooler.dense.weight"
+    assert torch.equal(back.state_dict()[name], read_weights(upstream / "checkpoint")[name])
+    with pytest.raises(UserError, match=r"the weights lack lm_backbone\.pooler\.dense\.bias and 1 more"):
+        TextOnly.part_of(model_path, pooler=True)
+    config = TextOnly.part_of(model_path).config.to_json()
+    assert "text_pooler" not in config
+    assert "divisions" not in config, "the digest of an earlier model stays"
 
 
 @pytest.mark.parametrize("kind", [TextOnly, GraphOnly])

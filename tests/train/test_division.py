@@ -102,7 +102,9 @@ def test_the_training_finds_its_own_test_part_again(tmp_path: Path, kge_path: Pa
     assert again["census"]["rows"] == {part: trained["census"]["rows"][part] for part in again["census"]["rows"]}
     assert again["census"]["unused"] == {"too rare": 1}
     told, retold = (run["metrics"]["test"] for run in (trained, again))
-    assert [retold[key] for key in ("rows", "nll", "ece")] == pytest.approx([told[key] for key in ("rows", "nll", "ece")])
+    assert [retold[key] for key in ("rows", "nll", "ece")] == pytest.approx(
+        [told[key] for key in ("rows", "nll", "ece")]
+    )
     assert again["protocol"] == trained["protocol"] == Grouped().name
     for name, protocol in {"seed": ["protocol.seed=1"], "all": ["protocol=all"]}.items():
         doubtful = run(name, *test, *protocol)

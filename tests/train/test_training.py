@@ -17,6 +17,7 @@ from stonkgs import Predictor, Statement, STonKGs
 from stonkgs.batch import collate
 from stonkgs.cli import main
 from stonkgs.kge.build import build
+from stonkgs.model.network import read_text
 from stonkgs.train.module import FineTuning
 from stonkgs.train.protocol import TRAIN, Grouped
 from stonkgs.train.schedule import Schedule
@@ -84,6 +85,22 @@ def test_the_backbone_is_left_alone(upstream: tuple[FineTuning, list[Statement],
     assert not [
         name for name in module.state_dict() if name.startswith("network.lm_backbone") and name in saved(module)
     ]
+
+
+def test_the_dropout_of_a_frozen_backbone_may_stay_on(upstream: tuple[FineTuning, list[Statement], Path]) -> None:
+    """As in the first implementation. Otherwise a text gives the same vectors in training as in prediction."""
+    module, statements, _ = upstream
+    backbone = module.network.get_submodule("lm_backbone")
+    given = module.predictor.inputs(step(module, statements[:4]).batch)["text"]
+    for dropout, different in ((False, 1), (True, 3)):
+        module.backbone_dropout = dropout
+        module.train()
+        with torch.no_grad():
+            sums = {float(read_text(backbone, given["tokens"], given["lengths"]).sum()) for _ in range(3)}
+        assert len(sums) == different
+        assert not any(weight.requires_grad for weight in backbone.parameters())
+    module.backbone_dropout = False
+    module.train()
 
 
 def saved(module: FineTuning) -> dict[str, torch.Tensor]:
