@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from torch import Tensor
 
 from stonkgs.encode.inputs import Arrays, Input, Tensors, integers
-from stonkgs.errors import UserError
+from stonkgs.errors import UserError, printable
 from stonkgs.statement import Statement
 
 #: A text's token numbers `[CLS] pieces [SEP]`, int32 [T], and whether the text was cut to fit.
@@ -152,6 +152,12 @@ def _from_vocabulary(path: str) -> Tokenizer:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a vocabulary: {error}") from error
     vocabulary = {token: number for number, token in enumerate(lines)}
+    if len(vocabulary) < len(lines):
+        number, token = next((number, token) for number, token in enumerate(lines) if vocabulary[token] != number)
+        raise UserError(
+            f"{path}: not a vocabulary: line {vocabulary[token] + 1:,} repeats the entry {printable(token)!r} of line "
+            f"{number + 1:,}; take out one of them, and lines without text"
+        )
     if missing := {"[UNK]", "[CLS]", "[SEP]", "[MASK]"} - vocabulary.keys():
         raise UserError(f"{path}: not a BERT vocabulary: no {sorted(missing)}")
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=LONGEST_WORD))

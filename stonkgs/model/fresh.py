@@ -47,7 +47,10 @@ class Fresh(Stage):
         self.words = words
 
     def check(self, kge: KgeStore) -> None:
-        """Raise UserError if the store's dimension is not divisible by the number of heads."""
+        """Raise UserError if the vocabulary is bad, or the store's dimension not divisible by the number of heads."""
+        if self.vocabulary:
+            text = TextEncoder(path=self.vocabulary, length=self.text_length)
+            text.check(text.vocabulary_size)
         if kge.dimension % self.num_heads:
             raise UserError(
                 f"model.num_heads={self.num_heads}: the store's vectors of {kge.dimension} do not divide so"

@@ -14,7 +14,7 @@ from stonkgs.train.stream import Step
 
 
 class KeepLast(Checkpoint):
-    """Writes `last.ckpt` every `every` steps, after every validation, and after Ctrl-C; and history.csv beside it.
+    """Writes `last.ckpt` about every `every` steps, after every validation, and after Ctrl-C; history.csv beside it.
 
     It saves only where the optimizer has just taken a step, because a checkpoint does not hold accumulated gradients.
     After Ctrl-C a single process trains on to such a step. One of several processes stops at once and saves nothing,
@@ -33,7 +33,7 @@ class KeepLast(Checkpoint):
         done, schedule = pl_module.done, pl_module.schedule
         alone = trainer.world_size == 1
         if not schedule.is_lap_end(done) and schedule.is_boundary(done):
-            if done % self.every == 0 or (interrupt.signal_pending() and alone):
+            if schedule.is_due(done, self.every) or (interrupt.signal_pending() and alone):
                 self._save(trainer, pl_module)
             interrupt.raise_pending()
         elif not alone:

@@ -57,9 +57,9 @@ def model_card(facts: Mapping[str, Any]) -> str:
 
     `facts` has `task` (`name`, `column`, `classes`, `multi_label`), `protocol`, `data` (`files` of `path`, `size` in
     bytes and `ends`, a SHA-256; `rows`: part: class: number), `base`, `metrics` (`test`, and `majority` and
-    `validation` as far as there are, each from `metrics()`), `temperature`, `calibration` (in words), `config`,
-    `versions`, `finished` and `command`. No text in them can end the line or the table cell that it stands in. Raises
-    KeyError or jinja2's UndefinedError if one is missing.
+    `validation` as far as there are, each from `metrics()`), `temperature`, `calibration` (in words), `warnings`
+    (sentences), `config`, `versions`, `finished` and `command`. No text in them can end the line or the table cell that
+    it stands in. Raises KeyError or jinja2's UndefinedError if one is missing.
     """
     template = _environment().get_template("card.md.j2")
     return template.render(

@@ -1,6 +1,6 @@
 """Rates a part of the rows with the flow that predicts, and computes the figures of a training."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from stonkgs.engine.lightning import StatementData, StatementModule
 from stonkgs.engine.progress import RowProgress
 from stonkgs.evaluate.metrics import metrics
 from stonkgs.evaluate.outcomes import Outcomes, majority
+from stonkgs.model.decision import class_names
 from stonkgs.model.rater import Rater
 from stonkgs.runs.folder import UnfinishedRun
 from stonkgs.runs.job import Job
@@ -169,3 +170,27 @@ def figures(
         counts = [census.parts[TRAIN][label] for label in census.classes.labels]
         values["majority"] = metrics(majority(test, counts, census.rows[TRAIN]))
     return values
+
+
+def remarks(test: Outcomes, values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is to be said of a model that has learned nothing; `values` are the `figures` of the test part."""
+    decisions, true = test.decisions, test.true
+    if len(test) < 2 or (true == true[0]).all():
+        return
+    majority, macro = values.get("majority"), values["test"]["macro_f1"]
+    if (decisions == decisions[0]).all():
+        said = class_names(decisions[:1], test.labels)[0]
+        also = ", as the majority baseline does" if majority and majority["macro_f1"] == macro else ""
+        found = (
+            f"the model says {said!r} of every row of the test part{also}"
+            if said
+            else (f"the model says of no row of the test part that it has a class{also}")
+        )
+    elif majority and macro <= majority["macro_f1"]:
+        found = f"the macro F1 of {macro:.3f} is not above that of always saying the most frequent class"
+    else:
+        return
+    yield (
+        f"{found}: it has not learned to tell the classes apart; more epochs=, another optimizer.lr= or "
+        "class_weights=balanced may help"
+    )

@@ -1,8 +1,7 @@
 """Fine-tunes a network: builds the schedule, the module and the data from a training's settings."""
 
-from typing import Any
-
 import numpy as np
+import numpy.typing as npt
 
 from stonkgs.config import build
 from stonkgs.errors import UserError
@@ -45,7 +44,7 @@ def _module(training: Training, predictor: Predictor, *, frozen: bool) -> FineTu
         warmup=cfg.warmup,
         freeze_backbone=frozen if cfg.freeze_backbone is None else cfg.freeze_backbone,
         backbone_dropout=bool(cfg.backbone_dropout),
-        weights=_weights(training.census) if cfg.class_weights else None,
+        weights=balanced_weights(training.census) if cfg.class_weights else None,
         threads=training.placed.threads(cfg),
         log_every=cfg.log_every,
     )
@@ -69,13 +68,15 @@ def _schedule(training: Training) -> Schedule:
     return schedule
 
 
-def _weights(counted: Census) -> Any:
+def balanced_weights(counted: Census) -> npt.NDArray[np.float64]:
     """Return the balanced weights of the classes, float64 [K].
 
-    A class of n of N rows weighs N / (K n), as scikit-learn's "balanced" does, or in a multi-label task (N - n) / n.
+    A class of n of N rows weighs N / (K n), as scikit-learn's "balanced" does, or in a multi-label task (N - n) / n. A
+    class that every row has weighs 1 there: with 0 nothing would teach the network that it is always there.
     """
     counts = np.array(list(counted.parts[TRAIN].values()), np.float64)
     present, weights = counts > 0, np.zeros(len(counts))  # a rare class may have all of its rows in another part
     if counted.classes.multi_label:
-        return np.divide(counted.rows[TRAIN] - counts, counts, out=weights, where=present)
+        np.divide(counted.rows[TRAIN] - counts, counts, out=weights, where=present)
+        return np.where(counts == counted.rows[TRAIN], 1.0, weights)
     return np.divide(counts.sum(), present.sum() * counts, out=weights, where=present)

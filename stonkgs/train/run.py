@@ -3,7 +3,7 @@
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from omegaconf import DictConfig
@@ -17,14 +17,18 @@ from stonkgs.evaluate.plots import draw_all
 from stonkgs.runs.record import RunRecord, now
 from stonkgs.train.census import Census, census
 from stonkgs.train.division import Division, division, doubt
-from stonkgs.train.evaluation import Rating, figures
+from stonkgs.train.evaluation import Rating, figures, remarks
 from stonkgs.train.folder import TrainFolder, TrainingBegun
 from stonkgs.train.launch import reap
 from stonkgs.train.protocol import TEST, TRAIN, VALIDATION
 from stonkgs.train.settings import check_settings
 from stonkgs.train.stages import TrainingStages, check_stages
 from stonkgs.train.start import Learned, Training
+from stonkgs.train.stream import hardly_mixed
 from stonkgs.train.summary import Trained
+
+#: Said of a model of an earlier version, or of the first implementation.
+UNKNOWN: Final = "the model's folder does not say which rows it was trained with"
 
 
 def train(cfg: DictConfig) -> Trained | None:
@@ -66,6 +70,8 @@ def train(cfg: DictConfig) -> Trained | None:
         print(f"{failed} of {stages.trainer.world_size} processes failed after the training", file=sys.stderr)
     if result is None:
         return None
+    if cfg.mode == "test" and not stages.start.divisions:
+        result["remarks"].append(f"{UNKNOWN}: it may have been trained with rows that are tested here")
     trained = Trained(
         record=record,
         output_dir=folder.path,
@@ -95,6 +101,8 @@ def _count(
     labels = stages.start.labels if cfg.mode == "test" else None
     with folder.counting(overwrite=overwrite) as rejected:
         counted = census(stages.reader, stages.task, stages.protocol, rejected, labels=labels)
+    if cfg.mode == "train" and stages.start.in_steps:
+        counted.warnings.extend(hardly_mixed(stages.reader, counted, cfg.batch.buffer))
     folder.begin(record, counted)
     return counted
 
@@ -102,7 +110,7 @@ def _count(
 def _evaluate(rating: Rating, learned: Learned, protocol: str) -> dict[str, Any] | None:
     """Rate validation and test part, calibrate in between, and write figures, plots and the model.
 
-    Returns `metrics`, `temperature` and `calibration` of run.json; None in all processes but the first.
+    Returns `metrics`, `temperature`, `calibration` and `remarks` of run.json; None in all processes but the first.
     """
     training = rating.training
     cfg, trainer, folder = training.cfg, training.placed.trainer, training.folder
@@ -128,4 +136,5 @@ def _evaluate(rating: Rating, learned: Learned, protocol: str) -> dict[str, Any]
         folder.write_history(learned.history)
     before = None if scale == 1 else raw
     draw_all(raw.calibrated(scale), protocol, folder.plots, before=before, history=learned.history)
-    return {"metrics": values, "temperature": scale, "calibration": fit and asdict(fit)}
+    told = list(remarks(raw.calibrated(scale), values))
+    return {"metrics": values, "temperature": scale, "calibration": fit and asdict(fit), "remarks": told}

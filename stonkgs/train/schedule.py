@@ -77,6 +77,13 @@ class Schedule:
         first = max(first for first, _ in self.lap_bounds() if first <= start)
         return (start - first) % self.accumulate == 0
 
+    def is_due(self, done: int, every: int) -> bool:
+        """Return whether something that is done every `every` steps is due at the boundary `done`.
+
+        It is if that many have passed since it was due last; boundaries need not fall on multiples of `every`.
+        """
+        return done // every > max(done - self.accumulate, 0) // every
+
     def copies(self) -> npt.NDArray[np.float64]:
         """Return how often an epoch has a row of each class, on average: float64 [K]."""
         if not self.balanced:
@@ -89,14 +96,17 @@ class Schedule:
     def offsets(self, epoch: int) -> list[float]:
         """Return where the systematic sampling of each class starts, in [0, 1), which decides how its copies round.
 
-        Each offset is uniform. Together they are evenly spread, so that all epochs have the same number of rows.
+        Each offset is uniform. Together they are evenly spread over the classes that have rows, so that all epochs have
+        the same number of rows, and none of their steps is without one.
         """
-        classes = len(self.counts)
-        if not self.balanced:
-            return [0.0] * classes
-        draw = Random(f"{self.seed}/{epoch}/copies")
-        shift = (draw.randrange(_GRID) + 0.5) / _GRID
-        return [(place + shift) / classes for place in draw.sample(range(classes), classes)]
+        present = np.flatnonzero(self.counts)
+        offsets = [0.0] * len(self.counts)
+        if self.balanced:
+            draw = Random(f"{self.seed}/{epoch}/copies")
+            shift = (draw.randrange(_GRID) + 0.5) / _GRID
+            for number, place in zip(present.tolist(), draw.sample(range(len(present)), len(present)), strict=True):
+                offsets[number] = (place + shift) / len(present)
+        return offsets
 
     def sampled_rows(self, epoch: int) -> int:
         """Return the number of rows that the sampling of this epoch gives, before any is read."""

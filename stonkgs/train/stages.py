@@ -80,6 +80,8 @@ def check_stages(cfg: DictConfig, stages: TrainingStages) -> None:
         raise UserError(f"mode=test: this model needs task.multi_label={str(start.multi_label).lower()}")
     if cfg.sampling == "balanced" and stages.task.multi_label:
         raise UserError("sampling=balanced: rows of several classes cannot be balanced; class_weights=balanced can")
+    if cfg.sampling == "balanced" and cfg.mode == "train" and not start.in_steps:
+        raise UserError("sampling=balanced: this model learns from all rows at once; use class_weights=balanced")
     if cfg.sampling == "balanced" and cfg.class_weights == "balanced":
         raise UserError("sampling=balanced and class_weights=balanced correct the same thing twice; choose one")
     _check_optimizer_and_logger(cfg)

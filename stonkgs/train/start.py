@@ -60,6 +60,9 @@ class Learned:
 class Start(ABC):
     """What a training starts from: it wraps what `model=` builds."""
 
+    #: whether it reads rows step by step, as often as `sampling=` says and in the order that `batch.buffer=` gives
+    in_steps: ClassVar[bool] = False
+
     @property
     def labels(self) -> tuple[str, ...]:
         """The classes that it knows before any training, as mode=test needs; empty if it has to learn first."""

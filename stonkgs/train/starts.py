@@ -52,6 +52,7 @@ class LearnedNetwork(Learned):
 class NetworkStart(Start):
     """A network, to be trained by gradient descent."""
 
+    in_steps: ClassVar[bool] = True
     #: whether the text backbone is frozen by default
     frozen: bool = False
 

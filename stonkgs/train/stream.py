@@ -14,6 +14,7 @@ from stonkgs.encode.encoder import Encoder
 from stonkgs.source.base import Reader
 from stonkgs.source.split import Split
 from stonkgs.statement import Statement
+from stonkgs.train.census import Census
 from stonkgs.train.protocol import TRAIN
 from stonkgs.train.schedule import Schedule
 from stonkgs.train.selection import LabelledRow, Selection, Target, class_numbers
@@ -147,13 +148,36 @@ class Stream(IterableDataset[Step]):
 
 def split_order(reader: Reader, random: Random) -> Iterator[Split]:
     """Yield all splits in a random order. The splits of a file that cannot be seeked stay together and in order."""
+    stretches = _stretches(reader)
+    random.shuffle(stretches)
+    return (reader.plan[number] for stretch in stretches for number in stretch)
+
+
+def _stretches(reader: Reader) -> list[list[int]]:
+    """Return the splits by stretches that are read in order: each is one, but those of a file that cannot be seeked."""
     plan = reader.plan
-    units: list[list[int]] = []
+    stretches: list[list[int]] = []
     for file, grouped in groupby(range(len(plan)), key=lambda number: plan.files[plan.file[number]]):
         splits = list(grouped)
-        units += [[split] for split in splits] if reader.source.seekable(file) else [splits]
-    random.shuffle(units)
-    return (plan[number] for unit in units for number in unit)
+        stretches += [[split] for split in splits] if reader.source.seekable(file) else [splits]
+    return stretches
+
+
+def hardly_mixed(reader: Reader, census: Census, buffer: int) -> Iterator[str]:
+    """Yield a warning if a stretch that is read in order has more training rows than the shuffle buffer holds.
+
+    Then rows meet only those near them. Of several such stretches the longest is named.
+    """
+    labelled = np.diff(np.append(census.first, census.labelled))
+    share = census.rows[TRAIN] / max(census.labelled, 1)
+    rows, stretch = max((int(labelled[stretch].sum() * share), stretch) for stretch in _stretches(reader))
+    if rows > buffer:
+        file = reader.plan[stretch[0]].file
+        yield (
+            f"{file}: about {rows:,} training rows are read in the file's order (it is compressed, or has large row "
+            f"groups), but batch.buffer={buffer} shuffles fewer: where the file is sorted, the training is too. Unpack "
+            f"or shuffle it, or give batch.buffer={rows}"
+        )
 
 
 def shuffled(rows: Iterable[LabelledRow], size: int, random: Random) -> Iterator[LabelledRow]:

@@ -1,7 +1,7 @@
 """The result of a training: reads and writes run.json, prints a summary, and writes the model card."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -19,7 +19,7 @@ KEYS: Final[dict[str, type | tuple[type, ...]]] = {
     "temperature": (int, float),
 }
 #: Keys of run.json that earlier versions did not write, and which may be null.
-LATER: Final[dict[str, type]] = {"calibration": dict}
+LATER: Final[dict[str, type]] = {"calibration": dict, "remarks": list}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +39,8 @@ class Trained:
     temperature: float
     #: what the temperature was fitted on, the fields of `Calibration`; None: none was fitted, or it is not known
     calibration: Mapping[str, Any] | None = None
+    #: what to know about the model beside its figures, such as that it says the same of every row
+    remarks: Sequence[str] = field(default_factory=list)
     output_dir: Path
     #: whether an earlier command has finished it
     before: bool = False
@@ -74,8 +76,11 @@ class Trained:
         lines += ["", f"{'':14}" + "".join(f"{name:>12}" for name in columns)]
         for name in SHOWN:
             lines.append(f"{name:14}" + "".join(f"{_number(self.metrics[part].get(name)):>12}" for part in columns))
-        lines += ["", *(f"beware: {printable(text)}" for text in self.census["warnings"])]
+        lines += ["", *(f"beware: {printable(text)}" for text in self._warnings())]
         return "\n".join(lines).rstrip()
+
+    def _warnings(self) -> list[str]:
+        return [*self.census["warnings"], *self.remarks]
 
     def _lines(self) -> Iterator[tuple[str, str]]:
         """Yield the summary's first lines, each a name and a text."""
@@ -107,6 +112,7 @@ class Trained:
             "data": {"files": list(map(asdict, record.identity.input)), "rows": census["parts"]},
             **{key: getattr(self, key) for key in ("protocol", "base", "metrics", "temperature", "finished")},
             "calibration": calibration_words(self.calibration),
+            "warnings": self._warnings(),
             **{key: getattr(record, key) for key in ("config", "versions", "command")},
         }
         with publish(path) as file:

@@ -128,6 +128,11 @@ CASES: dict[str, Case] = {
         ["sampling=balanced", "task.multi_label=true"],
         r"sampling=balanced: rows of several classes cannot be balanced; class_weights=balanced can",
     ),
+    "TF-IDF in balance": Case(
+        ["sampling=balanced", "model=tfidf"],
+        r"sampling=balanced: this model learns from all rows at once; use class_weights=balanced",
+    ),
+    "a backbone's dropout of maybe": Case(["backbone_dropout=maybe"], r"backbone_dropout=maybe: must be true or false"),
     "an optimizer of os.system": Case(
         ["optimizer._target_=os.system"], r"_target_ os\.system: a config may build .*trust=\[os\.system\]"
     ),
@@ -155,6 +160,14 @@ CASES: dict[str, Case] = {
     ),
     "heads that do not divide": Case(
         ["model=fresh", "model.num_heads=3"], r"model\.num_heads=3: the store's vectors of 16 do not divide so"
+    ),
+    "a vocabulary with an entry twice": Case(
+        ["model=fresh", "model.vocabulary=@/twice.txt"],
+        r"@/twice\.txt: not a vocabulary: line 7 repeats the entry 'gene' of line 6; take out one of them, .*",
+    ),
+    "a pooler that is not there": Case(
+        ["model=text_only", "model.path=@/model", "model.pooler=true"],
+        r"@/model: the weights lack lm_backbone\.pooler\.dense\.bias and 1 more",
     ),
     "a dropout of all": Case(
         ["model=fresh", "model.dropout=1"], r"model\.dropout=1: must be a number from 0 to below 1"
@@ -184,6 +197,8 @@ def material(tmp_path_factory: pytest.TempPathFactory, model_path: Path) -> Path
     folder = tmp_path_factory.mktemp("material")
     write_store(folder / "other.h5", nodes=20, dimension=8, walk_length=5)
     shutil.copytree(model_path, folder / "model")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "gene", "gene", "protein"]
+    (folder / "twice.txt").write_text("\n".join(words), "utf-8")
     for name, values in (("bound", {"kge_nodes": 7}), ("several", {"multi_label": True})):
         path = shutil.copytree(model_path, folder / name) / "config.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | values))

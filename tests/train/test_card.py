@@ -33,6 +33,7 @@ def facts(name: str = "correctness", classes: tuple[str, str] = ("incorrect", "c
         "metrics": {"validation": None, "test": test, "majority": metrics(majority(outcomes, [4000, 2000], 6000))},
         "temperature": 1.2345678,
         "calibration": name,
+        "warnings": [name],
         "config": {"optimiser": {"rate": 1e-5}, "path": Path("/somewhere"), "text": name, "list": (1, 2), "none": None},
         "versions": {"torch": "2.13.0", name: name},
         "finished": "2025-01-31",

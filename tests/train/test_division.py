@@ -83,7 +83,13 @@ def test_a_folder_of_somebody_elses(hostile: Division) -> None:
     assert "\x1b" not in found
 
 
-def test_the_training_finds_its_own_test_part_again(tmp_path: Path, kge_path: Path, model_path: Path) -> None:
+def json_of(folder: Path) -> Any:
+    return json.loads((folder / "run.json").read_text())
+
+
+def test_the_training_finds_its_own_test_part_again(
+    tmp_path: Path, kge_path: Path, model_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """With classes that were discovered, and a value too rare to be one."""
     rows = [["source", "target", "evidence", "label"]]
     for n in range(120):
@@ -94,7 +100,7 @@ def test_the_training_finds_its_own_test_part_again(tmp_path: Path, kge_path: Pa
 
     def run(out: str, *more: str) -> Any:
         assert main(["train", *settings, f"output_dir={tmp_path}/{out}", *more]) == 0
-        return json.loads((tmp_path / out / "run.json").read_text())
+        return json_of(tmp_path / out)
 
     trained = run("out", f"model.path={model_path}")
     test = ["mode=test", f"model.path={tmp_path}/out/model"]
@@ -112,6 +118,11 @@ def test_the_training_finds_its_own_test_part_again(tmp_path: Path, kge_path: Pa
         assert figures["protocol"] == doubtful["protocol"]
         assert "; but the model was trained with rows of this very file" in figures["protocol"]
         assert Grouped().name in figures["protocol"]
+    for name in ("out", "again"):  # one epoch is not enough
+        assert "the model says 'no' of every row of the test part" in " ".join(json_of(tmp_path / name)["remarks"])
+    card = (tmp_path / "out" / "model" / "README.md").read_text("utf-8")
+    assert "Beware: the model says 'no' of every row of the test part" in card
+    assert "beware: the model says 'no' of every row of the test part" in capsys.readouterr().out
     network = Network.from_pretrained(tmp_path / "out" / "model")
     (recorded,) = network.config.divisions
     assert recorded["by"] == "evidence"

@@ -19,8 +19,11 @@ from stonkgs.model.network import Network
 from stonkgs.model.predictor import Predictor
 from stonkgs.source.tsv import TsvSource
 from stonkgs.statement import Statement
+from stonkgs.train.census import Census
+from stonkgs.train.evaluation import figures, remarks
 from stonkgs.train.logits import logits_field
-from stonkgs.train.protocol import PARTS, TEST, VALIDATION, Grouped
+from stonkgs.train.protocol import PARTS, TEST, TRAIN, VALIDATION, Grouped
+from stonkgs.train.task import Classes
 
 EXAMPLE = ROOT / "datasets" / "example"
 LABELS = ("incorrect", "correct")
@@ -85,3 +88,33 @@ def test_figures_and_temperature_are_those_of_the_logits(sure: Path, tmp_path: P
 def test_the_column_of_logits_gets_a_name_that_is_free() -> None:
     assert logits_field(3, ["truth"]).name == "logits"
     assert logits_field(3, ["logits", "logits_"]).name == "logits__"
+
+
+def said(decisions: list[int], true: list[int], counts: list[int], *, multi_label: bool = False) -> list[str]:
+    """What is remarked of a model that decides so."""
+    hot = np.eye(2, dtype=np.float32)
+    probabilities = np.array([hot[k] if k >= 0 else (0, 0) for k in decisions], np.float32)
+    targets = hot[true].astype(bool) if multi_label else np.array(true)
+    test = Outcomes(LABELS, probabilities, targets)
+    parts = {TRAIN: dict(zip(LABELS, counts, strict=True))}
+    classes = Classes(LABELS, multi_label, parts[TRAIN])
+    census = Census(classes, parts, {TRAIN: sum(counts)}, {}, np.zeros(1, np.int64))
+    return list(remarks(test, figures(test, None, census, "", 1.0)))
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_a_model_that_says_the_same_of_every_row_is_told(multi_label: bool) -> None:
+    (told,) = said([1, 1, 1, 1], [1, 1, 1, 0], [3, 9], multi_label=multi_label)
+    assert told.startswith("the model says 'correct' of every row of the test part, as the majority baseline does: ")
+    (told,) = said([0, 0, 0, 0], [1, 1, 1, 0], [3, 9], multi_label=multi_label)
+    assert told.startswith("the model says 'incorrect' of every row of the test part: it has not learned")
+    (told,) = said([1, 1, 0, 1], [0, 0, 1, 1], [3, 9], multi_label=multi_label)
+    assert told.startswith("the macro F1 of 0.200 is not above that of always saying the most frequent class: ")
+    assert not said([1, 1, 0, 1], [1, 1, 0, 0], [3, 9], multi_label=multi_label)
+    assert not said([1, 1, 1], [1, 1, 1], [3, 9], multi_label=multi_label), "there is nothing to tell apart"
+    assert not said([], [], [3, 9], multi_label=multi_label)
+
+
+def test_a_model_that_says_nothing_of_any_row_is_told() -> None:
+    (told,) = said([-1, -1, -1], [1, 1, 0], [3, 9], multi_label=True)
+    assert told.startswith("the model says of no row of the test part that it has a class: ")

@@ -1,6 +1,8 @@
 """The stream of steps: each row once an epoch, in an order of seed and epoch alone, for any workers and processes."""
 
+import io
 import pickle
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,10 +23,11 @@ from stonkgs.encode.inputs import Input
 from stonkgs.model.predictor import Predictor
 from stonkgs.source.base import Reader
 from stonkgs.statement import Statement
+from stonkgs.train.census import census
 from stonkgs.train.protocol import TRAIN, Grouped
 from stonkgs.train.schedule import Schedule
 from stonkgs.train.selection import LabelledRow, Selection
-from stonkgs.train.stream import POOL, Step, Stream, shuffled, split_order
+from stonkgs.train.stream import POOL, Step, Stream, hardly_mixed, shuffled, split_order
 from stonkgs.train.task import Task
 
 
@@ -328,3 +331,19 @@ def test_it_pickles_small(every: Corpus) -> None:
     packed = pickle.dumps(stream)
     assert len(packed) < 6000
     assert contents(pickle.loads(packed)) == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_that_is_hardly_mixed_is_told(kind: str, tmp_path: Path) -> None:
+    """A compressed file is read in its order: what the buffer does not hold stays near its neighbours."""
+    reader = two_files(tmp_path, kind, LABELS)
+    counted = census(reader, direction(), Grouped(), io.BytesIO())
+    told = list(hardly_mixed(reader, counted, 20))
+    assert len(told) == (kind == "gz")
+    assert not list(hardly_mixed(reader, counted, 1000))
+    if told:
+        half = counted.first[len(reader.plan) // 2]
+        rows = max(half, counted.labelled - half) * counted.rows[TRAIN] / counted.labelled
+        (number,) = re.findall(r"about (\d+) training rows", told[0])
+        assert abs(int(number) - rows) <= 10
+        assert told[0].endswith(f"or give batch.buffer={number}")
