@@ -78,5 +78,7 @@ def balanced_weights(counted: Census) -> npt.NDArray[np.float64]:
     present, weights = counts > 0, np.zeros(len(counts))  # a rare class may have all of its rows in another part
     if counted.classes.multi_label:
         np.divide(counted.rows[TRAIN] - counts, counts, out=weights, where=present)
-        return np.where(counts == counted.rows[TRAIN], 1.0, weights)
-    return np.divide(counts.sum(), present.sum() * counts, out=weights, where=present)
+        weights[counts == counted.rows[TRAIN]] = 1
+    else:
+        np.divide(counts.sum(), present.sum() * counts, out=weights, where=present)
+    return weights

@@ -112,7 +112,7 @@ def test_a_model_that_says_the_same_of_every_row_is_told(multi_label: bool) -> N
     assert told.startswith("the macro F1 of 0.200 is not above that of always saying the most frequent class: ")
     assert not said([1, 1, 0, 1], [1, 1, 0, 0], [3, 9], multi_label=multi_label)
     assert not said([1, 1, 1], [1, 1, 1], [3, 9], multi_label=multi_label), "there is nothing to tell apart"
-    assert not said([], [], [3, 9], multi_label=multi_label)
+    assert not said([1], [0], [3, 9], multi_label=multi_label), "one row says nothing"
 
 
 def test_a_model_that_says_nothing_of_any_row_is_told() -> None:
