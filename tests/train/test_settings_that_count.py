@@ -14,6 +14,7 @@ from stonkgs.cli import main
 from stonkgs.evaluate.calibration import temperature
 from stonkgs.evaluate.outcomes import Outcomes
 from stonkgs.model.network import Network
+from stonkgs.source.base import ROLES
 from stonkgs.statement import Statement
 from stonkgs.train.protocol import VALIDATION, Grouped
 
@@ -60,8 +61,8 @@ def test_the_temperature_is_that_of_the_validation_part(sharpened: list[str], tm
     model = [f"model.path={tmp_path}/out/model", "mode=test", "protocol=all"]
     assert main([*sharpened, *model, f"output_dir={tmp_path}/all"]) == 0
     path = tmp_path / "all" / "test_predictions.parquet"
-    raw, texts = Outcomes.read(path, labels).calibrated(1 / told), pq.read_table(path)["evidence"].to_pylist()
-    validated = np.array([protocol.part(Statement("", "", text), n) == VALIDATION for n, text in enumerate(texts)])
+    raw, rows = Outcomes.read(path, labels).calibrated(1 / told), pq.read_table(path).select(ROLES).to_pylist()
+    validated = np.array([protocol.part(Statement(**row), 0) == VALIDATION for row in rows])
     assert fit["rows"] == validated.sum() > 250
     wanted, other = temperature(raw.rows(validated)), temperature(raw.rows(~validated))
     assert told == pytest.approx(wanted, rel=0.002)
