@@ -119,6 +119,7 @@ def _describe(folder: Path, tokenizer: str | None) -> dict[str, str]:
         "legacy": _legacy(config),
         "nodes found by": config.kge_match,
         "trained with": _store(config),
+        **({"tested by": "; ".join(str(one.get("name")) for one in config.divisions)} if config.divisions else {}),
         "digest": "needs the vocabulary" if needed else model_digest(model),
         "size": f"{sum(path.stat().st_size for path in folder.iterdir() if path.is_file()) / 1e6:,.1f} MB",
     }

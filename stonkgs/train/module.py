@@ -153,7 +153,7 @@ class FineTuning(pl.LightningModule):
                 f"the model gives values that are not numbers after step {self.done}: a smaller optimizer.lr= or a "
                 "longer warmup= may help"
             ) from error
-        self.scores.update(logits, self.targets(batch).to(logits.device))
+        self.scores.update(logits, self.targets(batch))
 
     def targets(self, batch: Batch) -> Tensor:
         """Return the true classes of a batch: int64 [B], or in a multi-label task 0 and 1 as int64 [B, K]."""

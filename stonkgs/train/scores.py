@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 from torchmetrics import Metric
 
 from stonkgs.evaluate.metrics import class_f1, macro_f1, weighted_f1
@@ -29,25 +29,26 @@ class Scores(Metric):
             self.add_state(name, torch.zeros(classes, dtype=torch.int64), dist_reduce_fx="sum")
         for name in ("right", "decided"):
             self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("loss_sum", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("loss_sum", torch.zeros(()), dist_reduce_fx="sum")
 
     def update(self, logits: Tensor, targets: Tensor) -> None:
         """Count a batch: logits float32 [B, K]; true classes int64 [B], or with `multi_label` 0 and 1 [B, K]."""
+        logits, targets = logits.cpu(), targets.cpu()  # small, and not every device has float64
         said, true = self._decisions(logits), targets.bool()
         if not self.multi_label:
-            true = torch.nn.functional.one_hot(targets, logits.shape[1]).bool()
-        self.tp += (said & true).sum(dim=0)
-        self.fp += (said & ~true).sum(dim=0)
-        self.fn += (~said & true).sum(dim=0)
+            true = one_hot(targets, logits.shape[1]).bool()
         right = said == true if self.multi_label else (said & true).any(dim=1)
-        self.right += right.sum()
+        device = self.tp.device
+        self.tp += (said & true).sum(dim=0).to(device)
+        self.fp += (said & ~true).sum(dim=0).to(device)
+        self.fn += (~said & true).sum(dim=0).to(device)
+        self.right += int(right.sum())
         self.decided += right.numel()
-        self.loss_sum += losses(logits, targets).sum()
+        self.loss_sum += float(losses(logits, targets).sum())
 
     def _decisions(self, logits: Tensor) -> Tensor:
         probabilities = logits.sigmoid() if self.multi_label else logits.softmax(dim=1)
-        said = predicted_classes(probabilities.cpu().numpy(), multi_label=self.multi_label)
-        return torch.from_numpy(said).to(logits.device)
+        return torch.from_numpy(predicted_classes(probabilities.numpy(), multi_label=self.multi_label))
 
     def compute(self) -> dict[str, float]:
         """Return the mean loss, and the F1 scores and accuracy as `stonkgs.evaluate.metrics` defines them."""

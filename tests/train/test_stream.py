@@ -12,6 +12,8 @@ from random import Random
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +24,7 @@ from stonkgs.encode.encoder import Encoder, Example
 from stonkgs.encode.inputs import Input
 from stonkgs.model.predictor import Predictor
 from stonkgs.source.base import Reader
+from stonkgs.source.parquet import ParquetSource
 from stonkgs.statement import Statement
 from stonkgs.train.census import census
 from stonkgs.train.protocol import TRAIN, Grouped
@@ -347,3 +350,14 @@ def test_a_file_that_is_hardly_mixed_is_told(kind: str, tmp_path: Path) -> None:
         (number,) = re.findall(r"about (\d+) training rows", told[0])
         assert abs(int(number) - rows) <= 10
         assert told[0].endswith(f"or give batch.buffer={number}")
+
+
+def test_a_split_that_is_larger_than_the_buffer_is_hardly_mixed_either(tmp_path: Path) -> None:
+    given = [row for row in rows(LABELS) if row]
+    table = pa.table({name: [row[name] for row in given] for name in given[0]})
+    pq.write_table(table, tmp_path / "rows.parquet", row_group_size=120)
+    source = ParquetSource(path=str(tmp_path / "rows.parquet"))
+    for split, warned in ((6, 0), (1000, 1)):
+        reader = source.reader(source.plan(split))
+        counted = census(reader, direction(), Grouped(), io.BytesIO())
+        assert len(list(hardly_mixed(reader, counted, 20))) == warned
