@@ -175,8 +175,8 @@ def hardly_mixed(reader: Reader, census: Census, buffer: int) -> Iterator[str]:
         file = reader.plan[stretch[0]].file
         yield (
             f"{file}: about {rows:,} training rows are read in the file's order (it is compressed, or split.rows= is "
-            f"large), but batch.buffer={buffer} shuffles fewer: where the file is sorted, the training is too. Unpack or "
-            f"shuffle it, or give batch.buffer={rows}"
+            f"large), but batch.buffer={buffer} shuffles fewer: where the file is sorted, the training is too. Unpack "
+            f"or shuffle it, or give batch.buffer={rows}"
         )
 
 
