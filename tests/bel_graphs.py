@@ -76,7 +76,7 @@ INDRA = EDGE | {
 PLAIN = {"relation": "correlation", "evidence": "They go together.", "source": 1, "target": 2, "key": 0}
 IS_A = {"relation": "isA", "source": 2, "target": 0, "key": "0be5255accccca80914645c87a4848e8"}
 GRAPH = [EDGE, IS_A, INDRA, PLAIN, IS_A]
-NOTHING = dict.fromkeys(["pmid", "citation", "stmt_hash", "belief", "source_api", "annotations"])
+NOTHING = dict.fromkeys(["pmid", "citation", "stmt_hash", "belief", "source_api", "source_hash", "annotations"])
 
 
 def text(value: Any, *, compact: bool) -> str:
@@ -110,11 +110,29 @@ def indented(edges: list[Any]) -> bytes:
     return json.dumps(json.loads(nodelink(edges)), indent=2).encode()
 
 
+def ordered(edges: list[Any], indent: int | None = None) -> bytes:
+    """With its keys in the order of the alphabet, so that the links come before the nodes."""
+    graph = {**json.loads(nodelink([])), "links": edges}
+    return json.dumps(dict(sorted(graph.items())), indent=indent, ensure_ascii=False).encode()
+
+
+def umbrella(edges: list[Any]) -> bytes:
+    """A node is its BEL, as PyBEL's to_umbrella_nodelink writes it."""
+    return nodelink(edges, nodes=BEL)
+
+
+#: The forms in which an edge names its nodes by number.
+NUMBERED: dict[str, Write] = {
+    "nodelink": nodelink,
+    "indented": indented,
+    "links first": ordered,
+    "links first, indented": lambda edges: ordered(edges, indent=2),
+    "umbrella": umbrella,
+}
 FORMS: dict[str, Write] = {
     "sbel": sbel,
     "bare": lambda edges: sbel(edges).split(b"\n", 1)[1],
-    "nodelink": nodelink,
-    "indented": indented,
+    **NUMBERED,
 }
 forms = pytest.mark.parametrize("form", FORMS)
 

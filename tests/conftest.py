@@ -63,6 +63,12 @@ def corpora() -> Path:
     return _shared(Path(os.environ.get("STONKGS_CORPORA", SHARED / "data")))
 
 
+@pytest.fixture(scope="session")
+def cases() -> Path:
+    """Small files of other people's kinds, each of which has once failed."""
+    return _shared(SHARED / "cases")
+
+
 def _shared(path: Path) -> Path:
     if not path.is_dir():
         pytest.skip(f"{path} is not here: the recorded outputs and real corpora are not part of the project")

@@ -109,6 +109,11 @@ def nodelink(content: Rows, *, bom: str = "", indent: int | None = None) -> byte
     return (bom + json.dumps(graph, ensure_ascii=False, indent=indent)).encode()
 
 
+def sorted_nodelink(content: Rows, *, indent: int | None = None) -> bytes:
+    """The same with the keys in the order of the alphabet: the edges come before the nodes."""
+    return json.dumps(json.loads(nodelink(content)), sort_keys=True, indent=indent).encode()
+
+
 def dialects(write: Callable[..., bytes]) -> dict[str, Callable[[Rows], bytes]]:
     return {
         "lf": write,
@@ -156,5 +161,6 @@ SAMPLES = {
     "BelSource": [
         Sample({}, sentences, dialects(sbel)),
         Sample({}, sentences, {**packings(nodelink), "bom": partial(nodelink, bom="\ufeff", indent=2)}),
+        Sample({}, sentences, {**packings(sorted_nodelink), "indented": partial(sorted_nodelink, indent=2)}),
     ],
 }

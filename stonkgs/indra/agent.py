@@ -175,8 +175,10 @@ def _residue(value: Mapping[str, Any], key: str) -> str | None:
 def _position(value: Mapping[str, Any]) -> int | str | None:
     found = value.get("position")
     # Python refuses to write numbers of very many digits as text.
-    if found is None or isinstance(found, str) or whole(found) is not None:
+    if found is None or isinstance(found, str):
         return found
+    if (number := whole(found)) is not None:
+        return number
     raise UnusableError(f"position is {described(found)}, not a whole number of 64 bits or a text")
 
 

@@ -3,6 +3,7 @@
 import re
 import reprlib
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 from stonkgs.statement import UnusableError
@@ -10,7 +11,12 @@ from stonkgs.statement import UnusableError
 _WORDS = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list", dict: "an object"}
 #: The range of whole numbers of 64 bits.
 LEAST, MOST = -(2**63), 2**63 - 1
+#: A float holds every whole number up to here.
+EXACT = 2**53
 _DIGITS = re.compile(r"[+-]?[0-9]{1,19}")
+
+#: Half of a surrogate pair, which is no character.
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 _repr = reprlib.Repr()
 _repr.maxstring = 80
@@ -60,10 +66,38 @@ def mapping(holder: Mapping[str, Any], key: str) -> dict[str, Any] | None:
 
 
 def whole(value: Any) -> int | None:
-    """Returns a whole number of 64 bits, from itself or from its digits; None for anything else."""
-    if type(value) is str and _DIGITS.fullmatch(value):
+    """Returns a whole number of 64 bits, from itself, from its digits or from a float; None for anything else.
+
+    A float beyond EXACT is none: it may stand for several whole numbers.
+    """
+    digits = type(value) is str and _DIGITS.fullmatch(value)
+    if digits or (type(value) is float and abs(value) <= EXACT and value.is_integer()):
         value = int(value)
     return value if type(value) is int and LEAST <= value <= MOST else None
+
+
+def number(value: Any) -> float | None:
+    """Returns a finite number, from itself or from its digits; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return found if isfinite(found) else None
+
+
+def text_or_digits(value: Any) -> str | None:
+    """Returns a text, or the digits of a whole number; None for anything else and for what no file can hold."""
+    if isinstance(value, str):
+        return value if is_writable(value) else None
+    found = whole(value)
+    return None if found is None else str(found)
+
+
+def is_writable(value: str) -> bool:
+    """Returns whether a text has no half of a surrogate pair, which no file can hold."""
+    return value.isascii() or not _SURROGATES.search(value)
 
 
 def check_characters(value: str, what: str) -> None:

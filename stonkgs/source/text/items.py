@@ -21,6 +21,8 @@ from stonkgs.statement import RAW_LIMIT, Rejection
 _MEMBER = re.compile(rb'(?:"(?:[^"\\]++|\\.)*+"?|[^",\\]++|\\.?)++', re.DOTALL)
 #: The key before an item of an object.
 _KEY = re.compile(rb'"(?:[^"\\]++|\\.)*+"\s*+:', re.DOTALL)
+#: A text in quotes.
+_TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 #: The usual bytes between two items of an array. Other bytes are examined.
 _JOINTS = frozenset((b"", b",", b", ", b",\n", b",\r\n"))
 #: ASCII code of a closing bracket minus that of its opening one.
@@ -194,3 +196,33 @@ class Items(Lines):
         while cursor.end - place < most and not cursor.ended:
             cursor.fill(cursor.base)
         return cursor.data[place - cursor.base :][:most]
+
+
+class TextItems(Items):
+    """A scanner for whose container a text in quotes is an item, too. It does not look for ranges."""
+
+    def _next_item(self, place: int, stop: int) -> Generator[Span, None, int]:
+        place = self._skip_joint(place)
+        if (end := self._text_end(place)) is None:
+            return (yield from super()._next_item(place, stop))
+        while end is not None and place < stop:
+            yield place, end, None, None
+            place = self._skip_joint(end)
+            end = self._text_end(place)
+        return place
+
+    def _between(self, start: int, end: int, stop: int) -> Iterator[Span]:
+        for span in super()._between(start, end, stop):
+            first, last, *_ = span
+            yield (first, last, None, None) if self._text_end(first) == last else span
+
+    def _text_end(self, place: int) -> int | None:
+        """Returns the offset past the text that starts here; None where none does, or it exceeds max_record bytes."""
+        cursor = self.cursor
+        while True:
+            if found := _TEXT.match(cursor.data, place - cursor.base):
+                return cursor.base + found.end()
+            rest = cursor.data[place - cursor.base :][:1]
+            if cursor.ended or rest not in (b"", b'"') or cursor.end - place > self.max_record:
+                return None
+            cursor.fill(place)
