@@ -76,6 +76,18 @@ def indra_answer(content: Rows) -> bytes:
     return json.dumps({"a": {"b": 1}, "statements": dict(enumerate(indra(content))), "end": []}).encode()
 
 
+def indra_results(content: Rows) -> bytes:
+    """As INDRA DB answers a query, with its keys in the order of the alphabet."""
+    counts = {"evidence_counts": {"1": 3}, "source_counts": {"1": {"reach": 3}}}
+    keyed = {f"{number:09}": one for number, one in enumerate(indra(content))}
+    return json.dumps({**counts, "results": keyed, "total": 3}, sort_keys=True, indent=1).encode()
+
+
+def indra_indented(content: Rows) -> bytes:
+    """Indented statements one after another, as jq writes them."""
+    return "".join(json.dumps(one, indent=2, sort_keys=True) + "\n" for one in indra(content)).encode()
+
+
 def parquet(content: Rows) -> bytes:
     sink = pa.BufferOutputStream()
     table = pa.table(dict(zip(NAMES, map(list, zip(*content, strict=True)), strict=True)))
@@ -156,6 +168,8 @@ SAMPLES = {
         Sample({}, edges, packings(indra_array)),
         Sample({"missing_text": "keep"}, edges, packings(indra_lines)),
         Sample({"complexes": "pairs"}, edges, packings(indra_answer)),
+        Sample({}, edges, packings(indra_results)),
+        Sample({}, edges, packings(indra_indented)),
     ],
     "ParquetSource": [Sample({}, spread, {"groups": parquet})],
     "BelSource": [

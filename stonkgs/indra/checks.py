@@ -76,7 +76,7 @@ def whole(value: Any) -> int | None:
     return value if type(value) is int and LEAST <= value <= MOST else None
 
 
-def number(value: Any) -> float | None:
+def finite_number(value: Any) -> float | None:
     """Returns a finite number, from itself or from its digits; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None

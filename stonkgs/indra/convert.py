@@ -2,17 +2,17 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from math import isfinite
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
 from stonkgs.config.values import check
-from stonkgs.indra.checks import check_characters, described, items, mapping, text, whole
+from stonkgs.indra.checks import check_characters, described, finite_number, items, text, text_or_digits, whole
 from stonkgs.indra.edges import Edge, Meaning, read_statement
-from stonkgs.indra.matches import matches_hash
+from stonkgs.indra.matches import matches_hash, source_hash
+from stonkgs.indra.plain import plain
 from stonkgs.statement import Statement, UnusableError
-from stonkgs.tables.columns import json_field, json_text
+from stonkgs.tables.columns import json_field, nearest_json
 
 #: The columns of a row beside source, target and evidence.
 COLUMNS = pa.schema(
@@ -26,6 +26,8 @@ COLUMNS = pa.schema(
         json_field("context"),
     ]
 )
+#: What becomes of a Complex, which has no direction: no row, or an edge for each two of its members.
+Complexes = Literal["skip", "pairs"]
 #: The sentence that the first implementation gave an evidence without text.
 NO_TEXT = "No evidence text."
 #: The most characters of all node names in one statement's rows: FREE, or GROWTH times the characters of its JSON if
@@ -58,15 +60,19 @@ class Converter:
 
     def __init__(self, *, missing_text: str = "skip", complexes: str = "skip") -> None:
         check("source.missing_text", missing_text, Literal["skip", "keep"])
-        check("source.complexes", complexes, Literal["skip", "pairs"])
+        check("source.complexes", complexes, Complexes)
         self.missing_text = missing_text
         self.complexes = complexes
 
     def __call__(self, statement: Any, *, stmt_hash: int | None = None) -> Iterator[Statement | Skipped | Fault]:
+        """Does what `from_json` does for a statement in memory, which may have numpy's numbers in it."""
+        return self.from_json(plain(statement), stmt_hash=stmt_hash)
+
+    def from_json(self, statement: Any, *, stmt_hash: int | None = None) -> Iterator[Statement | Skipped | Fault]:
         """Returns what gives no row, then the rows of an INDRA statement, by edge and then by evidence.
 
         `stmt_hash` is used where the JSON has no matches_hash. Raises UnusableError, before the first row, where the
-        statement is invalid.
+        statement is invalid. An odd value beside a sound sentence is null: it costs no row.
         """
         if not isinstance(statement, dict):
             raise UnusableError(f"not an object but {described(statement)}")
@@ -99,16 +105,19 @@ class Converter:
                 yield Statement(source, target, sentence, shared | columns)
 
     def _sentence(self, evidence: Any) -> tuple[str | None, dict[str, Any]]:
-        """Returns an evidence's sentence and columns. Raises UnusableError where they are invalid."""
+        """Returns an evidence's sentence and columns. Raises UnusableError where the sentence is invalid."""
         if not isinstance(evidence, dict):
             raise UnusableError(f"{described(evidence)}, not an object")
+        if sentence := text(evidence, "text"):
+            check_characters(sentence, "text")
+        source_api, context = evidence.get("source_api"), evidence.get("context")
         columns = {
-            "source_api": _text(evidence, "source_api"),
-            "pmid": _pmid(evidence),
+            "source_api": text_or_digits(source_api) if isinstance(source_api, str) else None,
+            "pmid": text_or_digits(evidence.get("pmid")),
             "source_hash": _source_hash(evidence),
-            "context": _context(evidence),
+            "context": nearest_json(context) if context or isinstance(context, dict) else None,
         }
-        return _text(evidence, "text"), columns
+        return sentence, columns
 
 
 def _limited(edges: Iterable[Edge], statement: Mapping[str, Any], evidences: int) -> list[Edge]:
@@ -144,71 +153,26 @@ def _hash(statement: Mapping[str, Any], other: int | None, meaning: Meaning) -> 
 
 
 def _belief(statement: Mapping[str, Any]) -> float | None:
-    """Returns the belief, 1 where it is absent, None where it is null or not finite."""
-    belief = statement.get("belief", 1.0)
-    if isinstance(belief, float):  # numpy's float64 too, with which INDRA computes it
-        return float(belief) if isfinite(belief) else None
-    if belief is None:
-        return None
-    if type(belief) is not int:
-        raise UnusableError(f"belief is {described(belief)}, not a number")
-    try:
-        return float(belief)
-    except OverflowError:  # a whole number larger than any float
-        return None
-
-
-def _text(evidence: Mapping[str, Any], key: str) -> str | None:
-    value: str | None = evidence.get(key)
-    if value is None or (type(value) is str and value.isascii()):  # true of nearly all texts
-        return value
-    if (value := text(evidence, key)) is not None:
-        check_characters(value, key)
-    return value
-
-
-def _pmid(evidence: Mapping[str, Any]) -> str | None:
-    """Returns the PubMed id as text; some text mining systems give a number."""
-    value = evidence.get("pmid")
-    if type(value) is int and whole(value) is not None:
-        return str(value)
-    return _text(evidence, "pmid")
+    """Returns the belief, 1 where it is absent, None where it is null or no finite number."""
+    return finite_number(statement.get("belief", 1.0))
 
 
 def _source_hash(evidence: Mapping[str, Any]) -> int | None:
+    """Returns the hash in the JSON, None where it is absent or null; else the hash that INDRA would compute."""
     value = evidence.get("source_hash")
-    if value is None:
-        return None
     found = whole(value)
-    if found is None:
-        raise UnusableError(f"source_hash is {described(value)}, not a whole number of 64 bits")
-    return found
-
-
-def _context(evidence: Mapping[str, Any]) -> str | None:
-    """Returns the context as JSON text."""
-    value = mapping(evidence, "context")
-    if value is None:
-        return None
-    try:
-        encoded = json_text(value)
-    except RecursionError as error:
-        raise UnusableError("context is nested too deep") from error
-    except (TypeError, ValueError) as error:
-        raise UnusableError("context has NaN or another value that is no JSON") from error
-    check_characters(encoded, "context")
-    return encoded
+    return source_hash(evidence) if found is None and value is not None else found
 
 
 #: Keys of INDRA's JSON beside "type". A row with one of them and without source and target is a statement.
 _AGENTS = ("subj", "obj", "enz", "sub", "agent", "gef", "gap", "ras", "members", "obj_from", "obj_to", "concept")
-_KEYS = frozenset(("evidence", "belief", "matches_hash", *_AGENTS))
+KEYS = frozenset(("evidence", "belief", "matches_hash", *_AGENTS))
 
 
 def is_statement(row: Any) -> bool:
     """Returns whether a row is an INDRA statement, as INDRA's object or as JSON. Does not import INDRA."""
     if isinstance(row, Mapping):
         is_row = "source" in row or "target" in row
-        return not is_row and isinstance(row.get("type"), str) and not _KEYS.isdisjoint(row)
+        return not is_row and isinstance(row.get("type"), str) and not KEYS.isdisjoint(row)
     modules = (kind.__module__.partition(".")[0] for kind in type(row).__mro__)
     return hasattr(row, "to_json") and "indra" in modules

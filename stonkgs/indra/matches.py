@@ -1,11 +1,13 @@
-"""Computes INDRA's matches hash, one number for all INDRA statements that say the same, whatever their evidence.
+"""Computes INDRA's hashes. The matches hash is one number for all INDRA statements that say the same, whatever their
+evidence; the source hash is one for each evidence.
 
 INDRA hashes the text that Python's `str` makes of nested tuples. So the tuples here must have exactly INDRA's form,
 including strings that hold escaped strings.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import md5
+from typing import Any
 
 from stonkgs.indra.agent import Agent, reference
 from stonkgs.statement import UnusableError
@@ -69,5 +71,16 @@ def _entity_key(agent: Agent) -> str:
 def matches_hash(key: Sequence[object]) -> int:
     """Returns the hash (int64) of an INDRA statement's key."""
     # INDRA once moved the module and kept the old name in its keys; it replaces the name wherever it occurs.
-    text = str(key).replace("indra.statements.statements", "indra.statements")
-    return int(16**14 // 2 - int(md5(text.encode(), usedforsecurity=False).hexdigest()[:14], 16))
+    return _hashed(str(key).replace("indra.statements.statements", "indra.statements"), 14)
+
+
+def source_hash(evidence: Mapping[str, Any]) -> int:
+    """Returns INDRA's hash (int64) of an evidence: of its reader, its id there, and its sentence or else its pmid."""
+    told = next((value for value in map(evidence.get, ("text", "pmid")) if value and isinstance(value, str)), "")
+    return _hashed(f"{evidence.get('source_api')}{evidence.get('source_id')}{told}", 16)
+
+
+def _hashed(text: str, digits: int) -> int:
+    """Returns a number of both signs from so many hexadecimal digits of a text's MD5."""
+    found = md5(text.encode("utf-8", "backslashreplace"), usedforsecurity=False).hexdigest()
+    return int(16**digits // 2 - int(found[:digits], 16))

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from stonkgs.batch import Batch
+from stonkgs.config.values import check
 from stonkgs.encode.encoder import Encoder
 from stonkgs.encode.nodes import Found
 from stonkgs.errors import UserError
+from stonkgs.indra.convert import Complexes
 from stonkgs.kge.store import KgeStore
 from stonkgs.model.decision import class_names, predicted_classes
 from stonkgs.model.digest import model_digest
@@ -102,6 +104,7 @@ class Predictor(Rater):
         *,
         columns: Mapping[str, str] | None = None,
         on_rejected: OnRejected | None = None,
+        complexes: Complexes = "skip",
         size: int = 32,
         window: int = 256,
         num_workers: int = 0,
@@ -109,7 +112,8 @@ class Predictor(Rater):
         """Yield predictions for an iterable of dictionaries, (source, target, evidence) tuples or Statements.
 
         INDRA statements, or their JSON, are read too: each gives a row per evidence, with the statement's hash in
-        `extra`. A DataFrame is read row by row.
+        `extra`. A Complex has no direction and gives no row; with `complexes="pairs"`, as with the command line's
+        source.complexes=pairs, each two of its members are an edge. A DataFrame is read row by row.
 
         Rows are read in windows of `window`, sorted by length and predicted in batches of `size`. Results come in the
         order of the rows. With `window=1`, each row is answered before the next one is read. `columns` maps source,
@@ -124,9 +128,11 @@ class Predictor(Rater):
         for name, value, least in (("size", size, 1), ("window", window, 1), ("num_workers", num_workers, 0)):
             if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
                 raise UserError(f"{name}={value!r}: must be a whole number of {least} or more")
+        check("complexes", complexes, Complexes)
         role_names(columns)  # raises its errors now, not when the first row is read
         source = frame_rows(rows, columns) if is_frame(rows) else _iterated(rows)
-        return self._predict(windows(source, size=window, columns=columns, on_rejected=on_rejected), size, num_workers)
+        read = windows(source, size=window, columns=columns, on_rejected=on_rejected, complexes=complexes)
+        return self._predict(read, size, num_workers)
 
     def predict(
         self,
@@ -134,6 +140,7 @@ class Predictor(Rater):
         *,
         columns: Mapping[str, str] | None = None,
         on_rejected: OnRejected | None = None,
+        complexes: Complexes = "skip",
         size: int = 32,
         window: int = 256,
         num_workers: int = 0,
@@ -151,8 +158,9 @@ class Predictor(Rater):
 
         if is_frame(rows):
             _check_free(rows, self.labels)
+        noted = note if on_rejected else None
         options: dict[str, Any] = {"columns": columns, "size": size, "window": window, "num_workers": num_workers}
-        found = list(self.predict_iter(rows, on_rejected=note if on_rejected else None, **options))
+        found = list(self.predict_iter(rows, on_rejected=noted, complexes=complexes, **options))
         if not is_frame(rows):
             return found
         return _as_frame(rows.iloc[[n for n in range(len(rows)) if n + 1 not in rejected]], found, self.labels)

@@ -7,7 +7,7 @@ from math import isnan
 from typing import Any
 
 from stonkgs.errors import UserError
-from stonkgs.indra.convert import Converter, Fault, Skipped, is_statement
+from stonkgs.indra.convert import Complexes, Converter, Fault, Skipped, is_statement
 from stonkgs.source.base import ROLES
 from stonkgs.statement import RAW_LIMIT, OnRejected, Rejection, Statement, UnusableError
 
@@ -17,15 +17,21 @@ Row = Mapping[str, Any] | Sequence[str] | Statement | Any
 
 
 def windows(
-    rows: Iterable[Row], *, size: int, columns: Mapping[str, str] | None, on_rejected: OnRejected | None
+    rows: Iterable[Row],
+    *,
+    size: int,
+    columns: Mapping[str, str] | None,
+    on_rejected: OnRejected | None,
+    complexes: Complexes = "skip",
 ) -> Iterator[list[Statement]]:
     """Yield statements, `size` at a time. `on_rejected` is called with each row that is no statement.
 
-    Without `on_rejected`, the first such row raises UserError, after the rows before it were yielded.
+    Without `on_rejected`, the first such row raises UserError, after the rows before it were yielded. `complexes` says
+    what becomes of an INDRA statement that is a Complex, as for `Converter`.
     """
     window: list[Statement] = []
     try:
-        for statement in _statements(rows, role_names(columns), on_rejected):
+        for statement in _statements(rows, role_names(columns), on_rejected, Converter(complexes=complexes)):
             window.append(statement)
             if len(window) >= size:
                 yield window
@@ -38,11 +44,13 @@ def windows(
         yield window
 
 
-def _statements(rows: Iterable[Row], names: Mapping[str, str], on_rejected: OnRejected | None) -> Iterator[Statement]:
+def _statements(
+    rows: Iterable[Row], names: Mapping[str, str], on_rejected: OnRejected | None, convert: Converter
+) -> Iterator[Statement]:
     without = Counter[str]()
     for number, row in enumerate(rows, start=1):
         indra = not _has_roles(row, names) and is_statement(row)
-        for record in _from_indra(row, number, without) if indra else [as_statement(row, number, names)]:
+        for record in _from_indra(row, number, convert, without) if indra else [as_statement(row, number, names)]:
             if isinstance(record, Statement):
                 yield record
             elif on_rejected:
@@ -51,7 +59,8 @@ def _statements(rows: Iterable[Row], names: Mapping[str, str], on_rejected: OnRe
                 raise UserError(f"row {number}: {record.reason}; mend it, or go on without: on_rejected=print")
     if without:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in without.most_common())
-        warnings.warn(f"INDRA statements or evidences without a row: {reasons}", stacklevel=2)
+        advice = "; complexes='pairs' pairs the members of a Complex" if "Complex" in without else ""
+        warnings.warn(f"INDRA statements or evidences without a row: {reasons}{advice}", stacklevel=2)
 
 
 def _has_roles(row: Any, names: Mapping[str, str]) -> bool:
@@ -61,10 +70,10 @@ def _has_roles(row: Any, names: Mapping[str, str]) -> bool:
     return isinstance(row, Statement | tuple)
 
 
-def _from_indra(row: Any, number: int, without: Counter[str]) -> Iterator[Statement | Rejection]:
+def _from_indra(row: Any, number: int, convert: Converter, without: Counter[str]) -> Iterator[Statement | Rejection]:
     """Yield the rows of an INDRA statement. Counts in `without`, by reason, what gives no row although it is sound."""
     try:
-        for record in Converter()(dict(row) if isinstance(row, Mapping) else row.to_json()):
+        for record in convert(row if isinstance(row, Mapping) else row.to_json()):
             if isinstance(record, Skipped):
                 without[record.reason] += 1
             elif isinstance(record, Fault):

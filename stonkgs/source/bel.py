@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from stonkgs.indra.checks import described, text
+from stonkgs.indra.checks import check_characters, described, text
 from stonkgs.indra.convert import NO_TEXT, Skipped
 from stonkgs.source.base import ROLES
 from stonkgs.source.bel_columns import COLUMNS, edge_columns
@@ -56,6 +56,7 @@ class BelSource(JsonObjectSource):
         if "evidence" not in edge:
             return Skipped("unqualified edge")
         sentence = text(edge, "evidence") or NO_TEXT
+        check_characters(sentence, "evidence")
         if sentence == NO_TEXT and self.missing_text == "skip":
             return Skipped("evidence without text")
         return Statement(source, target, sentence, edge_columns(edge))

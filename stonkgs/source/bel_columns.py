@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from stonkgs.indra.checks import number, text_or_digits, whole
+from stonkgs.indra.checks import finite_number, text_or_digits, whole
 from stonkgs.tables.columns import json_field, nearest_json
 
 #: The columns of a row beside source, target and evidence.
@@ -54,7 +54,7 @@ def _annotations(edge: Mapping[str, Any]) -> dict[str, Any]:
     source_api = _one(known, "source_api")
     return {
         "stmt_hash": whole(_one(known, "stmt_hash")),
-        "belief": number(_one(known, "belief")),
+        "belief": finite_number(_one(known, "belief")),
         "source_api": text_or_digits(source_api) if isinstance(source_api, str) else None,
         "source_hash": whole(_one(known, "source_hash")),
         "annotations": None if annotations is None else nearest_json(annotations),

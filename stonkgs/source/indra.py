@@ -3,23 +3,24 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import pyarrow as pa
 
 from stonkgs.config.values import Count, checked
 from stonkgs.errors import UserError
-from stonkgs.indra.convert import COLUMNS, Converter, Fault, Skipped
+from stonkgs.indra.convert import COLUMNS, Complexes, Converter, Fault, Skipped
 from stonkgs.source.base import ROLES, Limit
 from stonkgs.source.file import Paths
+from stonkgs.source.indra_forms import object_form, statements_of
 from stonkgs.source.json_objects import Convert, JsonObjectSource, beginning, excerpt
-from stonkgs.source.text.brackets import Container, containers
+from stonkgs.source.text.brackets import Container
 from stonkgs.source.text.cursor import Cursor
 from stonkgs.source.text.items import Items
 from stonkgs.source.text.json_value import parse_json_fast
 from stonkgs.source.text.quoted import Quoted, cutter
 from stonkgs.source.text.records import Lines, RawRecord, decoded
-from stonkgs.statement import OnRejected, Statement
+from stonkgs.statement import OnRejected, Statement, UnusableError
 
 #: Escape letter of PostgreSQL's COPY -> the character that it stands for.
 _COPY_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
@@ -37,9 +38,10 @@ class CsvDump(Quoted):
 class IndraSource(JsonObjectSource):
     """INDRA statements as JSON, with a row for each edge and each of its evidences.
 
-    The content decides how a file is read: as an array, as JSON Lines, as an answer of INDRA DB's REST service, or as a
-    dump of INDRA DB or CoGEx. `missing_text` says whether an evidence without a sentence is skipped, or kept with the
-    text "No evidence text." `complexes` says whether a Complex is skipped, or each pair of its members is an edge.
+    The content decides how a file is read: as an array, as JSON Lines, as objects of several lines each, as a
+    dictionary of statements, as an answer of INDRA's REST services, or as a dump of INDRA DB or CoGEx. `missing_text`
+    says whether an evidence without a sentence is skipped, or kept with the text "No evidence text." `complexes` says
+    whether a Complex is skipped, or each pair of its members is an edge.
     """
 
     @checked("source")
@@ -48,7 +50,7 @@ class IndraSource(JsonObjectSource):
         *,
         path: Paths,
         missing_text: Literal["skip", "keep"] = "skip",
-        complexes: Literal["skip", "pairs"] = "skip",
+        complexes: Complexes = "skip",
         max_record: Count = 1 << 24,
         limit: Limit | None = None,
     ) -> None:
@@ -93,16 +95,29 @@ class IndraSource(JsonObjectSource):
 
     def conversion(self, scanner: Lines) -> Convert:
         """Returns a function that converts a statement by the rules of `stonkgs.indra`."""
-        convert = self.converter()
+        convert = self.converter().from_json
         cut = _STATEMENT_COLUMN.get(type(scanner))
 
         def rows(record: RawRecord) -> Iterator[Statement | Skipped | Fault]:
             if cut is None:
-                return convert(parse_json_fast(record))
+                value = parse_json_fast(record)
+                several = statements_of(value)
+                return convert(value) if several is None else _each(convert, several)
             text, stmt_hash = cut(decoded(record))
             return convert(parse_json_fast(record._replace(raw=text.encode())), stmt_hash=stmt_hash)
 
         return rows
+
+
+def _each(
+    convert: Callable[[Any], Iterator[Statement | Skipped | Fault]], statements: Iterator[Any]
+) -> Iterator[Statement | Skipped | Fault]:
+    """Converts the statements of one record. One that cannot be used costs none of the others."""
+    for number, statement in enumerate(statements, start=1):
+        try:
+            yield from convert(statement)
+        except UnusableError as error:
+            yield Fault(f"statement {number}: {error}")
 
 
 def _form(cursor: Cursor, max_record: int) -> Container | type[Lines]:
@@ -112,7 +127,7 @@ def _form(cursor: Cursor, max_record: int) -> Container | type[Lines]:
     if head[:1] == b"[":
         return Container("[", start + 1, outermost=True)
     if head[:1] == b"{":
-        return _object(cursor, start, max_record)
+        return object_form(cursor, start, max_record)
     if not head:
         return Lines
     if found := re.match(rb'[^\n{]*?\t("?)\{', head):
@@ -121,16 +136,6 @@ def _form(cursor: Cursor, max_record: int) -> Container | type[Lines]:
         f"{cursor.file}: holds no INDRA statements: it starts with {excerpt(head)}. They come as a JSON array, as an "
         "object a line, as an answer of INDRA DB, or as its dumps"
     )
-
-
-def _object(cursor: Cursor, start: int, max_record: int) -> Container | type[Lines]:
-    """Returns the container of an INDRA DB answer, {"statements": {hash: statement}}; else each line is a statement."""
-    for key, container in containers(cursor, start, max_record):
-        if key == "statements" and container:
-            return container
-        if key == "type":
-            break
-    return Lines
 
 
 def _from_copy(text: str) -> tuple[str, int | None]:

@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import Any
 
 from stonkgs.errors import UserError
-from stonkgs.indra.checks import described, text
+from stonkgs.indra.checks import check_characters, described, is_writable, text
 from stonkgs.source.json_objects import beginning, excerpt
 from stonkgs.source.split import END
 from stonkgs.source.text.brackets import Container, containers
@@ -46,14 +46,14 @@ class SbelEdges(EdgeFinder):
 
     def bel(self, edge: Mapping[str, Any], role: str) -> str:
         node = edge.get(role)
-        if isinstance(node, str) and node:
-            return node
+        bel = text(node, "bel") if isinstance(node, dict) else node
+        if isinstance(bel, str) and bel:
+            check_characters(bel, role)
+            return bel
         if not isinstance(node, dict):
             raise UnusableError(f"{role} is {described(node)}, not a node" if role in edge else f"no {role}")
-        if not (bel := text(node, "bel")):
-            what = "a modifier whose node was lost" if "modifier" in node else "a node without bel"
-            raise UnusableError(f"{role} is {what}")
-        return bel
+        what = "a modifier whose node was lost" if "modifier" in node else "a node without bel"
+        raise UnusableError(f"{role} is {what}")
 
 
 class NodelinkEdges(Items, EdgeFinder):
@@ -144,4 +144,4 @@ def _node(record: RawRecord) -> str | None:
         bel = text(node, "bel") if isinstance(node, dict) else node
     except UnusableError:
         return None
-    return bel if isinstance(bel, str) and 0 < len(bel) <= LONGEST_NODE else None
+    return bel if isinstance(bel, str) and 0 < len(bel) <= LONGEST_NODE and is_writable(bel) else None

@@ -8,7 +8,7 @@ import pytest
 
 from stonkgs.indra.agent import Agent, Bound
 from stonkgs.indra.convert import Converter
-from stonkgs.indra.matches import LONGEST, Kind, agent_key, matches_hash
+from stonkgs.indra.matches import LONGEST, Kind, agent_key, matches_hash, source_hash
 from stonkgs.statement import Statement, UnusableError
 
 
@@ -53,3 +53,13 @@ def test_a_key_that_grows_with_each_level() -> None:
         agent_key(Agent("A", {}, bound=(Bound(agent, True),)))
     with pytest.raises(UnusableError, match="characters"):
         agent_key(Agent(LONGEST * "\\", {}))
+
+
+def test_every_evidence_of_a_corpus_has_the_source_hash_that_indra_gave_it(corpora: Path) -> None:
+    count = 0
+    with gzip.open(corpora / "indra_hbp_statements.jsonl.gz", "rt", encoding="utf-8") as lines:
+        for line in lines:
+            for evidence in json.loads(line)["evidence"]:
+                assert source_hash(evidence) == evidence["source_hash"]
+                count += 1
+    assert count > 60_000

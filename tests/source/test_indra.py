@@ -170,7 +170,6 @@ BROKEN = {
     b"{}": "no type",
     b'{"x": ' + b"[" * 300 + b"]" * 300 + b"}": "nested more than 200 deep",
     b'{"x": ' + b"1" * 5000 + b"}": "a number of more digits than can be read",
-    b'{"x": "\\ud800"}': "half a surrogate pair",
     b'{"x": "\xff"}': "not UTF-8",
     b'{"x" 1}': "invalid JSON",
     b'{"x": {"y": 1]}': "invalid JSON",

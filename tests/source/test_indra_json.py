@@ -34,7 +34,6 @@ def test_depth(text: str, value: bool) -> None:
     [
         ("", "invalid JSON: Expecting value at character 1"),
         ("1" * 5000, "a number of more digits than can be read"),
-        ('{"\\uDc00": 1}', r"half a surrogate pair, \\udc00, is no character"),
     ],
 )
 def test_what_says_nothing(text: str, reason: str) -> None:
@@ -43,7 +42,12 @@ def test_what_says_nothing(text: str, reason: str) -> None:
 
 
 def test_what_only_some_parsers_read() -> None:
-    assert parse_json('[Infinity, 18446744073709551617, "\\ud83d\\ude00"]') == [float("inf"), 2**64 + 1, "😀"]
+    assert parse_json('[Infinity, 18446744073709551617, "\\ud83d\\ude00", "\\ud800"]') == [
+        float("inf"),
+        2**64 + 1,
+        "😀",
+        "\ud800",
+    ]
 
 
 def test_what_need_not_be_exact() -> None:
@@ -51,6 +55,6 @@ def test_what_need_not_be_exact() -> None:
         "a": [1, 2.5, "ä", None, 2**63 - 1]
     }
     assert str(parse_json_fast(RawRecord(0, 0, b"[NaN, -Infinity]"))) == "[nan, -inf]"
-    for text, reason in (('"\\ud800"', "half a surrogate pair"), ("{", "invalid JSON: Expecting property name")):
-        with pytest.raises(UnusableError, match=reason):
-            parse_json_fast(RawRecord(0, 0, text.encode()))
+    assert parse_json_fast(RawRecord(0, 0, b'"\\ud800"')) == "\ud800"
+    with pytest.raises(UnusableError, match="invalid JSON: Expecting property name"):
+        parse_json_fast(RawRecord(0, 0, b"{"))

@@ -7,17 +7,18 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from stonkgs.source.split import END
 from stonkgs.source.text.cursor import Cursor
 
 Positions = npt.NDArray[np.int64]
 
 
 class Container(NamedTuple):
-    """An array or an object whose members are the items to read."""
+    """An array or an object whose members are the items to read, or the items that follow each other in a file."""
 
-    #: "[" or "{"
+    #: "[" or "{"; "" where nothing holds the items
     kind: str
-    #: Offset past its opening bracket.
+    #: Offset past its opening bracket, or of the first item.
     start: int
     #: Whether it is the whole file, so that nothing may follow it.
     outermost: bool = False
@@ -117,12 +118,13 @@ def containers(cursor: Cursor, start: int, max_record: int) -> Iterator[tuple[st
             key = word[1:-1].decode("utf-8", "replace")
 
 
-def past(cursor: Cursor, place: int, depth: int = 0) -> int | None:
-    """Returns the offset past the bracket that closes `depth` open ones at `place`; None where the file lacks it.
+def past(cursor: Cursor, place: int, depth: int = 0, most: int = END) -> int | None:
+    """Returns the offset past the bracket that closes `depth` open ones at `place`.
 
-    It holds one block at a time, however far away the bracket is, and leaves the bracket in the window.
+    Returns None where the file lacks it, or `most` bytes do. It holds one block at a time, however far away the bracket
+    is, and leaves the bracket in the window.
     """
-    quoted = False
+    quoted, stop = False, place + most
     cursor.seek(place)
     while True:
         data = cursor.data[place - cursor.base :]
@@ -134,7 +136,7 @@ def past(cursor: Cursor, place: int, depth: int = 0) -> int | None:
         depths = depth + np.cumsum(steps, dtype=np.int64)
         if len(closing := np.flatnonzero(depths == 0)):
             return place + int(places[closing[0]]) - quoted + 1
-        if cursor.ended:
+        if cursor.ended or place > stop:
             return None
         depth = int(depths[-1]) if len(depths) else depth
         quoted = _is_open(text)

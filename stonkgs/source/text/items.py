@@ -1,4 +1,4 @@
-"""Finds the items of one JSON array or object. Each item is a record.
+"""Finds the items of one JSON array or object, or of a file of nothing but items. Each item is a record.
 
 An item reaches from an opening bracket in the container to its closing bracket. An item that is no JSON is rejected
 alone. Where brackets do not match, nobody can tell where the next item starts: then the items before that place are
@@ -24,7 +24,7 @@ _KEY = re.compile(rb'"(?:[^"\\]++|\\.)*+"\s*+:', re.DOTALL)
 #: A text in quotes.
 _TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 #: The usual bytes between two items of an array. Other bytes are examined.
-_JOINTS = frozenset((b"", b",", b", ", b",\n", b",\r\n"))
+_JOINTS = frozenset((b"", b",", b", ", b",\n", b",\r\n", b"\n", b"\r\n"))
 #: ASCII code of a closing bracket minus that of its opening one.
 _CLOSING = 2
 
@@ -161,8 +161,8 @@ class Items(Lines):
 
     def _at_close(self, place: int, close: int, stop: int) -> Iterator[Span]:
         """Check the container's closing bracket: its kind, and that nothing follows the outermost one."""
-        right = self.cursor.data[close - self.cursor.base] == ord(self.container.kind) + _CLOSING
-        if not right or (self.container.outermost and self._is_followed(close)):
+        kind, found = self.container.kind, self.cursor.data[close - self.cursor.base]
+        if not kind or found != ord(kind) + _CLOSING or (self.container.outermost and self._is_followed(close)):
             yield from self._lost(place, stop)
         else:
             yield from self._between(place, close, stop)
@@ -182,7 +182,7 @@ class Items(Lines):
             yield from self._lost(place, stop)
             return
         yield from self._between(place, cursor.end, stop)
-        if cursor.end < stop:
+        if self.container.kind and cursor.end < stop:
             yield cursor.end, cursor.end + 1, CUT_SHORT, b""
 
     def _lost(self, place: int, stop: int) -> Iterator[Span]:

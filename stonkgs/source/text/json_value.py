@@ -1,7 +1,6 @@
 """Parses JSON from files that may hold anything, and explains what is wrong with it."""
 
 import json
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -15,8 +14,6 @@ from stonkgs.statement import UnusableError
 #: The most levels of nesting. Python's own limit depends on the caller's stack, so it would differ between runs.
 DEPTH = 200
 TOO_DEEP = f"nested more than {DEPTH} deep"
-#: An escape of half a surrogate pair, which is no character. UTF-8 text has it only as an escape.
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def parse_json_fast(record: RawRecord) -> Any:
@@ -28,19 +25,19 @@ def parse_json_fast(record: RawRecord) -> Any:
     raw = record.raw
     deep = raw.count(b"[") + raw.count(b"{") > DEPTH and deepest(raw) > DEPTH
     if not (record.problem or deep or b'"context"' in raw or b"\\u00" in raw):
-        with suppress(orjson.JSONDecodeError):  # `parse_json` reads NaN, and explains errors
+        with suppress(orjson.JSONDecodeError):  # `parse_json` reads NaN and halves of pairs, and explains errors
             return orjson.loads(raw)
     return parse_json(decoded(record))
 
 
 def parse_json(text: str) -> Any:
-    """Returns a JSON value; NaN and Infinity are admitted. Raises UnusableError where it cannot be used."""
+    """Returns a JSON value. Raises UnusableError where it cannot be used.
+
+    NaN, Infinity and halves of surrogate pairs are admitted: they may lie beside a sound sentence.
+    """
     if is_too_deep(text):
         raise UnusableError(TOO_DEEP)
-    value = decode_json(text, json.loads)
-    if "\\" in text and _SURROGATE.search(text):
-        check_surrogates(json.dumps(value, ensure_ascii=False))
-    return value
+    return decode_json(text, json.loads)
 
 
 def is_too_deep(text: str) -> bool:
