@@ -16,9 +16,9 @@ class CsvSource(DelimitedSource):
         if not isinstance(mark, str) or len(mark) != 1 or not mark.isascii() or mark in '"\r\n\0':
             raise UserError(f"source.delimiter is {mark!r}; it is one ASCII character, and no quote or line's end")
 
-    def misfit(self, text: str) -> str:
+    def misfit(self, text: str, delimiter: str) -> str:
         """Returns advice about unquoted delimiters or stray quotes."""
         lines = text.count("\n") + 1
         if lines > 1:
             return f"; quotes join {lines} lines here: is one misplaced?"
-        return f"; quote the fields that hold a {delimiter_name(self.delimiter)}"
+        return f"; quote the fields that hold a {delimiter_name(delimiter)}"

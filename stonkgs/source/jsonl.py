@@ -84,7 +84,7 @@ class JsonlSource(TextSource):
             with closing(self.scan(file)) as scanner:
                 yield from scanner.records(self.text(scanner), END)
 
-    def parser(self, schema: pa.Schema) -> Callable[[str], Statement]:
+    def parser(self, schema: pa.Schema, scanner: Lines) -> Callable[[str], Statement]:
         """Returns a function that puts a record's values into the planned columns."""
         roles = [self.columns[role] for role in ROLES]
         fields = [field for field in schema if field.name not in roles and field.name != EXTRA]

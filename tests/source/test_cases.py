@@ -9,6 +9,7 @@ from stonkgs.errors import UserError
 from stonkgs.indra.matches import source_hash
 from stonkgs.source.base import SplitRows
 from stonkgs.source.bel import BelSource
+from stonkgs.source.csv import CsvSource
 from stonkgs.source.indra import IndraSource
 from stonkgs.statement import Statement
 
@@ -100,3 +101,7 @@ def test_the_two_edges_of_an_evidence_have_one_hash_in_both_forms(cases: Path) -
 def test_the_output_of_reach(cases: Path) -> None:
     with pytest.raises(UserError, match="the output of Reach itself"):
         IndraSource(path=str(cases / "reach_output.json")).plan()
+
+
+def test_a_spreadsheet_that_names_its_delimiter(cases: Path) -> None:
+    assert list(CsvSource(path=str(cases / "excel_sep.csv"))) == [Statement("p(A)", "p(B)", "x")]

@@ -117,3 +117,52 @@ def test_the_source_that_would_read_it_is_named(tmp_path: Path, read: Read, quot
     said: Any = {override.key_or_group.removeprefix("source."): override.value() for override in further}
     named: Callable[..., Source] = TsvSource if chosen.value() == "tsv" else CsvSource
     assert read(named(path=path, **said), 9) == [Statement("s", "t", "e")]
+
+
+@pytest.mark.parametrize("opening", ["sep={}", '"sep={}"', "SEP={}"])
+@pytest.mark.parametrize("mark", [";", ",", "\t", "|", ":", "a"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, lambda data: b"\xef\xbb\xbf" + data])
+def test_a_first_line_names_the_delimiter(
+    tmp_path: Path, read: Read, opening: str, mark: str, end: str, pack: Callable[[bytes], bytes]
+) -> None:
+    """As spreadsheets write and read it, whatever source.delimiter says; lines are those of the file."""
+    rows = [["source", "target", "evidence"], ["S", "T", f"x{mark}y"], ["S", "T"], ["S 2", "T", "z"]]
+    out = io.StringIO(newline="")
+    csv.writer(out, delimiter=mark, lineterminator=end, quoting=csv.QUOTE_ALL).writerows(rows)
+    path = written(tmp_path, pack((opening.format(mark) + end + out.getvalue()).encode()))
+    for told in (",", ";"):
+        first, short, last = read(CsvSource(path=path, delimiter=told), 1)
+        assert (fields(first), fields(last)) == ([*rows[1]], [*rows[3]])
+        assert isinstance(short, Rejection)
+        assert (short.line, short.reason[:27]) == (4, "2 fields, the header has 3;")
+        named = {";": "semicolon", ",": "comma", "\t": "tab"}.get(mark, repr(mark))
+        assert short.reason.endswith(f"quote the fields that hold a {named}")
+
+
+def test_files_that_name_different_delimiters(tmp_path: Path, read: Read) -> None:
+    contents = ["sep=;\nsource;target;evidence\nS;T;a,b\n", "source,target,evidence\nS,T,c;d\n"]
+    contents.append("sep=\\t\nsource\ttarget\tevidence\nS\tT\te\n")
+    paths = [written(tmp_path, text.encode(), f"{number}.csv") for number, text in enumerate(contents)]
+    assert [fields(record)[2] for record in read(CsvSource(path=paths), 9)] == ["a,b", "c;d", "e"]
+    assert [fields(record)[2] for record in read(CsvSource(path=paths, limit=2), 9)] == ["a,b", "c;d"]
+
+
+def test_a_tsv_may_name_its_tab(tmp_path: Path, read: Read) -> None:
+    path = written(tmp_path, b'sep=\t\nsource\ttarget\tevidence\nS\tT\t"a"\n')
+    assert [fields(record) for record in read(TsvSource(path=path), 9)] == [["S", "T", "a"]]
+    assert [fields(record) for record in read(TsvSource(path=path, quoting="none"), 9)] == [["S", "T", '"a"']]
+    path = written(tmp_path, b"sep=;\nsource;target;evidence\nS;T;a\n")
+    with pytest.raises(UserError, match=r"rows\.csv: its first line names the semicolon as delimiter: source=csv"):
+        TsvSource(path=path).plan(9)
+
+
+@pytest.mark.parametrize("data", [b"sep=;", b"sep=;\n", b"sep=;\r\n\r\n"])
+def test_a_file_that_only_names_its_delimiter_is_empty(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(UserError, match="is empty; its first line has to give the columns' names"):
+        CsvSource(path=written(tmp_path, data)).plan(9)
+
+
+def test_a_column_may_be_called_sep(tmp_path: Path, read: Read) -> None:
+    path = written(tmp_path, b"sep=,source,target,evidence\n1,S,T,a\n")
+    assert [fields(record) for record in read(CsvSource(path=path), 9)] == [["S", "T", "a", "1"]]

@@ -44,6 +44,8 @@ class Lines:
 
     def __init__(self, file: str, max_record: int) -> None:
         self.cursor, self.max_record = Cursor(file), max_record
+        #: Offset of the first byte that is read: of a table's header.
+        self.head = 0
         #: Number of lines that `records` has passed in its last call.
         self.lines = 0
 
@@ -211,14 +213,14 @@ class TextSource(RangeSource):
     """A source in which each record is one row. A subclass defines `schema` and `parser`."""
 
     @abstractmethod
-    def parser(self, schema: pa.Schema) -> Callable[[str], Statement]:
-        """Returns a function that makes a Statement of a record's text, or raises UnusableError."""
+    def parser(self, schema: pa.Schema, scanner: Lines) -> Callable[[str], Statement]:
+        """Returns a function that makes a Statement of a record of the scanned file, or raises UnusableError."""
 
     def understood(
         self, records: Iterator[RawRecord], scanner: Lines, schema: pa.Schema
     ) -> Generator[Statement | Rejection, None, Tally]:
         """Yields a Statement or a Rejection for each record."""
-        parse = self.parser(schema)
+        parse = self.parser(schema, scanner)
         for record in records:
             try:
                 yield parse(decoded(record))
