@@ -22,11 +22,23 @@ from stonkgs.kge.create import Draft
 from stonkgs.kge.index import LineNames, Scratch, chunks, number_lines, write_names
 from stonkgs.kge.layout import name_hash, reason
 from stonkgs.kge.lookup import NameIndex
-from stonkgs.kge.rows import TextRows, check_rows, distinct, floats, is_utf8, read_rows, readable
+from stonkgs.kge.rows import (
+    FLOATS,
+    TextRows,
+    check_first_row,
+    check_rows,
+    distinct,
+    floats,
+    is_utf8,
+    read_rows,
+    readable,
+)
 from stonkgs.kge.store import KgeStore
 
 #: Node numbers are int32.
 MAX_NODES = 2**31 - 1
+#: What the values of walks are called in messages.
+NODES = "nodes of a walk"
 #: How many names from walks are cached with their node numbers.
 CACHED_NAMES = 1 << 17
 
@@ -124,7 +136,9 @@ def _read_names(path: str, scratch: Scratch) -> tuple[LineNames, int]:
     width, end = None, 0
     offsets.append(np.zeros(1))
     for rows in read_rows(path, "names"):
-        width = check_rows(rows, width, "floats")
+        if width is None:
+            check_first_row(rows, FLOATS)
+        width = check_rows(rows, width, FLOATS)
         ends = end + np.cumsum([len(name) for name in rows.names])
         end = int(ends[-1])
         text.append(b"".join(rows.names))
@@ -136,13 +150,14 @@ def _read_names(path: str, scratch: Scratch) -> tuple[LineNames, int]:
 
 def _first_width(path: str) -> int:
     rows = next(read_rows(path, "walks"))
-    return check_rows(rows, None, "nodes of a walk")
+    check_first_row(rows, NODES)
+    return check_rows(rows, None, NODES)
 
 
 def _fill_vectors(path: str, draft: Draft, numbers: np.ndarray[tuple[int], np.dtype[np.int64]], width: int) -> None:
     line, place = 0, draft.arrays["vectors"]
     for rows in read_rows(path, "vectors"):
-        check_rows(rows, width, "floats")  # the file may have changed since its names were read
+        check_rows(rows, width, FLOATS)  # the file may have changed since its names were read
         nodes = numbers[line : line + len(rows.names)]
         if len(nodes) < len(rows.names):
             break
@@ -163,7 +178,7 @@ def _fill_walks(path: str, draft: Draft, width: int) -> int:
     index = NameIndex(path=draft.path, arrays=draft.arrays)
     find = lru_cache(CACHED_NAMES)(index.find)
     for rows in read_rows(path, "walks"):
-        check_rows(rows, width, "nodes of a walk")
+        check_rows(rows, width, NODES)
         starts = np.array([find(name) for name in rows.names])
         if (unknown := np.flatnonzero(starts < 0)).size:
             rows.fail(int(unknown[0]), _unknown(rows.names[unknown[0]], "the walk is of a node"))

@@ -20,6 +20,15 @@ from stonkgs.source.file import compression, file_errors, open_bytes
 #: How many bytes of text are read at a time. A longer line is read completely.
 BLOCK = 4 << 20
 
+#: What the values of vectors are called in messages.
+FLOATS = "floats"
+#: What stands above a column of names, in small letters. For an index pandas writes nothing, and reads "Unnamed: 0".
+HEADS = frozenset(
+    b"|unnamed: 0|0|index|entity|entities|entity_id|node|nodes|node_id|name|names|id|key|label|term|item".split(b"|")
+)
+#: The label of a column has fewer digits.
+SHORT = 9
+
 #: The end of messages about values that are no numbers.
 PLAIN = "there is no header line, and no quotes, blanks or decimal commas"
 
@@ -80,6 +89,25 @@ def _split(path: str, first: int, data: bytes) -> TextRows:
             rows.values.append(values)
             rows.widths.append(line.count(b"\t"))
     return rows
+
+
+def check_first_row(rows: TextRows, what: str) -> None:
+    """Raise UserError if the first row of a file is a header, as pandas and spreadsheets write one."""
+    name, values = rows.names[0], rows.values[0].split(b"\t")
+    if _is_header(name.strip(b'" ').lower(), [value.strip(b'" ') for value in values], what):
+        shown = ", ".join(map(readable, (name, *values[:3])))
+        rows.fail(0, f"is a header ({shown} ...), not a node; remove the line (in pandas: header=False)")
+
+
+def _is_header(name: bytes, values: list[bytes], what: str) -> bool:
+    """Return whether a row is one of column labels: most often 0, 1, 2 ..., which could be read as a node's values."""
+    numbers = [int(value) for value in values if value.isdigit() and len(value) < SHORT]
+    counts = len(numbers) == len(values) and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    if name not in HEADS or (what != FLOATS and name == b"0"):
+        return what == FLOATS and counts and len(numbers) > 2 and numbers[0] == 0
+    if counts and (numbers[0] == 0 or (numbers[0] == 1 and len(numbers) > 1)):
+        return True
+    return not name and any(values[1:])
 
 
 def check_rows(rows: TextRows, width: int | None, what: str) -> int:

@@ -126,6 +126,73 @@ def test_mistakes_name_their_line(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["v.tsv", "w.tsv"], "nothing is left behind"
 
 
+#: The first cell of a header, by what writes it.
+HEADS = [b"", b"entity", b"Entity", b"index", b"Unnamed: 0", b'""', b'"index"', b"node_id", b"0"]
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("start", [0, 1])
+@pytest.mark.parametrize("width", [2, 3, 64])
+@pytest.mark.parametrize("spell", [bytes, gzip.compress, lambda data: b"\xef\xbb\xbf\n" + data.replace(b"\n", b"\r\n")])
+def test_the_header_that_pandas_writes_is_no_node(
+    make: Make, tmp_path: Path, head: bytes, start: int, width: int, spell: Callable[[bytes], bytes]
+) -> None:
+    labels = b"\t".join(b"%d" % number for number in range(start, start + width))
+    vectors = b"A" + b"\t0.5" * width + b"\nB" + b"\t1" * width + b"\n"
+    walks = b"A" + b"\tB" * width + b"\n"
+    with pytest.raises(
+        UserError, match=r"v\.tsv, line [12]: is a header \('.*', '[01]', .* not a node; remove"
+    ) as refused:
+        make(spell(head + b"\t" + labels + b"\n" + vectors), walks)
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "k.h5").exists()
+    make(vectors, walks)
+    if head != b"0":  # nodes may have numbers for names
+        with pytest.raises(UserError, match=r"w\.tsv, line [12]: is a header"):
+            make(vectors, spell(head + b"\t" + labels + b"\n" + walks), overwrite=True)
+
+
+@pytest.mark.parametrize(
+    "line", [b"p(A)\t0\t1\t2", b"\t0.5\t7", b"\t7\t3", b'\t"0"\t"1"', b"Unnamed: 0\t0", b"x\t0\t1\t2\t3\t4"]
+)
+def test_numbers_that_count_columns_are_a_header(make: Make, line: bytes) -> None:
+    width = line.count(b"\t")
+    with pytest.raises(UserError, match=r"v\.tsv, line 1: is a header"):
+        make(line + b"\nA" + b"\t0.5" * width + b"\n", b"A\tA\n")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"p(A)\t0\t1",
+        b"p(A)\t1\t2\t3",
+        b"p(A)\t0.0\t1.0\t2.0",
+        b"entity\t0.1\t0.7",
+        b"index\t5\t3",
+        b"p(A)\t0\t0\t0",
+        b"0\t7",
+    ],
+)
+def test_a_first_node_may_have_whole_numbers(make: Make, opened: Opened, line: bytes) -> None:
+    name, *values = line.split(b"\t")
+    second = b"B" + b"\t9" * len(values)
+    make(line + b"\n" + second, name + b"\tB\n")
+    assert opened().vectors[0].tolist() == [np.float32(value) for value in values]
+    make(second + b"\n" + b"C\t" + b"\t".join(b"%d" % n for n in range(len(values))), b"B\tC\n", overwrite=True)
+
+
+def test_nodes_whose_names_are_numbers_have_walks(make: Make, opened: Opened) -> None:
+    make(b"".join(b"%d\t0.5\n" % node for node in range(5)), b"0\t1\t2\t3\n4\t0\t1\t2\n")
+    assert opened().walks[0].tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("name", ["kge_pandas_header_vectors.tsv", "kge_pandas_header_walks.tsv"])
+def test_the_files_of_a_user_with_a_header(cases: Path, tmp_path: Path, name: str) -> None:
+    files = {kind: str(cases / f"kge_pandas_header_{kind}.tsv") for kind in ("vectors", "walks")}
+    with pytest.raises(UserError, match=r"vectors\.tsv, line 1: is a header \('', '0', '1', '2' \.\.\.\), not a node"):
+        build(**files, output=str(tmp_path / "k.h5"))
+
+
 @pytest.mark.parametrize("value", [b"65520", b"-65520", b"1e30"])
 def test_what_half_precision_cannot_hold_names_its_line(make: Make, tmp_path: Path, value: bytes) -> None:
     vectors = V.replace(b"5", value)
