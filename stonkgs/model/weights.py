@@ -14,32 +14,45 @@ import torch
 from torch import Tensor
 
 from stonkgs.errors import UserError, printable
+from stonkgs.model.config import read_json
 
 Weights = dict[str, Tensor]
 
 #: Bytes. Kernels may round differently for tensors with another alignment. Torch and its files align to this.
 ALIGNMENT = 64
+#: Files of weights, the preferred one first.
+FILES = ("model.safetensors", "pytorch_model.bin")
+#: What the two weights of a layer norm were called -> what they are called.
+OLD_NAMES = {"gamma": "weight", "beta": "bias"}
 #: The names of types in safetensors files.
 DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 
 
 def read_weights(folder: Path) -> Weights:
-    """Read model.safetensors, else pytorch_model.bin. Raises UserError, also if the pickle holds more than weights.
+    """Read model.safetensors, else pytorch_model.bin, each whole or in shards. Raises UserError.
 
-    Tensors are memory-mapped if they are aligned in the file, as `write_weights` aligns them, and copied if not. So
-    equal weights give equal results, whatever file they come from.
+    It does so too if a pickle holds more than weights. Tensors are memory-mapped if they are aligned in the file, as
+    `write_weights` aligns them, and copied if not. So equal weights give equal results, whatever file they come from.
     """
-    path = folder / "model.safetensors"
+    for name in FILES:
+        if (folder / name).exists():
+            return _renamed(_read_file(folder / name))
+        if (index := folder / f"{name}.index.json").exists():
+            return _renamed(_read_shards(index))
+    if found := sorted(path.name for path in folder.glob("*-of-*") if path.suffix in (".safetensors", ".bin")):
+        raise UserError(f"{folder}: {found[0]} is a shard of the weights, but their index is not there; fetch it too")
+    raise UserError(f"{folder}: no weights: neither {' nor '.join(FILES)}")
+
+
+def _read_file(path: Path) -> Weights:
+    """Read one file of weights."""
     try:
-        if path.exists():
+        if path.suffix == ".safetensors":
             return _aligned(safetensors.torch.load_file(path))
-        path = folder / "pytorch_model.bin"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns about files that are refused below
             # Files from before torch 1.6 are not zip archives and cannot be mapped.
             weights = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except FileNotFoundError:
-        raise UserError(f"{folder}: no weights: neither model.safetensors nor pytorch_model.bin") from None
     except pickle.UnpicklingError as error:  # torch's message would explain how to run the code anyway
         raise UserError(
             f"{path}: not readable as weights alone: it is damaged, or holds objects that could run code; "
@@ -50,6 +63,38 @@ def read_weights(folder: Path) -> Weights:
     if not isinstance(weights, dict) or not all(type(key) is str and _plain(w) for key, w in weights.items()):
         raise UserError(f"{path}: not a table of weights")
     return _aligned(weights)
+
+
+def _read_shards(index: Path) -> Weights:
+    """Read the weights that an index finds in several files of its folder. Raises UserError if some are not there."""
+    places = read_json(index).get("weight_map")
+    # A name with a folder in it could be any file of the machine.
+    if not isinstance(places, dict) or not places or not all(map(_is_shard, places.values())):
+        raise UserError(f"{index}: names no files of weights beside it as shards; fetch it again")
+    weights: Weights = {}
+    for name in sorted(set(places.values())):
+        if not (index.parent / name).is_file():
+            raise UserError(f"{index}: the shard {name} is not there; fetch it too")
+        weights |= _read_file(index.parent / name)
+    if lost := sorted(places.keys() - weights.keys()):
+        raise UserError(f"{index}: the shard {places[lost[0]]} lacks {printable(lost[0])}; fetch it again")
+    return weights
+
+
+def _is_shard(name: Any) -> bool:
+    """Return whether this is the name of a file of weights, without a folder."""
+    return isinstance(name, str) and Path(name).name == name and Path(name).suffix in (".safetensors", ".bin")
+
+
+def _renamed(weights: Weights) -> Weights:
+    """Return weights by today's names: those of layer norms were once gamma and beta, as in bert-base-uncased."""
+    names = {key: _todays_name(key) for key in weights}
+    return {name if name == key or name not in weights else key: weights[key] for key, name in names.items()}
+
+
+def _todays_name(key: str) -> str:
+    stem, _, last = key.rpartition(".")
+    return f"{stem}.{OLD_NAMES[last]}" if last in OLD_NAMES and stem.endswith("LayerNorm") else key
 
 
 def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:

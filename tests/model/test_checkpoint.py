@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,70 @@ def test_a_checkpoint_without_its_backbone_takes_the_backbones_own(published: Pa
     network = load(published, tokenizer=str(backbone))
     key = "lm_backbone.encoder.layer.1.output.dense.weight"
     assert torch.equal(network.state_dict()[key], weights[key])
+
+
+def as_of_old(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """As bert-base-uncased names the weights of its layer norms to this day."""
+    old = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+    named = {}
+    for key, weight in weights.items():
+        end = next((end for end in old if key.endswith(end)), "")
+        named[key.removesuffix(end) + old.get(end, "")] = weight
+    assert named.keys() != weights.keys()
+    return named
+
+
+Save = Callable[[dict[str, torch.Tensor], Path], None]
+
+
+def shards(weights: dict[str, torch.Tensor], folder: Path, ending: str, count: int = 3) -> None:
+    """Weights in several files and an index, as transformers writes large ones."""
+    name, suffix = ending.split(".")
+    places = {}
+    for number in range(count):
+        part = {key: weight.clone() for key, weight in list(weights.items())[number::count]}
+        places |= dict.fromkeys(part, f"{name}-{number + 1:05}-of-{count:05}.{suffix}")
+        save: Any = safetensors.torch.save_file if suffix == "safetensors" else torch.save
+        save(part, folder / places[next(iter(part))])
+    (folder / f"{ending}.index.json").write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": places}))
+
+
+WAYS: dict[str, Save] = {
+    "torch": lambda weights, folder: torch.save(weights, folder / "pytorch_model.bin"),
+    "safetensors": lambda weights, folder: safetensors.torch.save_file(
+        {key: weight.clone() for key, weight in weights.items()}, folder / "model.safetensors"
+    ),
+    "shards": lambda weights, folder: shards(weights, folder, "model.safetensors"),
+    "torch shards": lambda weights, folder: shards(weights, folder, "pytorch_model.bin"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("prefix", ["", "bert."])
+@pytest.mark.parametrize("old", [False, True])
+def test_a_backbone_in_every_way_in_which_it_is_published(
+    published: Path, vocabulary: Path, way: str, prefix: str, old: bool
+) -> None:
+    weights = torch.load(published / "pytorch_model.bin", weights_only=True)
+    own = {k.replace("lm_backbone.", prefix): w for k, w in weights.items() if k.startswith("lm_backbone.")}
+    own[f"{prefix}pooler.dense.weight"] = own["cls.predictions.bias"] = torch.zeros(1)
+    WAYS[way](as_of_old(own) if old else own, vocabulary)
+    torch.save({k: w for k, w in weights.items() if not k.startswith("lm_backbone.")}, published / "pytorch_model.bin")
+    network = load(published, tokenizer=str(vocabulary)).state_dict()
+    layer_norms = [key for key in network if key.startswith("lm_backbone.") and "LayerNorm" in key]
+    assert len(layer_norms) > 4
+    assert all(torch.equal(network[key], weights[key]) for key in weights if key in network)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("old", [False, True])
+def test_a_model_of_ours_in_every_way(folder: Path, way: str, old: bool) -> None:
+    before = load(folder).state_dict()
+    (folder / "model.safetensors").unlink()
+    WAYS[way](as_of_old(dict(before)) if old else dict(before), folder)
+    after = load(folder).state_dict()
+    assert list(after) == list(before)
+    assert all(torch.equal(after[key], before[key]) for key in before)
 
 
 def test_half_precision_weights_are_read_as_float32(folder: Path) -> None:

@@ -61,6 +61,7 @@ def reweigh(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> N
     safetensors.torch.save_file(weights, folder / "model.safetensors")
 
 
+SHARD = "model-1-of-2.safetensors"
 #: A header of 2**63 bytes, says the file.
 HUGE = struct.pack("<Q", 2**63) + b'{"a": 1}'
 
@@ -88,6 +89,14 @@ def pointer(folder: Path) -> None:
 def torch_weights(folder: Path, weights: Any) -> None:
     (folder / "model.safetensors").unlink()
     torch.save(weights, folder / "pytorch_model.bin")
+
+
+def shards(folder: Path, places: Any, *names: str) -> None:
+    """Weights in shards by these names, and an index that says so."""
+    (folder / "model.safetensors").unlink()
+    for name in names:
+        safetensors.torch.save_file({"classifier.bias": torch.ones(2)}, folder / name)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
 
 
 def lack(folder: Path, key: str) -> None:
@@ -127,6 +136,28 @@ DAMAGE: list[tuple[str, Callable[[Path], Any], str]] = [
         "torch weights cut",
         half_a_torch_file,
         "as weights alone: .*; fetch",
+    ),
+    (
+        "a shard that is not there",
+        lambda f: shards(f, {"classifier.bias": SHARD, "x": "model-2-of-2.safetensors"}, SHARD),
+        r"index\.json: the shard model-2-of-2\.safetensors is not there; fetch it too",
+    ),
+    (
+        "a shard that lacks a weight",
+        lambda f: shards(f, {"classifier.bias": SHARD, "x": SHARD}, SHARD),
+        r"index\.json: the shard model-1-of-2\.safetensors lacks x; fetch it again",
+    ),
+    (
+        "a shard elsewhere",
+        lambda f: shards(f, {"x": f"../copy/{SHARD}"}, SHARD),
+        r"index\.json: names no files of weights beside it as shards",
+    ),
+    ("shards of no table", lambda f: shards(f, [SHARD], SHARD), "names no files of weights beside it as shards"),
+    ("a shard of another kind", lambda f: shards(f, {"x": "config.json"}), "names no files of weights beside it"),
+    (
+        "shards without their index",
+        lambda f: (f / "model.safetensors").rename(f / "model-00001-of-00002.safetensors"),
+        r"model-00001-of-00002\.safetensors is a shard of the weights, but their index is not there",
     ),
     ("a pointer to weights", pointer, "it is damaged, or holds objects"),
     ("config no UTF-8", lambda f: (f / "config.json").write_bytes(b'{"\xff'), "not readable as JSON"),
