@@ -57,6 +57,8 @@ class Tally(NamedTuple):
     records: int | None = None
     #: reason -> number of valid records, or parts of records, that gave no row for it
     without_row: Mapping[str, int] = {}
+    #: reason -> number of values beside sound sentences that became null for it
+    made_null: Mapping[str, int] = {}
 
 
 class UnusableError(Exception):

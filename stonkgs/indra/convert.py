@@ -1,6 +1,7 @@
 """Converts an INDRA statement's JSON to rows, one for each of its edges and evidences."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -12,7 +13,8 @@ from stonkgs.indra.edges import Edge, Meaning, read_statement
 from stonkgs.indra.matches import matches_hash, source_hash
 from stonkgs.indra.plain import plain
 from stonkgs.statement import Statement, UnusableError
-from stonkgs.tables.columns import json_field, nearest_json
+from stonkgs.tables.columns import json_field
+from stonkgs.tables.exact_json import NOT_FINITE, nearest_json
 
 #: The columns of a row beside source, target and evidence.
 COLUMNS = pa.schema(
@@ -30,6 +32,8 @@ COLUMNS = pa.schema(
 Complexes = Literal["skip", "pairs"]
 #: The sentence that the first implementation gave an evidence without text.
 NO_TEXT = "No evidence text."
+#: The columns of an evidence that are null where the JSON has a value of another type.
+_MAY_BE_ODD = ("source_api", "pmid", "context")
 #: The most characters of all node names in one statement's rows: FREE, or GROWTH times the characters of its JSON if
 #: that is more. Real statements stay far below.
 FREE = 64 * 1024
@@ -68,11 +72,13 @@ class Converter:
         """Does what `from_json` does for a statement in memory, which may have numpy's numbers in it."""
         return self.from_json(plain(statement), stmt_hash=stmt_hash)
 
-    def from_json(self, statement: Any, *, stmt_hash: int | None = None) -> Iterator[Statement | Skipped | Fault]:
+    def from_json(
+        self, statement: Any, *, stmt_hash: int | None = None, made_null: Counter[str] | None = None
+    ) -> Iterator[Statement | Skipped | Fault]:
         """Returns what gives no row, then the rows of an INDRA statement, by edge and then by evidence.
 
         `stmt_hash` is used where the JSON has no matches_hash. Raises UnusableError, before the first row, where the
-        statement is invalid. An odd value beside a sound sentence is null: it costs no row.
+        statement is invalid. An odd value beside a sound sentence is null: it costs no row, and `made_null` counts it.
         """
         if not isinstance(statement, dict):
             raise UnusableError(f"not an object but {described(statement)}")
@@ -83,16 +89,19 @@ class Converter:
         edges = _limited(meaning.edges, statement, len(evidences))
         if not evidences:
             return iter([Skipped("no evidence")])
-        shared = {"stmt_hash": _hash(statement, stmt_hash, meaning), "belief": _belief(statement), "stmt_type": kind}
-        return self._rows(edges, shared, evidences)
+        belief, nulls = finite_number(statement.get("belief", 1.0)), Counter[str]() if made_null is None else made_null
+        if belief is None and statement["belief"] is not None:
+            nulls["belief"] += 1
+        shared = {"stmt_hash": _hash(statement, stmt_hash, meaning), "belief": belief, "stmt_type": kind}
+        return self._rows(edges, shared, evidences, nulls)
 
     def _rows(
-        self, edges: list[Edge], shared: dict[str, Any], evidences: list[Any]
+        self, edges: list[Edge], shared: dict[str, Any], evidences: list[Any], made_null: Counter[str]
     ) -> Iterator[Statement | Skipped | Fault]:
         sentences = []
         for number, evidence in enumerate(evidences, start=1):
             try:
-                sentence, columns = self._sentence(evidence)
+                sentence, columns = self._sentence(evidence, made_null)
             except UnusableError as error:
                 yield Fault(f"evidence {number} of {len(evidences)}: {error}")
                 continue
@@ -104,19 +113,25 @@ class Converter:
             for sentence, columns in sentences:
                 yield Statement(source, target, sentence, shared | columns)
 
-    def _sentence(self, evidence: Any) -> tuple[str | None, dict[str, Any]]:
+    def _sentence(self, evidence: Any, made_null: Counter[str]) -> tuple[str | None, dict[str, Any]]:
         """Returns an evidence's sentence and columns. Raises UnusableError where the sentence is invalid."""
         if not isinstance(evidence, dict):
             raise UnusableError(f"{described(evidence)}, not an object")
         if sentence := text(evidence, "text"):
             check_characters(sentence, "text")
         source_api, context = evidence.get("source_api"), evidence.get("context")
+        encoded, constants = nearest_json(context) if context or isinstance(context, dict) else (None, 0)
         columns = {
             "source_api": text_or_digits(source_api) if isinstance(source_api, str) else None,
             "pmid": text_or_digits(evidence.get("pmid")),
             "source_hash": _source_hash(evidence),
-            "context": nearest_json(context) if context or isinstance(context, dict) else None,
+            "context": encoded,
         }
+        for name in _MAY_BE_ODD:
+            if columns[name] is None and evidence.get(name):
+                made_null[name] += 1
+        if constants:
+            made_null[NOT_FINITE] += constants
         return sentence, columns
 
 
@@ -150,11 +165,6 @@ def _hash(statement: Mapping[str, Any], other: int | None, meaning: Meaning) -> 
     if found is None:
         found = other
     return matches_hash(meaning.key()) if found is None else found
-
-
-def _belief(statement: Mapping[str, Any]) -> float | None:
-    """Returns the belief, 1 where it is absent, None where it is null or no finite number."""
-    return finite_number(statement.get("belief", 1.0))
 
 
 def _source_hash(evidence: Mapping[str, Any]) -> int | None:

@@ -29,6 +29,8 @@ class Account:
     classes: dict[str, int] = field(default_factory=dict)
     #: reason why a valid record, or a part of one, gave no row -> how often
     without_row: dict[str, int] = field(default_factory=dict)
+    #: reason why a value in a sound row became null -> how often
+    made_null: dict[str, int] = field(default_factory=dict)
     #: None where each record is a row
     records: int | None = None
     #: lines of the split; None where the format has no lines
@@ -90,7 +92,7 @@ class Account:
 
 def _is_count(name: str, value: Any) -> bool:
     """Returns whether a value has the type that `Account.as_result` gives to this field."""
-    if name in ("classes", "without_row"):
+    if name in ("classes", "without_row", "made_null"):
         return type(value) is dict and all(type(count) is int for count in value.values())
     return type(value) is int or (value is None and name == "records")
 

@@ -35,6 +35,7 @@ class RunSummary:
             ("classes", None, _shares(account.classes)),
             ("nodes", 2 * account.predicted, _shares(found | {"unknown": account.nodes_unknown})),
             ("texts cut", account.texts_truncated, ""),
+            *self._nulls(),
             self._rate(),
         ]
         return "\n".join(f"{name:10} {_number(value):>12}   {printable(note)}".rstrip() for name, value, note in rows)
@@ -44,17 +45,28 @@ class RunSummary:
         account = self.account
         if account.records is None:
             return []
-        without = sorted(account.without_row.items(), key=lambda reason: (-reason[1], reason[0]))
-        note = ", ".join(f"{count:,} {reason}" for reason, count in without[:REASONS])
-        if len(without) > REASONS:
-            note += f", {sum(count for _, count in without[REASONS:]):,} of other reasons (run.json)"
+        note = _reasons(account.without_row)
         return [("statements", account.records, ""), ("no row", sum(account.without_row.values()), note)]
+
+    def _nulls(self) -> list[tuple[str, float | None, str]]:
+        """Returns how many values became null and why, where some did."""
+        nulls = self.account.made_null
+        return [("made null", sum(nulls.values()), _reasons(nulls))] if nulls else []
 
     def _rate(self) -> tuple[str, float | None, str]:
         if self.here is None or self.seconds is None:
             return "finished", None, "before; nothing was done (overwrite=true starts anew)"
         some = "" if self.here == self.account.read else f", {self.here:,} rows of this process"
         return "rows/s", self.here / max(self.seconds, 1e-9), f"{self.seconds:,.1f} s{some}"
+
+
+def _reasons(counts: Mapping[str, int]) -> str:
+    """Returns the most frequent reasons with their counts, such as `3 Complex, 1 evidence without text`."""
+    ordered = sorted(counts.items(), key=lambda reason: (-reason[1], reason[0]))
+    note = ", ".join(f"{count:,} {reason}" for reason, count in ordered[:REASONS])
+    if len(ordered) > REASONS:
+        note += f", {sum(count for _, count in ordered[REASONS:]):,} of other reasons (run.json)"
+    return note
 
 
 def _number(value: float | None) -> str:

@@ -59,4 +59,4 @@ class BelSource(JsonObjectSource):
         check_characters(sentence, "evidence")
         if sentence == NO_TEXT and self.missing_text == "skip":
             return Skipped("evidence without text")
-        return Statement(source, target, sentence, edge_columns(edge))
+        return Statement(source, target, sentence, edge_columns(edge, scanner.made_null))

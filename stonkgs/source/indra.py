@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any, Final, Literal
 
 import pyarrow as pa
@@ -95,7 +96,7 @@ class IndraSource(JsonObjectSource):
 
     def conversion(self, scanner: Lines) -> Convert:
         """Returns a function that converts a statement by the rules of `stonkgs.indra`."""
-        convert = self.converter().from_json
+        convert = partial(self.converter().from_json, made_null=scanner.made_null)
         cut = _STATEMENT_COLUMN.get(type(scanner))
 
         def rows(record: RawRecord) -> Iterator[Statement | Skipped | Fault]:

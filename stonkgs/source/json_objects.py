@@ -62,7 +62,7 @@ class JsonObjectSource(RangeSource):
                 else:
                     yield scanner.rejection(record, row.reason)
         lines = None if isinstance(scanner, Items) else scanner.lines
-        return Tally(lines=lines, records=count, without_row=dict(without))
+        return Tally(lines, count, dict(without), dict(scanner.made_null))
 
 
 def beginning(cursor: Cursor) -> bytes:

@@ -1,9 +1,7 @@
 """JSON Lines as a source: each line is an object."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from decimal import Decimal, InvalidOperation
 from itertools import islice
 from typing import Any
 
@@ -15,7 +13,8 @@ from stonkgs.source.split import END
 from stonkgs.source.text.json_value import TOO_DEEP, check_surrogates, decode_json, is_too_deep
 from stonkgs.source.text.records import Lines, RawRecord, TextSource, decoded
 from stonkgs.statement import Statement, UnusableError
-from stonkgs.tables.columns import is_json, json_field, json_text
+from stonkgs.tables.columns import is_json, json_field
+from stonkgs.tables.exact_json import CONSTANTS, NOT_FINITE, Digits, decoder, exact_text
 
 #: Number of records at the input's start that determine the columns and their types.
 FIRST = 1000
@@ -33,8 +32,10 @@ FITS: dict[pa.DataType, frozenset[str]] = {
 }
 #: Arrow type -> the Python type whose values all fit it.
 SURE: dict[pa.DataType, type] = {pa.bool_(): bool, pa.float64(): float, pa.string(): str}
+#: Parses a record without constants.
+_decode = decoder(lambda constant: None)
 #: Python type -> kind of value; `kind` tells the sizes of whole numbers apart.
-KINDS = {bool: "bool", float: "float", Decimal: "big", str: "string", list: "list", dict: "object", type(None): "null"}
+KINDS = {bool: "bool", float: "float", Digits: "big", str: "string", list: "list", dict: "object", type(None): "null"}
 
 
 class JsonlSource(TextSource):
@@ -92,7 +93,8 @@ class JsonlSource(TextSource):
         columns = [(f.name, SURE.get(f.type), FITS[f.type]) if not is_json(f) else (f.name, None, None) for f in fields]
 
         def parse(text: str) -> Statement:
-            record = parse_object(text)
+            nulls: list[str] = []
+            record = parse_object(text, nulls)
             source, target, evidence = (_text(record, name) for name in roles)
             row: dict[str, Any] = {}
             misfits: dict[str, Any] = {}
@@ -101,13 +103,15 @@ class JsonlSource(TextSource):
                 if value is None or type(value) is sure:
                     row[name] = value
                 elif fits is None:
-                    row[name] = _dumps(value)
+                    row[name] = exact_text(value)
                 elif kind(value) in fits:
                     row[name] = float(value) if sure is float else value
                 else:
                     row[name], misfits[name] = None, value
+            if nulls:
+                scanner.made_null[NOT_FINITE] += len(nulls)
             rest = _merged(record | misfits)
-            row[EXTRA] = _dumps(rest) if rest else None
+            row[EXTRA] = exact_text(rest) if rest else None
             return Statement(source, target, evidence, row)
 
         return parse
@@ -131,55 +135,19 @@ def _merged(rest: dict[str, Any]) -> dict[str, Any]:
     return rest if extra is None else rest | {EXTRA: extra}
 
 
-def _dumps(value: Any) -> str:
-    """Returns a value of `parse_object` as JSON text, with every number as exact as it was."""
-    try:
-        return json_text(value)
-    except TypeError:  # a Decimal somewhere in it, which is rare
-        if type(value) is dict:
-            return "{" + ",".join(f"{json_text(key)}:{_dumps(item)}" for key, item in value.items()) + "}"
-        return "[" + ",".join(map(_dumps, value)) + "]" if type(value) is list else str(value)
+def parse_object(text: str, nulls: list[str] | None = None) -> dict[str, Any]:
+    """Returns a record's object. Adds to `nulls` each NaN and infinity in it, which become None.
 
-
-def _number(text: str) -> float | Decimal:
-    """Returns the float that equals a number; a Decimal where none does, as for 1e999."""
-    value = float(text)
-    # Up to 15 digits are always exact, and checking them with repr would be slow.
-    if (len(text) < 17 and "e" not in text and "E" not in text) or repr(value) == text:
-        return value
-    try:
-        exact = Decimal(text)
-    except InvalidOperation as error:
-        raise UnusableError("a number of more digits than can be read") from error
-    return value if exact == Decimal(repr(value)) else exact
-
-
-def _constant(text: str) -> None:
-    raise UnusableError(f"{text} is no JSON value")
-
-
-# The last value of a repeated key counts. Finding one with object_pairs_hook would cost an eighth of the speed.
-_decoder = json.JSONDecoder(parse_float=_number, parse_constant=_constant)
-
-
-def _decode(text: str) -> Any:
-    """Returns what `_decoder.decode` does, without its slow search for white space around the value."""
-    try:
-        value, end = _decoder.raw_decode(text)
-    except json.JSONDecodeError:
-        return _decoder.decode(text)
-    return value if end == len(text) else _decoder.decode(text)
-
-
-def parse_object(text: str) -> dict[str, Any]:
-    """Returns a record's object. Raises UnusableError where it is no object, or has what no file can hold."""
-    value = decode_json(text, _decode)
+    Raises UnusableError where it is no object, or has what no file can hold.
+    """
+    nulls = [] if nulls is None else nulls
+    value = decode_json(text, decoder(nulls.append) if any(word in text for word in CONSTANTS) else _decode)
     if type(value) is not dict:
         raise UnusableError(f"not an object but {_article(kind(value))}")
     if is_too_deep(text):
         raise UnusableError(TOO_DEEP)
     if "\\u" in text:
-        check_surrogates(_dumps(value))
+        check_surrogates(exact_text(value))
     return value
 
 

@@ -41,6 +41,10 @@ class Format(ABC):
         with self.writing(table.schema, file) as write:
             write(table)
 
+    def made_null(self, table: pa.Table) -> int:
+        """Returns how many values of a table this format has to write as null."""
+        return 0
+
     def verify(self, file: Path, rows: int) -> None:
         """Raise OSError where a file that was just written and closed cannot be read back with so many rows."""
         return

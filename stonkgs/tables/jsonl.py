@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,8 +12,9 @@ import pyarrow.json
 
 from stonkgs.tables.columns import HOLDS, is_json
 from stonkgs.tables.damage import reading
+from stonkgs.tables.exact_json import CONSTANTS, strict_text
 from stonkgs.tables.text import TextFormat, blocks
-from stonkgs.tables.values import dumps, plain_values
+from stonkgs.tables.values import dumps, not_finite, plain_values
 
 #: Arrow type -> the Python types that it holds. A column gets the first type that holds all of its values.
 TYPES: Final[dict[pa.DataType, set[type]]] = {
@@ -33,9 +35,17 @@ class Jsonl(TextFormat):
 
     def lines(self, table: pa.Table) -> Iterator[bytes]:
         """Yields an object per row."""
-        columns = [_values(field, table[field.name]) for field in table.schema]
+        columns = [
+            (_texts if encoded else _members)(list(fields), table) for encoded, fields in groupby(table.schema, is_json)
+        ]
         for row in zip(*columns, strict=True):
-            yield dumps(dict(zip(table.schema.names, row, strict=True))).encode() + b"\n"
+            yield f"{{{', '.join(row)}}}\n".encode()
+
+    def made_null(self, table: pa.Table) -> int:
+        """Returns the number of NaNs and infinities, at any depth."""
+        return sum(
+            _constants(table[field.name]) if is_json(field) else not_finite(table[field.name]) for field in table.schema
+        )
 
     def schema(self, files: Sequence[Path]) -> pa.Schema:
         """Returns for each key the type that holds the values of all rows; reads all of the files.
@@ -46,9 +56,7 @@ class Jsonl(TextFormat):
         for file in files:
             with reading(file, "its columns"):
                 for line in filter(bytes.strip, (line for block in blocks(file) for line in block.splitlines())):
-                    row = json.loads(line)
-                    if type(row) is not dict:
-                        raise ValueError("a line is no JSON object")
+                    row = _loads(line)
                     seen |= dict.fromkeys(zip(row, map(type, row.values()), strict=True))
         kinds: dict[str, set[type]] = {}
         for name, kind in seen:
@@ -60,13 +68,51 @@ class Jsonl(TextFormat):
         parse = pyarrow.json.ParseOptions(explicit_schema=wanted, unexpected_field_behavior="ignore")
         for block in blocks(file):
             read = pyarrow.json.ReadOptions(use_threads=False, block_size=len(block) + 1)
-            yield from pyarrow.json.read_json(io.BytesIO(block), read, parse).select(wanted.names).to_batches()
+            try:
+                table = pyarrow.json.read_json(io.BytesIO(block), read, parse)
+            except pa.ArrowInvalid:  # Arrow refuses a block with a number such as 1e999 in any column
+                table = _read_slowly(block, wanted)
+            yield from table.select(wanted.names).to_batches()
 
 
-def _values(field: pa.Field, values: pa.ChunkedArray) -> list[Any]:
-    if not is_json(field):
-        return plain_values(values)
-    return [text if text is None else json.loads(text) for text in values.to_pylist()]
+def _members(fields: Sequence[pa.Field], table: pa.Table) -> Iterator[str]:
+    """Yields for each row the members of its object that are these columns."""
+    names = [field.name for field in fields]
+    for row in zip(*(plain_values(table[name]) for name in names), strict=True):
+        yield dumps(dict(zip(names, row, strict=True)))[1:-1]
+
+
+def _texts(fields: Sequence[pa.Field], table: pa.Table) -> Iterator[str]:
+    """Yields the same for columns of JSON text, which is copied: a number has all the digits that it came with."""
+    keys = [dumps(field.name) for field in fields]
+    for row in zip(*(table[field.name].to_pylist() for field in fields), strict=True):
+        texts = ["null" if text is None else strict_text(text)[0] for text in row]
+        yield ", ".join(f"{key}: {text}" for key, text in zip(keys, texts, strict=True))
+
+
+def _constants(column: pa.ChunkedArray) -> int:
+    """Returns the number of NaNs and infinities in a column of JSON text, which only other programs put there."""
+    texts = [text for text in column.to_pylist() if text and any(word in text for word in CONSTANTS)]
+    return sum(strict_text(text)[1] for text in texts)
+
+
+def _read_slowly(block: bytes, wanted: pa.Schema) -> pa.Table:
+    """Returns the wanted keys of the rows in a block, read with Python."""
+    rows = [_loads(line) for line in block.splitlines() if line.strip()]
+    return pa.table({field.name: pa.array([row.get(field.name) for row in rows], field.type) for field in wanted})
+
+
+def _loads(line: bytes) -> dict[str, Any]:
+    """Returns a row. Its numbers are Python's, whatever their digits."""
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # a whole number of more digits than Python converts
+        row = json.loads(line, parse_int=float)
+    if type(row) is not dict:
+        raise ValueError("a line is no JSON object")
+    return row
 
 
 def _field(name: str, kinds: set[type]) -> pa.Field:

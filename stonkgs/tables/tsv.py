@@ -9,10 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
+from pyarrow import types
 
 from stonkgs.tables.format import check_columns
 from stonkgs.tables.text import TextFormat, blocks
-from stonkgs.tables.values import dumps, plain_values
+from stonkgs.tables.values import dumps, not_finite, plain_values
 
 #: A field with one of these characters is quoted. Most readers end a line at a lone carriage return, too; Python's csv
 #: module quotes it only since 3.13.
@@ -31,6 +32,10 @@ class Tsv(TextFormat):
     def lines(self, table: pa.Table) -> Iterator[bytes]:
         """Yields a line per row."""
         return (_line(map(_cell, row)) for row in zip(*map(plain_values, table.columns), strict=True))
+
+    def made_null(self, table: pa.Table) -> int:
+        """Returns the number of NaNs and infinities within lists and objects, which are JSON; a cell may be one."""
+        return sum(not_finite(column) for column in table.columns if types.is_nested(column.type))
 
     def schema(self, files: Sequence[Path]) -> pa.Schema:
         """Returns the columns of the first file, all of them text."""

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from stonkgs.errors import UserError
+from stonkgs.tables.exact_json import count_not_finite, finite
 
 #: The Python types that JSON has.
 PLAIN = {type(None), bool, int, float, str}
@@ -28,6 +29,7 @@ TICKS = {"d": 1, "s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_4
 #: Days from 1970 to the start of the year 1, and to that of the year 10000.
 FIRST_DAY, END_DAY = -719_162, 2_932_897
 INT64 = 2**63 - 1
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def check_writable(schema: pa.Schema) -> None:
@@ -52,13 +54,30 @@ def plain_values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
 
 
 def dumps(value: Any) -> str:
-    """Returns a value of `plain_values` as JSON text."""
-    return json.dumps(value, ensure_ascii=False)
+    """Returns a value of `plain_values` as JSON text, null for each NaN and infinity in it."""
+    try:
+        return _encode(value)
+    except ValueError:
+        return _encode(finite(value))
+
+
+def not_finite(column: pa.Array | pa.ChunkedArray) -> int:
+    """Returns the number of NaNs and infinities in a column, at any depth."""
+    if not any(types.is_floating(kind) for kind in _within(column.type)):
+        return 0
+    if not types.is_floating(column.type):
+        return sum(map(count_not_finite, plain_values(column)))
+    numbers = column.cast(pa.float64()) if types.is_float16(column.type) else column
+    return pc.sum(pc.invert(pc.is_finite(numbers))).as_py() or 0
 
 
 def _within(kind: pa.DataType) -> Iterator[pa.DataType]:
     """Yields a type and all types nested in it."""
     yield kind
+    if types.is_dictionary(kind):
+        yield from _within(kind.value_type)
+    elif isinstance(kind, pa.BaseExtensionType):
+        yield from _within(kind.storage_type)
     for number in range(kind.num_fields):
         yield from _within(kind.field(number).type)
 

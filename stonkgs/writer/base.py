@@ -24,6 +24,7 @@ from stonkgs.runs.folder import RunFolder, UnfinishedRun
 from stonkgs.runs.job import Job
 from stonkgs.runs.presence import Presence
 from stonkgs.runs.record import now
+from stonkgs.tables.exact_json import NOT_FINITE
 from stonkgs.tables.format import Format
 
 PREDICTION = "prediction"
@@ -218,7 +219,10 @@ class PredictionWriter(BasePredictionWriter, ABC):
         table = self._table(held)
         try:
             with publish(self.parts.account(split), lasting=False) as file:
-                _account(held, end, self.job).write(end.rejected, file)
+                account = _account(held, end, self.job)
+                if nulls := self.format.made_null(table):
+                    account.made_null[NOT_FINITE] = account.made_null.get(NOT_FINITE, 0) + nulls
+                account.write(end.rejected, file)
             # The rename of the rows is what makes the split count: all else is on disk before it.
             rows = self.parts.rows(split)
             with publish(rows, check=lambda part: self.verify(part, len(table)), lasting=False) as file:
@@ -282,6 +286,7 @@ def _account(held: Sequence[HeldBatch], end: SplitEnd, job: Job) -> Account:
         texts_truncated=int(sum(batch.truncated.sum() for batch in held)),
         classes=dict(zip(job.labels, counts, strict=True)),
         without_row=dict(end.tally.without_row),
+        made_null=dict(end.tally.made_null),
         records=end.tally.records,
         lines=end.tally.lines,
     )

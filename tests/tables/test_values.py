@@ -17,9 +17,10 @@ from conftest import write_parquet
 
 from stonkgs.errors import UserError
 from stonkgs.source.base import ROLES
+from stonkgs.source.jsonl import JsonlSource
 from stonkgs.source.parquet import ParquetSource
 from stonkgs.statement import Statement
-from stonkgs.tables.columns import as_columns
+from stonkgs.tables.columns import as_columns, json_field
 from stonkgs.tables.jsonl import Jsonl
 from stonkgs.tables.parquet import Parquet
 from stonkgs.tables.tsv import Tsv
@@ -217,3 +218,133 @@ def test_pandas_is_not_needed() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == f"[['{INSTANT}']]"
+
+
+NAN, INF = float("nan"), float("inf")
+#: a column; what JSON says of its rows; what cells of TSV say; how many values became null in JSON, and in TSV
+NO_JSON: dict[str, tuple[pa.Array, list[Any], list[str], int, int]] = {
+    "double": (
+        pa.array([NAN, 0.5, INF, -INF, None]),
+        [None, 0.5, None, None, None],
+        ["nan", "0.5", "inf", "-inf", ""],
+        *(3, 0),
+    ),
+    "single": (pa.array([NAN, 0.5], pa.float32()), [None, 0.5], ["nan", "0.5"], 1, 0),
+    "half": (pa.array([np.float16(NAN), np.float16(0.5)], pa.float16()), [None, 0.5], ["nan", "0.5"], 1, 0),
+    "list": (
+        pa.array([[NAN, 1.0, None], None, [-INF]]),
+        [[None, 1.0, None], None, [None]],
+        ["[null, 1.0, null]", "", "[null]"],
+        *(2, 2),
+    ),
+    "halves": (pa.array([[np.float16(INF)]], pa.large_list(pa.float16())), [[None]], ["[null]"], 1, 1),
+    "fixed list": (
+        pa.array([[NAN, 1.0], None], pa.list_(pa.float32(), 2)),
+        [[None, 1.0], None],
+        ["[null, 1.0]", ""],
+        *(1, 1),
+    ),
+    "struct": (
+        pa.array([{"a": NAN, "b": [INF, 2.0]}]),
+        [{"a": None, "b": [None, 2.0]}],
+        ['{"a": null, "b": [null, 2.0]}'],
+        *(2, 2),
+    ),
+    "map": (
+        pa.array([[("k", NAN), ("l", 1.0)]], pa.map_(pa.string(), pa.float64())),
+        [[["k", None], ["l", 1.0]]],
+        ['[["k", null], ["l", 1.0]]'],
+        *(1, 1),
+    ),
+    "sliced": (pa.array([[[NAN]], [[1.0, NAN], []]]).slice(1), [[[1.0, None], []]], ["[[1.0, null], []]"], 1, 1),
+    "dictionary": (
+        pa.array([NAN, 1.0, NAN]).dictionary_encode(),
+        [None, 1.0, None],
+        ["nan", "1.0", "nan"],
+        *(2, 0),
+    ),
+    "texts": (pa.array(["NaN", "Infinity"]), ["NaN", "Infinity"], ["NaN", "Infinity"], 0, 0),
+    "whole numbers": (pa.array([1, None]), [1, None], ["1", ""], 0, 0),
+}
+
+
+def no_constant(text: str) -> None:
+    raise AssertionError(f"{text} is no JSON")
+
+
+@pytest.mark.parametrize("name", NO_JSON)
+def test_what_json_cannot_say_is_null_and_counted(tmp_path: Path, name: str) -> None:
+    column, lines, cells, nulls, nulls_within = NO_JSON[name]
+    table = passed(tmp_path, column)
+    file = io.BytesIO()
+    Jsonl().write(table, file)
+    found = [json.loads(line, parse_constant=no_constant)["x"] for line in file.getvalue().splitlines()]
+    assert found == lines
+    assert Jsonl().made_null(table) == nulls
+    (tmp_path / "x.jsonl").write_bytes(file.getvalue())
+    kinds = Jsonl().schema([tmp_path / "x.jsonl"])
+    assert len(list(Jsonl().batches(tmp_path / "x.jsonl", pa.schema([kinds.field("source")])))) == 1
+    assert all(isinstance(row, Statement) for row in JsonlSource(path=str(tmp_path / "x.jsonl")))
+
+    file = io.BytesIO()
+    Tsv().write(table, file)
+    rows = list(csv.reader(io.StringIO(file.getvalue().decode(), newline=""), delimiter="\t"))
+    assert [row[3] for row in rows[1:]] == cells
+    assert Tsv().made_null(table) == nulls_within
+
+    with open(tmp_path / "again.parquet", "wb") as binary:
+        Parquet().write(table, binary)
+    assert repr(pq.read_table(tmp_path / "again.parquet")["x"].to_pylist()) == repr(column.to_pylist())
+    assert Parquet().made_null(table) == 0
+
+
+#: A number of JSON whose digits no float and no int of 64 bits keeps.
+NUMBERS = ["1e999", "-1E-999", "0.12345678901234567890", "123456789012345678901234567890", "1.50000000000000000000001"]
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("number", NUMBERS)
+def test_from_jsonl_to_jsonl_a_number_keeps_its_digits(tmp_path: Path, number: str, late: bool) -> None:
+    """In a column of its own kind, in one of JSON, within lists, and in `extra`; again and again."""
+    row = '{"source": "s", "target": "t", "evidence": "e", "x": 0.5, "y": [0.5, {"z": 0.5}]}\n'
+    text = row * (1000 if late else 0) + row.replace("0.5", number)
+    for _ in range(2):
+        (tmp_path / "in.jsonl").write_text(text)
+        source = JsonlSource(path=str(tmp_path / "in.jsonl"))
+        plan = source.plan(5000)
+        (split,) = plan
+        read = [record for record in source.read(split, plan.schema) if isinstance(record, Statement)]
+        table = pa.Table.from_batches([as_columns(read, plan.schema, source.columns)])
+        file = io.BytesIO()
+        Jsonl().write(table, file)
+        assert Jsonl().made_null(table) == 0
+        text = file.getvalue().decode()
+        last = json.loads(text.splitlines()[-1], parse_float=str, parse_int=str)
+        values = {**last, **(last.pop("extra") or {})}
+        assert (values["x"], values["y"]) == (number, [number, {"z": number}])
+    (tmp_path / "out.jsonl").write_text(text)
+    kinds = Jsonl().schema([tmp_path / "out.jsonl"])
+    wanted = pa.schema([kinds.field("evidence"), pa.field("x", pa.float64())])
+    batches = list(Jsonl().batches(tmp_path / "out.jsonl", wanted))
+    assert sum(map(len, batches)) == len(text.splitlines()), "stonkgs aggregate reads them"
+    assert batches[-1]["x"].to_pylist()[-1] == (None if late else float(number))
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "nulls"),
+    [
+        ('{"a": [1,\r\n 2.50]}', '{"a":[1,2.5]}', 0),
+        ('[NaN, {"b": -Infinity}]', '[null,{"b":null}]', 2),
+        ('"NaN"', '"NaN"', 0),
+        ("no JSON", '"no JSON"', 0),
+        ('{"a": 1e999}', '{"a":1e999}', 0),
+        ("[" * 5000, json.dumps("[" * 5000), 0),
+        (" 7 ", " 7 ", 0),
+    ],
+)
+def test_a_column_of_json_that_somebody_has_edited(text: str, line: str, nulls: int) -> None:
+    table = pa.table({"x": [text, None]}, pa.schema([json_field("x")]))
+    file = io.BytesIO()
+    Jsonl().write(table, file)
+    assert file.getvalue().decode() == f'{{"x": {line}}}\n{{"x": null}}\n'
+    assert Jsonl().made_null(table) == nulls

@@ -49,6 +49,7 @@ class Items(Lines):
     def records(self, start: int, stop: int) -> Iterator[RawRecord]:
         """Yields the items that start in [start, stop). `start` is the start of the container or of a range."""
         self.lines = 0
+        self.made_null.clear()
         for first, end, problem, raw in self._spans(max(start, self.container.start), stop):
             at = first - self.cursor.base
             shown = self.cursor.data[at : at + end - first] if raw is None else raw

@@ -2,6 +2,7 @@
 
 import re
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from itertools import islice
@@ -48,6 +49,8 @@ class Lines:
         self.head = 0
         #: Number of lines that `records` has passed in its last call.
         self.lines = 0
+        #: Reason -> number of values of these records that became null, as whoever reads them counts.
+        self.made_null = Counter[str]()
 
     def close(self) -> None:
         """Close the file."""
@@ -77,6 +80,7 @@ class Lines:
     def records(self, start: int, stop: int) -> Iterator[RawRecord]:
         """Yields the records that start in [start, stop), without blank lines. Counts all lines in `lines`."""
         self.lines = 0
+        self.made_null.clear()
         offset = self._enter(start, stop)
         while offset < stop and (end := self.end(offset)) != offset:
             line = self.lines
@@ -226,7 +230,7 @@ class TextSource(RangeSource):
                 yield parse(decoded(record))
             except UnusableError as error:
                 yield scanner.rejection(record, str(error))
-        return Tally(lines=scanner.lines)
+        return Tally(lines=scanner.lines, made_null=dict(scanner.made_null))
 
 
 def decoded(record: RawRecord) -> str:
