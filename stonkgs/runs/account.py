@@ -76,13 +76,14 @@ class Account:
         return cls(**known)
 
     def as_result(self) -> dict[str, Any]:
-        """Returns the counts as run.json holds them."""
-        return {"read": self.read} | {key: value for key, value in asdict(self).items() if key != "lines"}
+        """Returns the counts as run.json holds them: without what no value became null for."""
+        left_out = ("lines",) if self.made_null else ("lines", "made_null")
+        return {"read": self.read} | {key: value for key, value in asdict(self).items() if key not in left_out}
 
     def add(self, counts: Mapping[str, Any]) -> None:
         """Adds the counts of another split, as `write` wrote them."""
         for key in fields(self):
-            value, mine = counts[key.name], getattr(self, key.name)
+            value, mine = counts.get(key.name), getattr(self, key.name)
             if isinstance(value, dict):
                 for name, count in value.items():
                     mine[name] = mine.get(name, 0) + count
