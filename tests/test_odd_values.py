@@ -83,7 +83,7 @@ def test_from_jsonl_to_jsonl_and_on_to_statements(predict: Any, tmp_path: Path) 
 
 @pytest.mark.parametrize("rows", [1, 100])
 def test_odd_metadata_is_null_and_told(predict: Any, tmp_path: Path, rows: int) -> None:
-    agents = {role: {"name": role, "db_refs": {}} for role in ("subj", "obj")}
+    agents: dict[str, Any] = {role: {"name": role, "db_refs": {}} for role in ("subj", "obj")}
     evidences = [
         {"text": "One.", "pmid": NAN, "source_api": "reach"},
         {"text": "Two.", "pmid": 7.0, "source_api": ["x"], "context": {"a": [NAN]}},

@@ -186,11 +186,10 @@ def test_nodes_whose_names_are_numbers_have_walks(make: Make, opened: Opened) ->
     assert opened().walks[0].tolist() == [1, 2, 3]
 
 
-@pytest.mark.parametrize("name", ["kge_pandas_header_vectors.tsv", "kge_pandas_header_walks.tsv"])
-def test_the_files_of_a_user_with_a_header(cases: Path, tmp_path: Path, name: str) -> None:
-    files = {kind: str(cases / f"kge_pandas_header_{kind}.tsv") for kind in ("vectors", "walks")}
+def test_the_files_of_a_user_with_a_header(cases: Path, tmp_path: Path) -> None:
+    vectors, walks = (str(cases / f"kge_pandas_header_{kind}.tsv") for kind in ("vectors", "walks"))
     with pytest.raises(UserError, match=r"vectors\.tsv, line 1: is a header \('', '0', '1', '2' \.\.\.\), not a node"):
-        build(**files, output=str(tmp_path / "k.h5"))
+        build(vectors=vectors, walks=walks, output=str(tmp_path / "k.h5"))
 
 
 @pytest.mark.parametrize("value", [b"65520", b"-65520", b"1e30"])

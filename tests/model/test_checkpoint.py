@@ -176,7 +176,7 @@ Save = Callable[[dict[str, torch.Tensor], Path], None]
 def shards(weights: dict[str, torch.Tensor], folder: Path, ending: str, count: int = 3) -> None:
     """Weights in several files and an index, as transformers writes large ones."""
     name, suffix = ending.split(".")
-    places = {}
+    places: dict[str, str] = {}
     for number in range(count):
         part = {key: weight.clone() for key, weight in list(weights.items())[number::count]}
         places |= dict.fromkeys(part, f"{name}-{number + 1:05}-of-{count:05}.{suffix}")
