@@ -128,6 +128,7 @@ NUMBERED: dict[str, Write] = {
     "links first": ordered,
     "links first, indented": lambda edges: ordered(edges, indent=2),
     "umbrella": umbrella,
+    "in an answer": lambda edges: b'{"status": {"code": 200}, "data": ' + ordered(edges) + b', "took": [1]}\n',
 }
 FORMS: dict[str, Write] = {
     "sbel": sbel,

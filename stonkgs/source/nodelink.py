@@ -16,6 +16,10 @@ from stonkgs.source.text.json_value import parse_json
 from stonkgs.source.text.records import Lines, RawRecord, decoded
 from stonkgs.statement import UnusableError
 
+#: The lists of a nodelink file.
+LISTS = ("nodes", "links")
+#: How many objects are looked into for these lists, where the outermost one has none.
+MEMBERS = 16
 #: The most nodes of a nodelink file, because their BEL is held in memory.
 MOST_NODES = 10_000_000
 #: The most characters of a node's BEL in a nodelink file, because each edge repeats it by a short number.
@@ -100,25 +104,38 @@ def _form(cursor: Cursor, max_record: int) -> int | tuple[Container, Container]:
     head = beginning(cursor)
     if not head:
         return cursor.text
-    start, lists = cursor.end - len(head), dict[str, Container]()
+    start, lists, inner = cursor.end - len(head), dict[str, Container](), list[int]()
     for key, container in containers(cursor, start, max_record):
         if key in ("source", "target"):
             return cursor.text
         if key in ("pybel_version", "document_metadata"):
             cursor.seek(start)
             return cursor.next_line(start, END)
-        if key in ("nodes", "links") and container and container.kind == "[":
+        if key in LISTS and container and container.kind == "[":
             lists.setdefault(key, container)
+        elif container and container.kind == "{":
+            inner.append(container.start - 1)
         if len(lists) == 2:
             return lists["nodes"], lists["links"]
     if lists:
         (there,) = lists
         lost = "nodes" if there == "links" else "links"
         raise UserError(f"{cursor.file}: {there}, but no list of {lost}; if it is cut short, write it again")
+    if found := _inner_lists(cursor, inner, max_record):
+        return found
     raise UserError(
         f"{cursor.file}: holds no BEL graph: it starts with {excerpt(head)}. They come from PyBEL as .bel.jsonl or "
         ".bel.nodelink.json"
     )
+
+
+def _inner_lists(cursor: Cursor, starts: list[int], max_record: int) -> tuple[Container, Container] | None:
+    """Returns the nodes and links of the first object of those at these offsets that has both, as in an answer."""
+    for start in starts[:MEMBERS]:
+        lists = {key: one for key, one in containers(cursor, start, max_record) if key in LISTS and one}
+        if len(lists) == 2 and all(one.kind == "[" for one in lists.values()):
+            return lists["nodes"], lists["links"]
+    return None
 
 
 def _nodes(items: Items) -> list[str | None]:

@@ -217,11 +217,11 @@ class PredictionWriter(BasePredictionWriter, ABC):
             for rejection in end.rejected:
                 self.job.on_rejected(rejection)
         table = self._table(held)
+        account = _account(held, end, self.job)
+        if nulls := self.format.made_null(table):
+            account.made_null[NOT_FINITE] = account.made_null.get(NOT_FINITE, 0) + nulls
         try:
             with publish(self.parts.account(split), lasting=False) as file:
-                account = _account(held, end, self.job)
-                if nulls := self.format.made_null(table):
-                    account.made_null[NOT_FINITE] = account.made_null.get(NOT_FINITE, 0) + nulls
                 account.write(end.rejected, file)
             # The rename of the rows is what makes the split count: all else is on disk before it.
             rows = self.parts.rows(split)
