@@ -13,7 +13,7 @@ from stonkgs.errors import UserError
 from stonkgs.indra.convert import COLUMNS, Complexes, Converter, Fault, Skipped
 from stonkgs.source.base import ROLES, Limit
 from stonkgs.source.file import Paths
-from stonkgs.source.indra_forms import object_form, statements_of
+from stonkgs.source.indra_forms import array_form, object_form, statements_of
 from stonkgs.source.json_objects import Convert, JsonObjectSource, beginning, excerpt
 from stonkgs.source.text.brackets import Container
 from stonkgs.source.text.cursor import Cursor
@@ -102,7 +102,7 @@ class IndraSource(JsonObjectSource):
         def rows(record: RawRecord) -> Iterator[Statement | Skipped | Fault]:
             if cut is None:
                 value = parse_json_fast(record)
-                several = statements_of(value)
+                several = statements_of(value, lines=not isinstance(scanner, Items))
                 return convert(value) if several is None else _each(convert, several)
             text, stmt_hash = cut(decoded(record))
             return convert(parse_json_fast(record._replace(raw=text.encode())), stmt_hash=stmt_hash)
@@ -126,7 +126,7 @@ def _form(cursor: Cursor, max_record: int) -> Container | type[Lines]:
     head = beginning(cursor)
     start = cursor.end - len(head)
     if head[:1] == b"[":
-        return Container("[", start + 1, outermost=True)
+        return array_form(cursor, start)
     if head[:1] == b"{":
         return object_form(cursor, start, max_record)
     if not head:

@@ -1,6 +1,5 @@
 """Finds where and in which form a file of JSON objects holds INDRA statements."""
 
-import re
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -13,10 +12,10 @@ from stonkgs.source.text.records import Lines
 
 #: The keys under which an answer of INDRA's services has its statements: of the REST API, and of INDRA DB's queries.
 ANSWERS = ("statements", "results")
-#: A key that is the hash of a statement, or its id.
-_HASH = re.compile(r"-?[0-9]{1,20}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 #: How many objects around the one with the statements are looked into, and how many of an object's members.
 DEPTH, MEMBERS = 3, 64
+#: Bytes of an array that may be one of several, each on a line of its own.
+LINE = 1 << 20
 #: Keys of what Reach writes: one object of all, or a file each.
 _REACH = frozenset(("events", "entities", "sentences", "frames"))
 
@@ -40,6 +39,8 @@ def object_form(cursor: Cursor, start: int, max_record: int) -> Container | type
     several = end is not None and _next_byte(cursor, end) != b""
     if found and not several:
         return found
+    if several and end is not None and end < line and _line_goes_on(cursor, end):
+        return Container("", start)
     # Where the first of several lines is damaged, the next one starts with an object: in an indented one with a key.
     if (end is not None and end <= line) or _next_byte(cursor, line) not in (b'"', b"}"):
         return Lines
@@ -64,7 +65,7 @@ def _statements_in(cursor: Cursor, start: int, max_record: int, keys: list[str],
             continue
         inner = None
         if container.kind == "{":
-            if _HASH.fullmatch(key) and _is_statement(cursor, container.start - 1, max_record):
+            if key and _is_statement(cursor, container.start - 1, max_record):
                 return Container("{", start + 1, outermost=not depth)
             if depth < DEPTH:
                 inner = _statements_in(cursor, container.start - 1, max_record, [], depth + 1)
@@ -100,12 +101,35 @@ def _next_byte(cursor: Cursor, place: int) -> bytes:
         cursor.fill(place)
 
 
-def statements_of(value: Any) -> Iterator[Any] | None:
-    """Returns the statements of a parsed record that is an answer or a dictionary of statements; else None."""
+def _line_goes_on(cursor: Cursor, place: int) -> bool:
+    """Returns whether an object starts here, on the line on which another has ended."""
+    cursor.seek(place)
+    cursor.fill(place)
+    return cursor.data.lstrip(b" \t,")[:1] == b"{"
+
+
+def array_form(cursor: Cursor, start: int) -> Container | type[Lines]:
+    """Returns where or how a file that starts with an array, at offset `start`, holds its statements.
+
+    It is one array of all, or an array a line.
+    """
+    end = past(cursor, start + 1, depth=1, most=LINE)
+    if end is not None and _next_byte(cursor, end) == b"[":
+        return Lines
+    return Container("[", start + 1, outermost=True)
+
+
+def statements_of(value: Any, *, lines: bool) -> Iterator[Any] | None:
+    """Returns the statements of a parsed record that is an answer or a dictionary of statements; else None.
+
+    Where each record is a line, it may be an array of statements, too.
+    """
+    if lines and type(value) is list:
+        return iter(value)
     if type(value) is not dict or "type" in value:
         return None
     inside = [value[word] for word in ANSWERS if isinstance(value.get(word), dict | list)]
-    if not inside and value and all(_HASH.fullmatch(key) and type(one) is dict for key, one in value.items()):
+    if not inside and value and all(type(one) is dict and "type" in one for one in value.values()):
         inside = [value]
     if not inside:
         return None

@@ -14,7 +14,7 @@ from stonkgs.source.text.json_value import TOO_DEEP, check_surrogates, decode_js
 from stonkgs.source.text.records import Lines, RawRecord, TextSource, decoded
 from stonkgs.statement import Statement, UnusableError
 from stonkgs.tables.columns import is_json, json_field
-from stonkgs.tables.exact_json import CONSTANTS, NOT_FINITE, Digits, decoder, exact_text
+from stonkgs.tables.exact_json import Digits, decoder, exact_text
 
 #: Number of records at the input's start that determine the columns and their types.
 FIRST = 1000
@@ -32,8 +32,6 @@ FITS: dict[pa.DataType, frozenset[str]] = {
 }
 #: Arrow type -> the Python type whose values all fit it.
 SURE: dict[pa.DataType, type] = {pa.bool_(): bool, pa.float64(): float, pa.string(): str}
-#: Parses a record without constants.
-_decode = decoder(lambda constant: None)
 #: Python type -> kind of value; `kind` tells the sizes of whole numbers apart.
 KINDS = {bool: "bool", float: "float", Digits: "big", str: "string", list: "list", dict: "object", type(None): "null"}
 
@@ -93,8 +91,7 @@ class JsonlSource(TextSource):
         columns = [(f.name, SURE.get(f.type), FITS[f.type]) if not is_json(f) else (f.name, None, None) for f in fields]
 
         def parse(text: str) -> Statement:
-            nulls: list[str] = []
-            record = parse_object(text, nulls)
+            record = parse_object(text)
             source, target, evidence = (_text(record, name) for name in roles)
             row: dict[str, Any] = {}
             misfits: dict[str, Any] = {}
@@ -108,8 +105,6 @@ class JsonlSource(TextSource):
                     row[name] = float(value) if sure is float else value
                 else:
                     row[name], misfits[name] = None, value
-            if nulls:
-                scanner.made_null[NOT_FINITE] += len(nulls)
             rest = _merged(record | misfits)
             row[EXTRA] = exact_text(rest) if rest else None
             return Statement(source, target, evidence, row)
@@ -135,13 +130,16 @@ def _merged(rest: dict[str, Any]) -> dict[str, Any]:
     return rest if extra is None else rest | {EXTRA: extra}
 
 
-def parse_object(text: str, nulls: list[str] | None = None) -> dict[str, Any]:
-    """Returns a record's object. Adds to `nulls` each NaN and infinity in it, which become None.
+def _refuse(constant: str) -> None:
+    raise UnusableError(f"{constant} is no JSON value")
 
-    Raises UnusableError where it is no object, or has what no file can hold.
-    """
-    nulls = [] if nulls is None else nulls
-    value = decode_json(text, decoder(nulls.append) if any(word in text for word in CONSTANTS) else _decode)
+
+_decode = decoder(_refuse)
+
+
+def parse_object(text: str) -> dict[str, Any]:
+    """Returns a record's object. Raises UnusableError where it is no object, or has what no file can hold."""
+    value = decode_json(text, _decode)
     if type(value) is not dict:
         raise UnusableError(f"not an object but {_article(kind(value))}")
     if is_too_deep(text):

@@ -1,7 +1,6 @@
 """JSONL: planned columns, what goes to `extra`, and what is rejected."""
 
 import json
-from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stonkgs.errors import UserError
-from stonkgs.source.base import Source, SplitRows
+from stonkgs.source.base import Source
 from stonkgs.source.jsonl import JsonlSource, parse_object
 from stonkgs.statement import Rejection, Statement
 from stonkgs.tables.columns import is_json
@@ -105,7 +104,8 @@ def test_columns_come_from_the_first_records_over_all_files(tmp_path: Path, read
         (b'{"\\udc00": 1}', "half a surrogate pair, \\udc00, is no character"),
         ({**ROLES, "x": "😀"}, None),
         (b"   ", "invalid JSON: Expecting value at character 4"),
-        (b'{"source": "s", "target": NaN, "evidence": "e"}', "'target' is null"),
+        (b'{"x": NaN}', "NaN is no JSON value"),
+        (b'{"x": [-Infinity]}', "-Infinity is no JSON value"),
         (b'{"x": 1} {}', "invalid JSON: Extra data at character 10"),
     ],
 )
@@ -163,27 +163,6 @@ def test_a_number_of_any_length_costs_no_row(tmp_path: Path, read: Read, number:
     (extra,) = extras(read(JsonlSource(path=written(tmp_path, line.encode())), 9))
     assert extra["x"] == number
     assert extra["y"] == f'[1,{{"z":{number}}}]'
-
-
-@pytest.mark.parametrize("late", [False, True])
-def test_constants_that_json_lacks_are_null_and_counted(tmp_path: Path, late: bool) -> None:
-    """Python's json module writes them; a sentence is not given up for one."""
-    before = [{**ROLES, "x": 0.5, "y": "NaN"}] * 1000 if late else []
-    odd = (
-        json.dumps(ROLES)[:-1].encode() + b', "x": NaN, "y": "NaN", "z": [Infinity, {"a": -Infinity, "b": "Infinity"}]}'
-    )
-    source = JsonlSource(path=written(tmp_path, *before, odd, {**ROLES, "y": "NaN"}))
-    counts, found = Counter[str](), []
-    reader = source.reader(source.plan(100))
-    for split in reader.plan:
-        reading = SplitRows(reader.read(split))
-        found += extras(list(reading))
-        counts.update(reading.tally.made_null)
-    assert counts == {"NaN or infinity": 3}
-    assert found[-2]["x"] is None
-    assert found[-2]["y"] == found[-1]["y"] == "NaN"
-    nested = json.loads(found[-2]["extra"])["z"] if late else json.loads(found[-2]["z"])
-    assert nested == [None, {"a": None, "b": "Infinity"}]
 
 
 def test_a_number_that_is_no_float_is_kept_at_any_depth(tmp_path: Path, read: Read) -> None:

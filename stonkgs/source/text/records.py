@@ -230,7 +230,7 @@ class TextSource(RangeSource):
                 yield parse(decoded(record))
             except UnusableError as error:
                 yield scanner.rejection(record, str(error))
-        return Tally(lines=scanner.lines, made_null=dict(scanner.made_null))
+        return Tally(lines=scanner.lines)
 
 
 def decoded(record: RawRecord) -> str:
