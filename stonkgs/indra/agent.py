@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from stonkgs.indra.checks import described, items, mapping, shown, text, truth, whole
+from stonkgs.indra.checks import described, is_nan, items, mapping, shown, text, truth, whole
 from stonkgs.statement import UnusableError
 
 #: The most levels of agents that are bound to agents that are bound to agents. On each level INDRA's key of a statement
@@ -155,7 +155,7 @@ def _bound(value: Any, depth: int) -> Bound:
 
 
 def _activity(value: Any) -> Activity | None:
-    if value is None:
+    if value is None or is_nan(value):
         return None
     if not isinstance(value, dict):
         raise UnusableError(f"its activity is {described(value)}, not an object")
@@ -177,6 +177,8 @@ def _position(value: Mapping[str, Any]) -> int | str | None:
     # Python refuses to write numbers of very many digits as text.
     if found is None or isinstance(found, str):
         return found
+    if is_nan(found):
+        return None
     if (number := whole(found)) is not None:
         return number
     raise UnusableError(f"position is {described(found)}, not a whole number of 64 bits or a text")
@@ -192,6 +194,6 @@ def reference(agent: Agent, namespace: str) -> str | None:
         if not (found and found[0]):
             raise UnusableError(f"agent {shown(agent.name)}: {namespace} in db_refs is a list without an identifier")
         found = found[0]
-    if found is None or isinstance(found, str):
-        return found or None
+    if found is None or isinstance(found, str) or is_nan(found):
+        return found if found and isinstance(found, str) else None
     raise UnusableError(f"agent {shown(agent.name)}: {namespace} in db_refs is {described(found)}, not a text")

@@ -31,18 +31,25 @@ def described(value: Any) -> str:
     return next((word for kind, word in _WORDS.items() if isinstance(value, kind)), f"a {type(value).__name__}")
 
 
+def is_nan(value: Any) -> bool:
+    """Returns whether this is NaN, which stands for null where a table was made into JSON."""
+    return isinstance(value, float) and value != value  # noqa: PLR0124  # true of NaN alone
+
+
 def text(holder: Mapping[str, Any], key: str) -> str | None:
     """Returns the text under a key, None where it is null or absent. Raises UnusableError for anything else."""
     value = holder.get(key)
     if value is None or isinstance(value, str):
         return value
+    if is_nan(value):
+        return None
     raise UnusableError(f"{key} is {described(value)}, not a text")
 
 
 def truth(holder: Mapping[str, Any], key: str) -> bool:
     """Returns the boolean under a key, True where it is null or absent. Raises UnusableError for anything else."""
     value = holder.get(key)
-    if value is None or isinstance(value, bool):
+    if value is None or isinstance(value, bool) or is_nan(value):
         return value is not False
     raise UnusableError(f"{key} is {described(value)}, not true or false")
 
@@ -50,7 +57,7 @@ def truth(holder: Mapping[str, Any], key: str) -> bool:
 def items(holder: Mapping[str, Any], key: str) -> list[Any]:
     """Returns the list under a key, empty where it is null or absent. Raises UnusableError for anything else."""
     value = holder.get(key)
-    if value is None:
+    if value is None or is_nan(value):
         return []
     if isinstance(value, list):
         return value
@@ -62,6 +69,8 @@ def mapping(holder: Mapping[str, Any], key: str) -> dict[str, Any] | None:
     value = holder.get(key)
     if value is None or isinstance(value, dict):
         return value
+    if is_nan(value):
+        return None
     raise UnusableError(f"{key} is {described(value)}, not an object")
 
 

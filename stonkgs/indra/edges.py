@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from stonkgs.indra.agent import Agent, Modification, read_agent, read_site
 from stonkgs.indra.bel import ONTOLOGY, entity, node
-from stonkgs.indra.checks import items, shown, text, truth
+from stonkgs.indra.checks import is_nan, items, shown, text, truth
 from stonkgs.indra.matches import Kind, agent_key
 from stonkgs.statement import UnusableError
 
@@ -57,7 +57,7 @@ _NOUNS = {"sub": "a substrate", "obj": "an object", "ras": "a GTPase", "agent": 
 
 def _agent(statement: Mapping[str, Any], role: str) -> Agent | None:
     value = statement.get(role)
-    return None if value is None else read_agent(value, role)
+    return None if value is None or is_nan(value) else read_agent(value, role)
 
 
 def _needed(kind: str, statement: Mapping[str, Any], role: str) -> Agent:

@@ -232,6 +232,24 @@ def test_no_statement(statement: Any, reason: str) -> None:
     assert refusal(statement) == reason
 
 
+def test_nan_is_null_wherever_it_stands() -> None:
+    """A table of pandas has it in the place of each missing value."""
+    given: JSON = {
+        "type": "Phosphorylation",
+        "enz": {"name": "A", "db_refs": {"UP": "P1", "HGNC": nan}, "mods": nan, "activity": nan, "location": nan},
+        "sub": {"name": "B", "db_refs": nan, "mods": [{"mod_type": "methylation", "position": nan, "residue": nan}]},
+        "residue": nan,
+        "position": nan,
+        "evidence": [{"text": "x", "pmid": nan, "source_api": nan}, {"text": nan}],
+    }
+    nulls = json.loads(json.dumps(given).replace("NaN", "null"))
+    assert list(Converter()(given)) == list(Converter()(nulls))
+    assert list(Converter()(AB | {"subj": nan, "evidence": [{"text": "x"}]})) == [
+        Skipped("Activation without a subject")
+    ]
+    assert list(Converter()(AB | {"evidence": nan})) == [Skipped("no evidence")]
+
+
 def test_numbers_and_texts_of_numpy_mean_what_pythons_do() -> None:
     site = {"mod_type": "phosphorylation", "residue": "S", "position": 473, "is_modified": True}
     enzyme: JSON = {"name": "A", "db_refs": {"UP": "P1", "CHEBI": ["15996"]}, "mods": [site]}
