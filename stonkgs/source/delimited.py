@@ -22,10 +22,10 @@ from stonkgs.statement import Statement, UnusableError
 
 #: A first line that names the delimiter, as it is or (a tab) in words; some programs quote the line.
 _NAMED = re.compile(
-    rb"""(?:\xef\xbb\xbf)?("?)sep=(?:(?P<mark>[\x01-\x7f](?<![\r\n"]))|(?P<tab>\\t))\1(?:\r?\n|\Z)""", re.IGNORECASE
+    rb"""(?:\xef\xbb\xbf)?("?)sep=(?:(?P<mark>[\x01-\x7f](?<![\r\n"]))|(?P<tab>\\t))\1 *(?:\r?\n|\Z)""", re.IGNORECASE
 )
 #: Bytes in which that line fits.
-_NAMED_BYTES = 16
+_NAMED_BYTES = 32
 
 
 class TableHeader(NamedTuple):

@@ -117,7 +117,9 @@ def nearest_json(value: Any) -> tuple[str | None, int]:
 
     Returns None for a value that cannot be written at all.
     """
-    nulls = 0
+    nulls, value = 0, finite(value) if isinstance(value, float) else value
+    if value is None:
+        return None, 0
     try:
         try:
             text = json_text(value)

@@ -119,7 +119,7 @@ def test_the_source_that_would_read_it_is_named(tmp_path: Path, read: Read, quot
     assert read(named(path=path, **said), 9) == [Statement("s", "t", "e")]
 
 
-@pytest.mark.parametrize("opening", ["sep={}", '"sep={}"', "SEP={}"])
+@pytest.mark.parametrize("opening", ["sep={}", '"sep={}"', "SEP={}", "sep={}  "])
 @pytest.mark.parametrize("mark", [";", ",", "\t", "|", ":", "a"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, lambda data: b"\xef\xbb\xbf" + data])

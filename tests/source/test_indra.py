@@ -169,7 +169,6 @@ BROKEN = {
     b"[1]": "not an object but a list",
     b"{}": "no type",
     b'{"x": ' + b"[" * 300 + b"]" * 300 + b"}": "nested more than 200 deep",
-    b'{"x": ' + b"1" * 5000 + b"}": "a number of more digits than can be read",
     b'{"x": "\xff"}': "not UTF-8",
     b'{"x" 1}': "invalid JSON",
     b'{"x": {"y": 1]}': "invalid JSON",
@@ -249,6 +248,22 @@ def test_objects_with_a_type_inside_a_statement_are_no_statements(tmp_path: Path
     statements = [statement(name) | {"annotations": states} for name in "abc"]
     found, refused, *_ = outcome(IndraSource(path=written(tmp_path, array(statements))), 1)
     assert ([row.extra["pmid"] for row in found], refused) == (["a", "b", "c"], [])
+
+
+@pytest.mark.parametrize("odd", ['"\\ud800"', "1" * 5000, "-Infinity", "1e999", "[[]]", '{"x": NaN}'])
+@pytest.mark.parametrize("write", [array, jsonl])
+def test_odd_values_of_a_file_cost_no_sentence(tmp_path: Path, odd: str, write: Write) -> None:
+    names = ("pmid", "source_hash", "source_api", "context", "annotations", "epistemics", "text_refs", "odd")
+    evidences = [{"text": name, name: "ODD"} for name in names]
+    one = statement("a") | {"evidence": evidences, "belief": "ODD", "matches_hash": "ODD", "id": "ODD"}
+    path = written(tmp_path, write([one, statement("b")]).replace(b'"ODD"', odd.encode()))
+    found, refused, *_ = outcome(IndraSource(path=path), 1)
+    assert (refused, [row.evidence for row in found]) == ([], [*names, "Of b."])
+    assert {row.extra["pmid"] for row in found} == {None, "b"}
+    assert {row.extra["belief"] for row in found} == {None, 1.0}
+    assert len({row.extra["stmt_hash"] for row in found}) == 2
+    for row in found:
+        assert row.extra["context"] is None or json.loads(row.extra["context"]) is not None
 
 
 def test_a_source_pickles_in_the_midst(tmp_path: Path) -> None:

@@ -33,7 +33,6 @@ def test_depth(text: str, value: bool) -> None:
     ("text", "reason"),
     [
         ("", "invalid JSON: Expecting value at character 1"),
-        ("1" * 5000, "a number of more digits than can be read"),
     ],
 )
 def test_what_says_nothing(text: str, reason: str) -> None:
@@ -56,5 +55,6 @@ def test_what_need_not_be_exact() -> None:
     }
     assert str(parse_json_fast(RawRecord(0, 0, b"[NaN, -Infinity]"))) == "[nan, -inf]"
     assert parse_json_fast(RawRecord(0, 0, b'"\\ud800"')) == "\ud800"
+    assert parse_json_fast(RawRecord(0, 0, b'{"a": -%s}' % (b"1" * 5000))) == {"a": float("-inf")}
     with pytest.raises(UnusableError, match="invalid JSON: Expecting property name"):
         parse_json_fast(RawRecord(0, 0, b"{"))

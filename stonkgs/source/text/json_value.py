@@ -33,11 +33,21 @@ def parse_json_fast(record: RawRecord) -> Any:
 def parse_json(text: str) -> Any:
     """Returns a JSON value. Raises UnusableError where it cannot be used.
 
-    NaN, Infinity and halves of surrogate pairs are admitted: they may lie beside a sound sentence.
+    NaN, Infinity, huge numbers and halves of surrogate pairs are admitted: they may lie beside a sound sentence.
     """
     if is_too_deep(text):
         raise UnusableError(TOO_DEEP)
-    return decode_json(text, json.loads)
+    return decode_json(text, _loads)
+
+
+def _loads(text: str) -> Any:
+    """Returns a JSON value; infinity for a whole number of more digits than Python converts."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        return json.loads(text, parse_int=float)
 
 
 def is_too_deep(text: str) -> bool:
@@ -53,8 +63,6 @@ def decode_json(text: str, decode: Callable[[str], Any]) -> Any:
         raise UnusableError(f"invalid JSON: {error.msg} at character {error.pos + 1}") from error
     except RecursionError as error:
         raise UnusableError(TOO_DEEP) from error
-    except ValueError as error:
-        raise UnusableError("a number of more digits than can be read") from error
 
 
 def check_surrogates(text: str) -> None:
