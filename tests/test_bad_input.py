@@ -338,6 +338,25 @@ def a_tokenizer_of_another_vocabulary(folder: Path) -> list[str]:
     return [f"model.path={path.parent}"]
 
 
+def tokenizer(folder: Path, **parts: Any) -> list[str]:
+    """The overrides for a model whose tokenizer.json is changed."""
+    path = model(folder) / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | parts))
+    return [f"model.path={path.parent}"]
+
+
+@bad("model", r"{}/bad/tokenizer\.json: not the tokenizer of a BERT: its pre_tokenizer is 'Split', .*; fetch the")
+def a_tokenizer_that_panics(folder: Path) -> list[str]:
+    pattern = {"Regex": r"(\w+\w+)+!"}  # too much for the library's regular expressions
+    return tokenizer(folder, pre_tokenizer={"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": 0})
+
+
+@bad("model", r"{}/bad/tokenizer\.json: not the tokenizer of a BERT: its normalizer is 'Replace', .*; fetch the")
+def a_tokenizer_that_never_ends(folder: Path) -> list[str]:
+    doubling = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
+    return tokenizer(folder, normalizer={"type": "Sequence", "normalizers": [doubling] * 40})
+
+
 @bad("model", r"{}/bad/config\.json: text_length is -1; it must be a whole number of 2 or more")
 def a_config_of_nonsense(folder: Path) -> list[str]:
     return [f"model.path={model(folder, text_length=-1)}"]

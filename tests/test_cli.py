@@ -11,8 +11,11 @@ from pathlib import Path
 
 import forks
 import pytest
+from tokenizers import Regex
+from tokenizers.pre_tokenizers import Split
 
 from stonkgs.cli import main, one_line
+from stonkgs.cli.command import guarded
 from stonkgs.cli.overrides import quote_paths
 from stonkgs.errors import UserError
 
@@ -188,6 +191,20 @@ def test_an_error_of_a_worker_is_one_line_too() -> None:
 
 def test_unexpected_errors_say_how_to_see_more() -> None:
     assert one_line(ValueError("a\nb")) == "ValueError: a b (unexpected: debug=true shows where)"
+
+
+def test_a_panic_of_a_library_in_rust_is_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
+    splitting = Split(Regex(r"(x+x+)+y"), "isolated")
+
+    def panic() -> int:
+        splitting.pre_tokenize_str("x" * 50)
+        return 0
+
+    with pytest.raises(BaseException, match="Regex search error") as caught:
+        panic()
+    assert not isinstance(caught.value, Exception), "else this test shows nothing"
+    assert guarded(panic, debug=False) == 1
+    assert re.fullmatch(r"error: PanicException: .* \(unexpected: debug=true shows where\)\n", capsys.readouterr().err)
 
 
 def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:

@@ -99,7 +99,10 @@ def guarded(run: Callable[[], int], *, debug: bool) -> int:
     except BrokenPipeError:  # `stonkgs predict --help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Exception as error:
+    except BaseException as error:
+        # The panic of a library that is written in Rust is no Exception.
+        if not isinstance(error, Exception) and type(error).__module__ != "pyo3_runtime":
+            raise
         if debug:
             traceback.print_exc()
         print(f"error: {one_line(error)}", file=sys.stderr)

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from torch import Tensor
 
 from stonkgs.encode.inputs import Arrays, Input, Tensors, integers
+from stonkgs.encode.tokenizer_file import read_tokenizer
 from stonkgs.errors import UserError, printable
 from stonkgs.statement import Statement
 
@@ -45,7 +46,7 @@ class TextEncoder:
         # DataLoader workers run in parallel already. Threads of the tokenizer would compete with them, and a process
         # that is forked after these threads ran would wait for them forever.
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
-        tokenizer = _from_vocabulary(self.path) if self.path.endswith(".txt") else _from_json(self.path)
+        tokenizer = _from_vocabulary(self.path) if self.path.endswith(".txt") else read_tokenizer(self.path)
         tokenizer.no_padding()
         tokenizer.no_truncation()
         tokenizer.encode_special_tokens = True
@@ -135,13 +136,6 @@ class Texts(Input):
 def uncased() -> tuple[normalizers.Normalizer, pre_tokenizers.PreTokenizer]:
     """Return the steps by which BERT's uncased tokenizer cuts a text into words."""
     return normalizers.BertNormalizer(lowercase=True, strip_accents=True), pre_tokenizers.BertPreTokenizer()
-
-
-def _from_json(path: str) -> Tokenizer:
-    try:
-        return Tokenizer.from_file(path)
-    except Exception as error:  # the library raises bare Exceptions
-        raise UserError(f"{path}: not a tokenizer: {error}") from error
 
 
 def _from_vocabulary(path: str) -> Tokenizer:
