@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -116,6 +117,12 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def folder_name(name: str) -> str:
+    """Returns a name that one folder can have, for a name from a file or a config, which may look like a path."""
+    name = re.sub(r"[/\0]", "_", name)
+    return name if name.strip(".") else f"_{name}"
 
 
 def make_folder(path: Path) -> Path:

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from stonkgs.batch import Batches
 from stonkgs.config import build
 from stonkgs.config.values import read_settings
-from stonkgs.disk import explain_full_shm
+from stonkgs.disk import explain_full_shm, folder_name
 from stonkgs.engine import settings
 from stonkgs.engine.children import children, orders
 from stonkgs.engine.devices import devices_of, single
@@ -189,4 +189,4 @@ def _stem(path: str) -> str:
     name = Path(path).name
     for ending in (".gz", ".zst", ".tsv", ".csv", ".txt", ".jsonl", ".json", ".parquet", ".nodelink", ".bel"):
         name = name.removesuffix(ending)
-    return name
+    return folder_name(name)

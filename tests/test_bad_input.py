@@ -428,11 +428,34 @@ def a_column_that_there_is_not(folder: Path) -> list[str]:
     return ["writer.columns=[source,pmid]"]
 
 
+def left(folder: Path, *names: str) -> list[str]:
+    """The overrides for a good run, into a folder that holds somebody else's files."""
+    (folder / "out").mkdir()
+    for name in names:
+        (folder / "out" / name).write_text("precious")
+    return []
+
+
+@bad("writer", r"{}/out: holds _SUCCESS, which no run wrote; choose another output_dir=")
+def somebody_elses_success(folder: Path) -> list[str]:
+    return left(folder, "_SUCCESS", "part-00000.gz")
+
+
+@bad("writer", r"{}/out: holds _SUCCESS, predictions\.tsv, which no run wrote; choose another output_dir=")
+def somebody_elses_success_to_be_overwritten(folder: Path) -> list[str]:
+    return [*left(folder, "_SUCCESS", "predictions.tsv"), "overwrite=true"]
+
+
+@bad("writer", r"{}/out: holds _SUCCESS, which no run wrote; choose another output_dir=")
+def a_success_that_is_a_link_to_nothing(folder: Path) -> list[str]:
+    left(folder)
+    (folder / "out" / "_SUCCESS").symlink_to(folder / "nothing")
+    return []
+
+
 @bad("writer", r"{}/out: holds predictions\.tsv, which no run wrote; choose another output_dir=")
 def somebody_elses_results(folder: Path) -> list[str]:
-    (folder / "out").mkdir()
-    (folder / "out" / "predictions.tsv").write_text("precious")
-    return []
+    return left(folder, "predictions.tsv")
 
 
 # ----------------------------------------------------------------------------------------------------- the tests
@@ -462,7 +485,7 @@ def check(case: Case, folder: Path, status: int, error: str) -> None:
     assert "unexpected" not in error
     results = [path for path in folder.rglob("predictions*") if path.read_bytes() != b"precious"]
     assert not results
-    assert not list(folder.rglob("_SUCCESS"))
+    assert not [path for path in folder.rglob("_SUCCESS") if path.exists() and path.read_bytes() != b"precious"]
     assert not (folder / "hacked").exists(), "code in a file was run"
 
 

@@ -167,6 +167,44 @@ def test_any_file_name_works(
     assert (tmp_path / "out" / "_SUCCESS").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("...tsv", "_.."),
+        ("..tsv", "_."),
+        (".tsv", "_"),
+        (".tsv.gz", "_"),
+        ("....jsonl", "_..."),
+        ("rows.x.tsv", "rows.x"),
+    ],
+)
+def test_the_default_folder_is_below_predictions(
+    name: str,
+    folder: str,
+    tmp_path: Path,
+    small_run: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "rows.tsv").rename(tmp_path / name)
+    assert main(["predict", *small_run[:2], f"source.path={tmp_path / name}"]) == 0, capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["predictions"]
+    assert [path.name for path in (tmp_path / "here" / "predictions").iterdir()] == [folder]
+    assert (tmp_path / "here" / "predictions" / folder / "_SUCCESS").exists()
+
+
+def test_a_sweep_of_a_config_of_another_name(
+    tmp_path: Path, small_run: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("defaults: [predict, _self_]\n")
+    own = ["--config-dir", ".", "--config-name", "mine"]
+    assert main(["predict", *own, "--multirun", "batch.size=1,2", *small_run[:3]]) == 0, capsys.readouterr().err
+    assert all((tmp_path / "predictions" / str(job) / "_SUCCESS").exists() for job in (0, 1))
+
+
 def test_a_sweep_gives_each_job_a_folder(
     tmp_path: Path, small_run: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stonkgs.disk import link, publish
+from stonkgs.disk import folder_name, link, publish
 
 
 @pytest.fixture
@@ -56,3 +56,13 @@ def test_a_name_is_given_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, l
 
 def _no_link(*_: Path) -> None:
     raise PermissionError(errno.EPERM, "Operation not permitted")
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "...", "/", "//", "../..", "/etc", "a/../..", "a\0b", "rows", "a.b", "é"]
+)
+def test_any_name_is_that_of_a_folder_right_below(tmp_path: Path, name: str) -> None:
+    inner = tmp_path / folder_name(name)
+    inner.mkdir()
+    assert inner.resolve().parent == tmp_path.resolve()
+    assert name not in ("rows", "a.b", "é") or inner.name == name

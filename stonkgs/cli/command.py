@@ -134,7 +134,7 @@ def _hydra(name: str, rest: list[str]) -> int:
     def job(cfg: "DictConfig") -> Any:
         sys.argv = before  # Lightning repeats this command to train on a second device
         try:
-            _separate_jobs(cfg)
+            _separate_jobs(name, cfg)
             values = flatten(OmegaConf.to_container(cfg))  # OmegaConf's own missing_keys raises at interpolations
             if missing := sorted(key for key, value in values if value == "???"):
                 needed = " ".join(_REMEDY.get(key, f"{key}=") for key in missing)
@@ -170,7 +170,7 @@ def _hydra(name: str, rest: list[str]) -> int:
     return 0
 
 
-def _separate_jobs(cfg: "DictConfig") -> None:
+def _separate_jobs(command: str, cfg: "DictConfig") -> None:
     """Gives each job of a sweep (--multirun) a folder of its own."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
@@ -180,4 +180,4 @@ def _separate_jobs(cfg: "DictConfig") -> None:
     if hydra.mode == RunMode.MULTIRUN:
         written = OmegaConf.to_container(cfg)  # not resolved, so that a variable stays a name
         assert isinstance(written, dict)
-        cfg.output_dir = f"{written['output_dir'] or _RESULTS[str(hydra.job.config_name)]}/{hydra.job.num}"
+        cfg.output_dir = f"{written['output_dir'] or _RESULTS[command]}/{hydra.job.num}"

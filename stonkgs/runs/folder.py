@@ -248,14 +248,17 @@ class RunFolder:
                 parts.discard()
 
     def _refuse_others_files(self) -> None:
-        ours = (self.predictions, self.rejected, self.record, self.plan, self.kept)
+        ours = (self.success, self.predictions, self.rejected, self.record, self.plan, self.kept)
         taken = [path.name for path in ours if path.exists() or path.is_symlink()]
         # Both are read only now, and in this order: another process may just begin or finish a run.
-        if taken and not (read_own_json(self.plan, (PLAN_FORMAT, *OLDER)) or read_own_json(self.record, (FORMAT,))):
+        begun = bool(taken) and read_own_json(self.plan, (PLAN_FORMAT, *OLDER))
+        finished = bool(taken) and read_own_json(self.record, (FORMAT,))
+        # A run makes _SUCCESS after its run.json, so beside a plan alone it is somebody else's.
+        if taken := [name for name in taken if not (finished or (begun and name != SUCCESS))]:
             raise UserError(f"{self.path}: holds {', '.join(taken)}, which no run wrote; choose another output_dir=")
 
     def _refuse_inputs(self, plan: Plan) -> None:
-        mine = {path.resolve() for path in (self.predictions, self.rejected, self.record, self.plan)}
+        mine = {path.resolve() for path in (self.predictions, self.rejected, self.record, self.plan, self.success)}
         for file in map(Path, plan.files):
             if file.resolve() in mine or self.kept.resolve() in file.resolve().parents:
                 raise UserError(f"{file}: the run would replace its own input; choose another output_dir=")

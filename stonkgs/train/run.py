@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig
 
 from stonkgs.config import config_for_record
-from stonkgs.disk import explain_full_shm
+from stonkgs.disk import explain_full_shm, folder_name
 from stonkgs.engine import settings
 from stonkgs.evaluate.calibration import Calibration, calibration
 from stonkgs.evaluate.extras import require
@@ -41,7 +41,7 @@ def train(cfg: DictConfig) -> Trained | None:
     require("sklearn")
     require("matplotlib")
     if not cfg.output_dir:
-        cfg.output_dir = str(Path("training" if cfg.mode == "train" else "tested") / cfg.task.name)
+        cfg.output_dir = str(Path("training" if cfg.mode == "train" else "tested") / folder_name(str(cfg.task.name)))
     stages = TrainingStages.build(cfg)
     check_stages(cfg, stages)
     overwrite = cfg.overwrite and not stages.launch.child

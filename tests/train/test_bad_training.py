@@ -283,6 +283,27 @@ def test_foreign_files_are_not_touched(arguments: list[str], folder: Path, capsy
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "inside"), [("../../x", ".._.._x"), ("/tmp/x", "_tmp_x"), ("..", "_.."), (".", "_."), ("a/b", "a_b")]
+)
+def test_the_default_folder_is_below_training(
+    name: str,
+    inside: str,
+    arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "a" / "b" / "c").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "a" / "b" / "c")
+    given = [argument for argument in arguments if not argument.startswith("output_dir=")]
+    # Refused when the rows are counted, in the folder that was made for it.
+    overrides = [f"task.name='{name}'", "task.column=polarity", "protocol.test=0.001"]
+    assert "the test part has no rows" in refused(["train", *given, *overrides], capsys)
+    made = sorted(str(path.relative_to(tmp_path / "a")) for path in (tmp_path / "a").rglob("*"))
+    assert made == ["b", "b/c", "b/c/training", f"b/c/training/{inside}"]
+
+
 def test_a_finished_training_says_so_and_another_one_is_told_apart(
     arguments: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
