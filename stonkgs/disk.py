@@ -6,11 +6,12 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISDIR
 from typing import BinaryIO
 
-from stonkgs.errors import UserError
+from stonkgs.errors import UserError, reason
 
 #: The errors of a file system without hard links.
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
@@ -55,9 +56,10 @@ def publish(
     except OSError as error:
         if not replace and isinstance(error, FileExistsError):
             raise
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise UserError(f"{path}: cannot be written: {reason(error, path)}") from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # a file system that has become read-only keeps it
+            beside.unlink(missing_ok=True)
 
 
 def _claim(beside: Path, path: Path) -> None:
@@ -115,8 +117,23 @@ def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:  # it names no file
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         os.close(handle)
+
+
+def check_folder(path: Path, key: str) -> None:
+    """Raises UserError where `path`, the value of `key`, is a file, or where nothing can have such a path."""
+    try:
+        is_folder = S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return  # it may be made, or is refused where it is made
+    except (OSError, ValueError) as error:  # ValueError: a NUL
+        said = reason(error) if isinstance(error, OSError) else str(error)
+        raise UserError(f"{path}: cannot be used: {said}; choose another {key}=") from error
+    if not is_folder:
+        raise UserError(f"{path}: is a file; {key}= names a folder, choose another one")
 
 
 def folder_name(name: str) -> str:
@@ -129,8 +146,10 @@ def make_folder(path: Path) -> Path:
     """Make a folder and its parents, and return it. Raises UserError where it cannot be made or written."""
     try:
         path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise UserError(f"{path}: is a file, and no folder; name another one") from error
     except OSError as error:
-        raise UserError(f"{path}: cannot be made: {error.strerror}") from error
+        raise UserError(f"{path}: cannot be made: {reason(error, path)}") from error
     if not os.access(path, os.W_OK):
         raise UserError(f"{path}: not writable")
     return path

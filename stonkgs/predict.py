@@ -13,10 +13,11 @@ from omegaconf import DictConfig
 from stonkgs.batch import Batches
 from stonkgs.config import build
 from stonkgs.config.values import read_settings
-from stonkgs.disk import explain_full_shm, folder_name
+from stonkgs.disk import check_folder, folder_name
 from stonkgs.engine import settings
 from stonkgs.engine.children import children, orders
 from stonkgs.engine.devices import devices_of, single
+from stonkgs.engine.failures import explained
 from stonkgs.engine.interrupt import advising
 from stonkgs.engine.lightning import StatementData, StatementModule
 from stonkgs.engine.placement import Placement
@@ -63,6 +64,7 @@ class PredictStages(Placement):
         `given` is the share of this command; it is divided among the command's devices.
         """
         make = partial(build, trust=tuple(cfg.trust))
+        _refuse_training_only(cfg.model)
         devices = devices_of(cfg.trainer, given)
         trainer, share = make(single(cfg.trainer, devices[0])), given.subshare(0, len(devices))
         source, writer = make(cfg.source), make(cfg.writer)
@@ -72,6 +74,16 @@ class PredictStages(Placement):
             name = cfg.model.get("path") or cfg.model.get("name")
             raise UserError(f"{name}: a pre-trained model without a classifier; fine-tune it first")
         return cls(trainer, share.local, share, orders(cfg, given, devices), predictor, source, writer)
+
+
+def _refuse_training_only(model: DictConfig) -> None:
+    """Raises UserError where `model=` is one to train, such as a part of another model."""
+    target = str(model.get("_target_"))
+    if target.startswith("stonkgs.") and target.endswith((".part_of", ".Fresh", ".TfIdf")):
+        raise UserError(
+            f"model._target_={target}: is for training alone (stonkgs train); what predicts is a model folder, "
+            "of any architecture: model=stonkgs model.path=FOLDER"
+        )
 
 
 def predict(cfg: DictConfig, share: Share | None = None) -> RunSummary | Survey | None:
@@ -90,6 +102,7 @@ def predict(cfg: DictConfig, share: Share | None = None) -> RunSummary | Survey 
 
     files = stages.source.files()
     folder = RunFolder(Path(cfg.output_dir or Path("predictions") / _stem(files[0])), writer.extension)
+    check_folder(folder.path, "output_dir")
     record = prediction_record(
         cfg, files, stages.predictor, stages.predictor.kge, device=stages.device, precision=trainer.precision
     )
@@ -106,9 +119,9 @@ def predict(cfg: DictConfig, share: Share | None = None) -> RunSummary | Survey 
     module = StatementModule(stages.predictor, threads=run.record.identity.values["threads"] or cfg.threads)
     progress = RowProgress.for_writer(writer, share.of, hidden=share.local_index > 0)
     trainer.callbacks += [writer, progress]  # type: ignore[attr-defined]
-    with advising(writer.advice), children(CHILD, stages.orders) as others:
-        with explain_full_shm(stages.workers(cfg)):
-            trainer.predict(module, datamodule=_data(cfg, stages, run.plan), return_predictions=False)
+    told = explained(stages.workers(cfg), writer.kept)
+    with advising(writer.advice), told, children(CHILD, stages.orders) as others:
+        trainer.predict(module, datamodule=_data(cfg, stages, run.plan), return_predictions=False)
         account = writer.finish()
         failed = others.failed()
     if failed:

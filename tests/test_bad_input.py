@@ -284,7 +284,7 @@ def weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -
     return [f"model.path={path.parent}"]
 
 
-@bad("model", r"{}/nope: no config\.json; a model is a folder with config\.json and its weights")
+@bad("model", r"{}/nope: no such folder; a model is a folder with config\.json and its weights")
 def no_model(folder: Path) -> list[str]:
     return [f"model.path={folder}/nope"]
 

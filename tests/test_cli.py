@@ -108,7 +108,7 @@ def test_answers_at_once(command: list[str]) -> None:
         (["source.path=x", "start_method=bogus"], "start_method=bogus: must be one of fork"),
         (["source.path=x", "trust=os.system"], "trust=os.system: must be a list, [os.system]"),
         (["source.path=x", "kge.match=fuzzy"], "kge.match=fuzzy: "),
-        (["source.path=x", "model.path=nope"], "nope: no config.json; a model is a folder"),
+        (["source.path=x", "model.path=nope"], "nope: no such folder; a model is a folder"),
         (["source.path=x", "model.labels=[a]"], "model.labels names 1 classes"),
         (["source.path=x", "trainer.accelerator=xyz"], "pytorch_lightning.Trainer: "),
         (["source.path=x", "model.calibrated=no"], "model.calibrated=no: must be true or false"),

@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 import duckdb
 import pyarrow as pa
 
-from stonkgs.errors import UserError
+from stonkgs.errors import UserError, reason
 
 #: Rows in a sorted batch; only the last batch has fewer.
 ROWS = 1 << 15
@@ -101,7 +101,7 @@ def open_sorter(output: Path, memory: str) -> Iterator[Sorter]:
             )
             yield Sorter(database, memory)
     except OSError as error:
-        raise UserError(f"{output}: cannot be written: {error.strerror or error}") from error
+        raise UserError(f"{output}: cannot be written: {reason(error, output)}") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from stonkgs.aggregate.predictions import Predictions, endings
 from stonkgs.disk import publish
-from stonkgs.errors import UserError
+from stonkgs.errors import UserError, reason
 from stonkgs.tables.format import Write
 from stonkgs.tables.formats import formats
 
@@ -18,7 +18,7 @@ def check_output(output: Path, predictions: Predictions, *, overwrite: bool) -> 
     try:
         _check(output, predictions, overwrite=overwrite)
     except OSError as error:
-        raise UserError(f"{output}: cannot be written: {error.strerror}") from error
+        raise UserError(f"{output}: cannot be written: {reason(error, output)}") from error
 
 
 def _check(output: Path, predictions: Predictions, *, overwrite: bool) -> None:

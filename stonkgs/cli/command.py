@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from stonkgs.cli.overrides import explain, quote_paths
 from stonkgs.engine.interrupt import Interrupted, signals
-from stonkgs.errors import UserError, printable
+from stonkgs.errors import UserError, printable, refusal
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -114,8 +114,10 @@ def one_line(error: BaseException) -> str:
     text = str(error).strip()
     if text.startswith("Caught "):
         text = text.split("\n")[-1].removeprefix("stonkgs.errors.UserError: ")
-    text = printable(" ".join(text.split()))  # a path or a name in it may hold control characters
     expected = isinstance(error, UserError) or type(error).__module__.startswith(("hydra.", "omegaconf."))
+    if refused := refusal(error):
+        text, expected = refused, True
+    text = printable(" ".join(text.split()))  # a path or a name in it may hold control characters
     return text if expected else f"{type(error).__name__}: {text} (unexpected: debug=true shows where)"
 
 

@@ -111,7 +111,17 @@ def check(key: str, value: object, annotation: Any) -> None:
     """Raises UserError, with the key and what it may be, where the value does not fit the annotation."""
     if not _fits(value, annotation):
         given = value if isinstance(value, str) and len(value) < 80 else _shown.repr(value)
-        raise UserError(f"{key}={given}: must be {' or '.join(_words(annotation))}")
+        most = _most(annotation)
+        over = type(value) in (int, float) and most is not None and value > most  # type: ignore[operator]
+        bound = f", at most {most:,}" if over else ""
+        raise UserError(f"{key}={given}: must be {' or '.join(_words(annotation))}{bound}")
+
+
+def _most(annotation: Any) -> float | None:
+    """Returns the upper bound that `Range` does not name, as nobody meets it who means what he gives."""
+    marks = [mark for mark in get_args(annotation) if isinstance(mark, Range) and MOST <= mark.most < math.inf]
+    inner = (_most(part) for part in get_args(annotation) if get_origin(part) is not None)
+    return next((mark.most for mark in marks), None) or next(filter(None, inner), None)
 
 
 def _fits(value: Any, annotation: Any) -> bool:

@@ -35,8 +35,9 @@ def read(folder: Path, tokenizer: str | None, labels: Any) -> tuple[ModelConfig,
     """
     config, text, weights = read_parts(folder, tokenizer)
     if text.path.endswith("vocab.txt") and not Path(text.path).is_file():
+        lacks = "no vocab.txt" if Path(text.path).parent.exists() else "no such folder"
         raise UserError(
-            f"{Path(text.path).parent}: no vocab.txt; a published checkpoint comes without its vocabulary: "
+            f"{Path(text.path).parent}: {lacks}; a published checkpoint comes without its vocabulary: "
             "give the folder of its text backbone (dmis-lab/biobert-v1.1) as model.tokenizer="
         )
     text.check(config.lm_backbone["vocab_size"])

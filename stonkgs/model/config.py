@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from stonkgs.errors import UserError
+from stonkgs.errors import UserError, reason
 
 #: `model_type` in the config.json of this project's model folders.
 MODEL_TYPE = "stonkgs"
@@ -201,12 +201,13 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise UserError(
-            f"{path.parent}: no {path.name}; a model is a folder with config.json and its weights"
-        ) from None
+        lacks = f"no {path.name}" if path.parent.exists() else "no such folder"
+        raise UserError(f"{path.parent}: {lacks}; a model is a folder with config.json and its weights") from None
     except NotADirectoryError:
         raise UserError(f"{path.parent}: is no folder; a model is a folder with config.json and its weights") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {reason(error)}") from error
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not readable as JSON: {error}") from error
     if not isinstance(values, dict):
         raise UserError(f"{path}: not a JSON object")

@@ -21,6 +21,7 @@ from stonkgs.model.decision import class_names, predicted_classes
 from stonkgs.model.digest import model_digest
 from stonkgs.model.network import Inputs, Network
 from stonkgs.model.rater import Rater
+from stonkgs.model.weights import first_sentence
 from stonkgs.rows.rows import Row, frame_rows, is_frame, role_names, windows
 from stonkgs.rows.windows import encode_windows
 from stonkgs.statement import OnRejected, Rejection, Statement
@@ -64,13 +65,15 @@ class Predictor(Rater):
         device: str | torch.device | None = None,
     ) -> None:
         if not isinstance(model, Network):
+            if not isinstance(model, str | os.PathLike):
+                raise UserError(f"a {type(model).__name__} is no model that predicts; give a Network, or its folder")
             model = Network.from_pretrained(os.fspath(model))
             device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.kge = kge if isinstance(kge, KgeStore) else KgeStore(path=kge)
         _check_fit(model, self.kge)
         if not any_kge:
             _check_same(model, self.kge)
-        self.model = model.to(device) if device else model
+        self.model = model if device is None else _moved(model, device)
         # Nodes are looked up for every model, because every output says whether they are known.
         self._inputs = {**model.inputs(self.kge), "nodes": model.nodes(self.kge)}
 
@@ -220,6 +223,22 @@ class Predictor(Rater):
         """Return what the model reads of a batch, on its device."""
         weight = next(self.model.parameters())
         return {name: self._inputs[name].tensors(arrays, weight) for name, arrays in batch.inputs.items()}
+
+
+def _moved(model: Network, device: str | torch.device) -> Network:
+    """Return the model on a device. Raises UserError if there is no such device, or no room on it."""
+    there = ", ".join(["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))])
+    try:
+        wanted = torch.device(device)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"device={device}: is no device; here there is {there}") from error
+    try:
+        if wanted.type == "meta":
+            raise RuntimeError("it holds no numbers")
+        return model.to(wanted)
+    except (AssertionError, RuntimeError, NotImplementedError) as error:  # as torch has it, by the kind of device
+        reason = first_sentence(error).rstrip(".")
+        raise UserError(f"device={device}: cannot be used: {reason}; here there is {there}") from error
 
 
 @contextmanager

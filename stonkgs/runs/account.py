@@ -1,11 +1,13 @@
 """Counts the rows of a split or a run: each row that was read is predicted, or rejected with a place and a reason."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
+from stonkgs.errors import UserError
 from stonkgs.statement import Rejection
 
 
@@ -57,7 +59,7 @@ class Account:
         for number, path in accounts:
             if number != current:
                 current, start = number, SplitStart(first_lines[number])
-            with open(path, "rb") as part:
+            with open(path, "rb") as part, explain_damage(path):
                 counts = json.loads(part.readline())
                 for row in map(json.loads, part):
                     file.write(json_line(start.locate(row)))
@@ -89,6 +91,18 @@ class Account:
                     mine[name] = mine.get(name, 0) + count
             elif key.name != "lines" and value is not None:
                 setattr(self, key.name, (mine or 0) + value)
+
+
+@contextmanager
+def explain_damage(path: Path) -> Iterator[None]:
+    """Turn what comes of reading a damaged account into a UserError with the remedy."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(
+            f"{path}: the account of a split is damaged; remove this file, and the same command does the split again "
+            "and keeps the others"
+        ) from error
 
 
 def _is_count(name: str, value: Any) -> bool:

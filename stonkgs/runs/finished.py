@@ -64,9 +64,12 @@ def read_finished(path: Path) -> FinishedRun | None:
 
 
 def read_own_json(path: Path, formats: Collection[str]) -> dict[str, Any]:
-    """Reads a JSON file whose `format` is one of these. Returns an empty dict for any other file, and for none."""
+    """Reads a JSON file whose `format` is one of these. Returns an empty dict for any other file, and for none.
+
+    Raises OSError where there is one that cannot be read: nobody knows then whose it is.
+    """
     try:
         values = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
         return {}
     return values if isinstance(values, dict) and values.get("format") in formats else {}

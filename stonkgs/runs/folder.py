@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from stonkgs.disk import link, locked, make_folder, publish, sync_folder
-from stonkgs.errors import UserError
+from stonkgs.errors import UserError, reason
 from stonkgs.runs.finished import FORMAT, FinishedRun, read_finished, read_own_json
 from stonkgs.runs.parts import Parts
 from stonkgs.runs.plan import plan_from_json, plan_to_json
@@ -122,7 +122,9 @@ class RunFolder:
             return UnfinishedRun(values["id"], plan_from_json(values), RunRecord.from_json(values["run"]))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except OSError as error:
+            raise UserError(f"{self.plan}: cannot be read: {reason(error)}") from error
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise UserError(
                 f"{self.plan}: is no plan of this version ({error}); remove it, or choose another output_dir="
             ) from error
@@ -165,7 +167,7 @@ class RunFolder:
         except FileExistsError:  # another process was faster
             return
         except OSError as error:
-            raise UserError(f"{self.plan}: cannot be made: {error.strerror or error}") from error
+            raise UserError(f"{self.plan}: cannot be made: {reason(error, self.plan)}") from error
         finally:
             if not self.is_current(plan_id):  # the content tells: NFS may make a link and report a failure
                 parts.discard()

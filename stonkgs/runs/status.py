@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stonkgs.errors import UserError, duration, printable
-from stonkgs.runs.account import Account
+from stonkgs.runs.account import Account, explain_damage
 from stonkgs.runs.finished import read_finished
 from stonkgs.runs.folder import RunFolder, UnfinishedRun
 from stonkgs.runs.parts import Parts
@@ -117,7 +117,8 @@ def _sum_accounts(parts: Parts, done: npt.NDArray[np.bool_]) -> tuple[Account, f
     read = numbers[:: max(1, len(numbers) // SAMPLE)]
     total = Account()
     for split in read.tolist():
-        with open(parts.account(split), "rb") as file:
+        path = parts.account(split)
+        with open(path, "rb") as file, explain_damage(path):
             total.add(json.loads(file.readline()))
     return total, len(numbers) / max(len(read), 1)
 

@@ -1,6 +1,7 @@
 """The base of all sources: a Source plans the splits of its files, and a Reader reads the share of one process."""
 
 import reprlib
+import sys
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -27,8 +28,8 @@ _repr.maxlist, _repr.maxstring, _repr.maxother = 40, 80, 200
 #: Returns names for a message. A file of another format may have many, and long ones.
 shortened = _repr.repr
 
-#: A number of records, without an upper bound.
-Limit = Annotated[int, Range(1)]
+#: A number of records.
+Limit = Annotated[int, Range(1, sys.maxsize)]
 
 
 class Source(IterableDataset[Statement | Rejection], Stage, ABC):
@@ -119,10 +120,11 @@ class Source(IterableDataset[Statement | Rejection], Stage, ABC):
         """Raise UserError where two columns share a name, or a role's column is missing or is another role's too."""
         if twice := [name for name, count in Counter(names).items() if count > 1]:
             called = ", ".join(map(shortened, twice[:10]))
-            raise UserError(f"{file}: more than one column is called {called}; rename them")
+            advice = f". {other}" if (other := self.advice(file, names)) else "; rename them"
+            raise UserError(f"{file}: more than one column is called {called}{advice}")
         for name in self.columns.values():
             if name not in names:
-                advice = self.advice(names) or "Name yours with source.columns.source=, .target= and .evidence="
+                advice = self.advice(file, names) or "Name yours with source.columns.source=, .target= and .evidence="
                 raise UserError(f"{file}: no column {name!r}; there are {shortened(list(names))}. {advice}")
         if len(set(self.columns.values())) < len(ROLES):
             raise UserError(f"source.columns: each role needs its own column, but they are {self.columns}")
@@ -131,7 +133,7 @@ class Source(IterableDataset[Statement | Rejection], Stage, ABC):
         """Returns the number of records in all files, where the format stores it; else None."""
         return None
 
-    def advice(self, names: Sequence[str]) -> str:
+    def advice(self, file: str, names: Sequence[str]) -> str:
         """Returns what to do about a missing column, where the columns look like another format's; else ""."""
         return ""
 

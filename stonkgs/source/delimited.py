@@ -14,10 +14,11 @@ import pyarrow as pa
 from stonkgs.config.values import Count
 from stonkgs.errors import UserError
 from stonkgs.source.base import Limit, common_schema
-from stonkgs.source.file import Paths, file_errors, open_bytes
+from stonkgs.source.file import Paths, file_errors, first_bytes, open_bytes
 from stonkgs.source.split import END
 from stonkgs.source.text.quoted import Quoted, cutter, delimiter_name
 from stonkgs.source.text.records import Lines, RawRecord, TextSource
+from stonkgs.source.text.signatures import HEAD, json_advice
 from stonkgs.statement import Statement, UnusableError
 
 #: A first line that names the delimiter, as it is or (a tab) in words; some programs quote the line.
@@ -115,20 +116,20 @@ class DelimitedSource(TextSource):
     def _names(self, record: RawRecord, scanner: Lines) -> list[str]:
         file = scanner.cursor.file
         if record.problem:
-            advice = self._advice(record.raw.decode(errors="replace")) or record.problem
+            advice = self._advice(file, record.raw.decode(errors="replace")) or record.problem
             raise UserError(f"{file}: the header is no record: {advice}")
         try:
             return self.cutter(scanner)(record.raw.decode())
         except UnicodeDecodeError as error:
             raise UserError(f"{file}: the header is not UTF-8; convert the file, for example with iconv") from error
 
-    def advice(self, names: Sequence[str]) -> str:
+    def advice(self, file: str, names: Sequence[str]) -> str:
         """Returns which source to use, where the header looks like another format's."""
-        return self._advice(self.delimiter.join(names))
+        return self._advice(file, self.delimiter.join(names))
 
-    def _advice(self, line: str) -> str:
-        if line.lstrip().startswith("{"):
-            return "It looks like JSON Lines: source=jsonl"
+    def _advice(self, file: str, line: str) -> str:
+        if advice := json_advice(first_bytes(file, HEAD)):
+            return advice
         if "\r" in line:
             return "Its lines end in carriage returns alone; convert them, for example with tr '\\r' '\\n'"
         found = max("\t,;|", key=line.count)

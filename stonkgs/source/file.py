@@ -14,7 +14,7 @@ from typing import Any, Final, Generic, Literal, Protocol, TypeVar
 
 import pyarrow as pa
 
-from stonkgs.errors import UserError
+from stonkgs.errors import UserError, reason
 
 GZIP_MAGIC = b"\x1f\x8b"
 #: The start of a zstd frame, or of a skippable frame that may come first.
@@ -82,6 +82,12 @@ def open_bytes(path: str) -> io.BufferedReader:
     """Open a plain or compressed file as a stream of its (decompressed) bytes. Raises UserError."""
     kind = compression(path)
     return open_file(path) if kind is None else io.BufferedReader(Unpacked(path, kind), BLOCK)
+
+
+def first_bytes(path: str, count: int) -> bytes:
+    """Returns the first bytes of the (decompressed) content. Raises UserError."""
+    with open_bytes(path) as stream, file_errors(path):
+        return stream.read(count)
 
 
 class Unpacked(io.RawIOBase):
@@ -179,7 +185,7 @@ def file_errors(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from error
+        raise UserError(f"{path}: {reason(error)}") from error
 
 
 class Closable(Protocol):

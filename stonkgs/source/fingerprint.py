@@ -41,6 +41,8 @@ class Fingerprint:
 
     def difference(self, now: Self) -> str:
         """Returns in words how the file `now` differs; "" where it is the same, at whatever path."""
+        if self.path != now.path and (self.size, self.ends) != (now.size, now.ends):
+            return f"the input was {self.path}, is {now.path}"
         if self.size != now.size:
             return f"{now.path} had {self.size:,} bytes, has {now.size:,}"
         if self.ends != now.ends:

@@ -9,9 +9,11 @@ import pyarrow as pa
 
 from stonkgs.errors import UserError
 from stonkgs.source.base import ROLES
+from stonkgs.source.file import first_bytes
 from stonkgs.source.split import END
 from stonkgs.source.text.json_value import TOO_DEEP, check_surrogates, decode_json, is_too_deep
 from stonkgs.source.text.records import Lines, RawRecord, TextSource, decoded
+from stonkgs.source.text.signatures import HEAD, json_advice
 from stonkgs.statement import Statement, UnusableError
 from stonkgs.tables.columns import is_json, json_field
 from stonkgs.tables.exact_json import Digits, decoder, exact_text
@@ -44,11 +46,15 @@ class JsonlSource(TextSource):
         start = super().text(scanner)
         first = next(iter(scanner.records(start, END)), None)
         if first and first.raw.lstrip().startswith(b"["):
-            raise UserError(
-                f"{scanner.cursor.file}: is a JSON array, not JSON Lines; write an object a line, "
-                "for example with jq -c '.[]'"
-            )
+            other = self.advice(scanner.cursor.file, [])
+            advice = f". {other}" if other else "; write an object a line, for example with jq -c '.[]'"
+            raise UserError(f"{scanner.cursor.file}: is a JSON array, not JSON Lines{advice}")
         return start
+
+    def advice(self, file: str, names: Sequence[str]) -> str:
+        """Returns which source reads the objects, where they are statements of INDRA or a BEL graph."""
+        advice = json_advice(first_bytes(file, HEAD))
+        return "" if advice.endswith("source=jsonl") else advice
 
     def schema(self, files: Sequence[str]) -> pa.Schema:
         """Returns a column for each key of the first records. Mixed and nested values become JSON text."""

@@ -177,6 +177,8 @@ def parquet_errors(file: str) -> Iterator[None]:
     """Turn Arrow's errors into a UserError of one line that names the file."""
     try:
         yield
+    except UnicodeDecodeError as error:  # of a name alone: texts are checked one by one
+        raise UserError(f"{file}: the name of a column, or of a field in one, is not UTF-8; rename it") from error
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{file}: cannot be read as Parquet, is it damaged or of another format? ({reason})") from error

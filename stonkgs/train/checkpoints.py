@@ -5,9 +5,10 @@ from typing import Any, Final
 
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch import nn
 
 from stonkgs.disk import publish
-from stonkgs.errors import UserError
+from stonkgs.errors import UserError, printable
 
 #: The files in `checkpoints/`: the state that a training continues from,
 LAST: Final = "last.ckpt"
@@ -15,6 +16,9 @@ LAST: Final = "last.ckpt"
 BEST: Final = "best.ckpt"
 #: and an empty file that says that the training has ended.
 ENDED: Final = "ended"
+#: What a training continues from.
+STATE: Final = ("state_dict", "optimizer_states", "lr_schedulers", "pytorch-lightning_version", "stonkgs")
+_REMEDY: Final = "start the training anew: overwrite=true"
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -36,6 +40,24 @@ def read(path: Path) -> dict[str, Any]:
     """Return a checkpoint, its tensors on the CPU. Raises UserError if it cannot be read."""
     try:
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        return checkpoint
     except Exception as error:  # damaged files raise whatever the unpickler meets
-        raise UserError(f"{path}: the checkpoint cannot be read; start the training anew: overwrite=true") from error
+        raise UserError(f"{path}: the checkpoint cannot be read; {_REMEDY}") from error
+    return checkpoint
+
+
+def read_weights(path: Path, module: nn.Module, *, frozen: str) -> dict[str, Any]:
+    """Return a checkpoint that has the weights of `module`. Those whose names begin with `frozen` may be missing.
+
+    Raises UserError if it has others: Lightning would leave out those that it does not know.
+    """
+    checkpoint, wanted = read(path), module.state_dict()
+    held = checkpoint if isinstance(checkpoint, dict) else {}
+    if lacks := [key for key in (STATE if path.name == LAST else ("state_dict",)) if key not in held]:
+        raise UserError(f"{path}: the checkpoint lacks {lacks[0]!r}, is it another program's? {_REMEDY}")
+    weights = checkpoint["state_dict"] if isinstance(checkpoint["state_dict"], dict) else {}
+    shapes = {name: getattr(weight, "shape", None) for name, weight in weights.items()}
+    missing = {name for name in wanted if name not in weights and not name.startswith(frozen)}
+    differing = {name for name in shapes if name not in wanted or shapes[name] != wanted[name].shape}
+    if odd := sorted(map(str, missing | differing)):
+        raise UserError(f"{path}: belongs to another model, by {printable(odd[0])}; {_REMEDY}")
+    return checkpoint

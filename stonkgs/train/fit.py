@@ -12,11 +12,11 @@ from torch.utils.data import DataLoader
 
 from stonkgs.batch import Batch, Batches
 from stonkgs.engine.lightning import OwnBatches, loader
-from stonkgs.errors import UserError
+from stonkgs.errors import UserError, reason
 from stonkgs.source.base import World
 from stonkgs.train.callbacks import KeepLast, TrainProgress
 from stonkgs.train.census import Census
-from stonkgs.train.checkpoints import BEST, ENDED, LAST, WholeCheckpoints, read
+from stonkgs.train.checkpoints import BEST, ENDED, LAST, WholeCheckpoints, read_weights
 from stonkgs.train.folder import TrainFolder
 from stonkgs.train.module import BACKBONE, FineTuning
 from stonkgs.train.protocol import VALIDATION
@@ -98,9 +98,12 @@ class Fit:
         checkpoints = self.folder.checkpoints
         last, stopped = checkpoints / LAST, False
         if last.exists():
-            kept = read(last)
-            module.on_load_checkpoint(kept)
-            stopped = bool(kept["stonkgs"]["stopped"])  # early stopping; Lightning itself would train on
+            kept = read_weights(last, module, frozen=BACKBONE)
+            try:
+                module.on_load_checkpoint(kept)
+                stopped = bool(kept["stonkgs"]["stopped"])  # early stopping; Lightning itself would train on
+            except (KeyError, TypeError, ValueError, RuntimeError) as error:
+                raise UserError(f"{last}: of another version; start the training anew: overwrite=true") from error
         laps = module.schedule.laps_left(module.done)
         if not (checkpoints / ENDED).exists() and laps and not stopped:
             self.trainer.fit_loop.max_epochs = laps
@@ -112,24 +115,21 @@ class Fit:
             if self.trainer.is_global_zero:
                 (checkpoints / ENDED).touch()
         best = checkpoints / BEST
-        missing = module.load_state_dict(read(best if best.exists() else last)["state_dict"], strict=False)
-        if missing.unexpected_keys or not all(name.startswith(BACKBONE) for name in missing.missing_keys):
-            raise UserError(f"{checkpoints}: belong to another model; start the training anew: overwrite=true")
+        chosen = read_weights(best if best.exists() else last, module, frozen=BACKBONE)
+        module.load_state_dict(chosen["state_dict"], strict=False)
         module.network.refresh()
         module.network.eval()
 
     @contextmanager
     def _disk_errors(self) -> Iterator[None]:
-        """Raise UserError if the disk is too full for a checkpoint or a logger's file. The earlier ones stay."""
+        """Raise UserError if the disk refuses a checkpoint or a logger's file. The earlier ones stay."""
         try:
             yield
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO):
                 raise
-            raise UserError(
-                f"{self.folder.checkpoints}: cannot be written: {error.strerror}; make room, then the same "
-                "command goes on"
-            ) from error
+            path = self.folder.checkpoints
+            raise UserError(f"{path}: cannot be written: {reason(error, path)}") from error
 
     @contextmanager
     def _own_callbacks(self, data: TrainingData) -> Iterator[None]:

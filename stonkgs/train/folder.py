@@ -16,6 +16,7 @@ from stonkgs.runs.finished import read_own_json
 from stonkgs.runs.folder import SUCCESS
 from stonkgs.runs.record import RunRecord
 from stonkgs.train.census import Census
+from stonkgs.train.checkpoints import LAST
 from stonkgs.train.summary import Trained
 
 #: The `format` of run.json.
@@ -123,6 +124,12 @@ class TrainFolder:
                 self.counted.replace(self.rejected)
             else:
                 self.counted.unlink()
+
+    def kept(self) -> str:
+        """Says how to go on from what a failed training has kept; "" where it has not begun."""
+        if (self.checkpoints / LAST).exists():
+            return "the same command continues from the last checkpoint"
+        return "the same command begins again from the counted rows" if self.begun.exists() else ""
 
     def write(self, path: Path, values: Mapping[str, Any]) -> None:
         """Write a JSON file, whole or not at all."""

@@ -9,8 +9,9 @@ import torch
 from omegaconf import DictConfig
 
 from stonkgs.config import config_for_record
-from stonkgs.disk import explain_full_shm, folder_name
+from stonkgs.disk import check_folder, folder_name
 from stonkgs.engine import settings
+from stonkgs.engine.failures import explained
 from stonkgs.evaluate.calibration import Calibration, calibration
 from stonkgs.evaluate.extras import require
 from stonkgs.evaluate.plots import draw_all
@@ -42,6 +43,7 @@ def train(cfg: DictConfig) -> Trained | None:
     require("matplotlib")
     if not cfg.output_dir:
         cfg.output_dir = str(Path("training" if cfg.mode == "train" else "tested") / folder_name(str(cfg.task.name)))
+    check_folder(Path(cfg.output_dir), "output_dir")
     stages = TrainingStages.build(cfg)
     check_stages(cfg, stages)
     overwrite = cfg.overwrite and not stages.launch.child
@@ -63,7 +65,7 @@ def train(cfg: DictConfig) -> Trained | None:
     training = Training(cfg, stages, stages.kge, selection, counted, folder, divided)
     protocol = _protocol(stages, divided)
     with stages.launch.ending_others(stages.trainer, "the same command continues from the last checkpoint"):
-        with explain_full_shm(stages.workers(cfg)):
+        with explained(stages.workers(cfg), folder.kept):
             result = _evaluate(Rating(record, training), stages.start.learn(training), protocol)
         failed = reap(stages.trainer.strategy.launcher)
     if failed:

@@ -134,6 +134,10 @@ class PredictionWriter(BasePredictionWriter, ABC):
         done, count = int(self.parts.listed(len(self.job.plan)).sum()), len(self.job.plan)
         return f"{done:,} of {count:,} splits are done and kept; the same command continues"
 
+    def kept(self) -> str:
+        """Says the same of a run that has failed; "" where no split is done."""
+        return self.advice() if self.parts.listed(len(self.job.plan)).any() else ""
+
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock of this process: Lightning is set up now."""
         self.presence = Presence(self.parts.path)

@@ -140,7 +140,7 @@ def test_a_store_that_does_not_fit(here: Path, nodes: int, dimension: int, walk_
     ("arguments", "message"),
     [
         (["published", "--output", "ours"], r"published: no vocab\.txt; .* as --tokenizer$"),
-        (["published", "--output", "ours", "--tokenizer", "nowhere"], r"nowhere: no vocab\.txt"),
+        (["published", "--output", "ours", "--tokenizer", "nowhere"], r"nowhere: no such folder; .* as --tokenizer$"),
         (["published", "--output", "ours", "--tokenizer", "vocabulary", "--labels", "a"], "--labels names 1 classes"),
         (["published", "--output", "ours", "--labels", "a,a"], "--labels a,a: must be a different name for each class"),
         (["published", "--output", "ours", "--labels", "a,"], "--labels a,: must be a different name for each class"),
@@ -150,7 +150,7 @@ def test_a_store_that_does_not_fit(here: Path, nodes: int, dimension: int, walk_
         (["published", "--output", "vocabulary", "--overwrite"], "vocabulary: no model folder of ours"),
         (["published", "--output", "published", "--overwrite"], "published: no model folder of ours"),
         (["published", "--output", "kge.h5/ours", "--tokenizer", "vocabulary"], "kge.h5/ours: cannot be written"),
-        (["nowhere", "--output", "ours"], "nowhere: no config.json; a model is a folder"),
+        (["nowhere", "--output", "ours"], "nowhere: no such folder; a model is a folder"),
         (["kge.h5", "--output", "ours"], "kge.h5: is no folder; a model is a folder"),
     ],
 )

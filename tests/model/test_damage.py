@@ -112,7 +112,7 @@ def fewer_words(folder: Path) -> None:
 
 
 DAMAGE: list[tuple[str, Callable[[Path], Any], str]] = [
-    ("no folder", shutil.rmtree, r"no config\.json"),
+    ("no folder", shutil.rmtree, "copy: no such folder; a model is a folder"),
     ("a file", a_file, r"copy: is no folder; a model is a folder"),
     ("no config", lambda f: (f / "config.json").unlink(), r"no config\.json; a model is a folder"),
     ("no weights", lambda f: (f / "model.safetensors").unlink(), "neither model.safetensors nor pytorch_model.bin"),

@@ -233,7 +233,7 @@ def test_a_pre_trained_model_predicts_nothing(model_path: Path, kge_path: Path, 
 def test_a_model_that_is_loaded_goes_where_it_is_told(model_path: Path, kge_path: Path) -> None:
     predictor = Predictor(model_path, KgeStore(path=kge_path), device="cpu")
     assert {weight.device for weight in predictor.model.parameters()} == {torch.device("cpu")}
-    with pytest.raises(UserError, match=r"no config\.json"):
+    with pytest.raises(UserError, match="nowhere: no such folder; a model is a folder"):
         Predictor("nowhere", kge_path)
 
 

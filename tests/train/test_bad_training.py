@@ -149,7 +149,7 @@ CASES: dict[str, Case] = {
     ),
     # ------------------------------------------------------------------------------------------- models and stores
     "no model": Case(
-        ["model.path={}/nope"], r"{}/nope: no config\.json; a model is a folder with config\.json and its weights"
+        ["model.path={}/nope"], r"{}/nope: no such folder; a model is a folder with config\.json and its weights"
     ),
     "no model to take a part of": Case(["model=text_only", "model.path={}"], r"{}: no config\.json; a model is a .*"),
     "another model's store": Case(
@@ -277,7 +277,9 @@ def test_foreign_files_are_not_touched(arguments: list[str], folder: Path, capsy
         assert refused(with_(arguments, more), capsys) == wanted
     assert [path.name for path in (folder / "out").iterdir()] == ["thesis.txt"]
     (folder / "file").write_text("precious")
-    assert "holds something" in refused(with_(arguments, [f"output_dir={folder}/file"]), capsys)
+    assert refused(with_(arguments, [f"output_dir={folder}/file"]), capsys) == (
+        f"{folder}/file: is a file; output_dir= names a folder, choose another one"
+    )
     assert refused(with_(arguments, [f"output_dir={folder}/file/out"]), capsys).endswith(
         f"{folder}/file/out: cannot be made: Not a directory"
     )

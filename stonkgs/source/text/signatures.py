@@ -37,3 +37,26 @@ def check_text(file: str, head: bytes) -> None:
             f"{file}: is full of NUL bytes, which looks like UTF-16 or no text at all; "
             "convert it to UTF-8, for example with iconv -f UTF-16 -t UTF-8"
         )
+
+
+#: What JSON begins with, also in the last column of INDRA's dumps.
+_JSON = re.compile(rb'(?:\xef\xbb\xbf)?(?:[^\n{]*\t"?)?\s*([\[{])')
+#: Keys near the start of a BEL graph, and of INDRA's statements, whose quotes are doubled in a dump.
+_BEL = re.compile(rb'"(?:pybel_version|document_metadata|multigraph|links)"\s*:|"source"\s*:\s*\{')
+_INDRA = re.compile(
+    rb'"(?:db_refs|source_api|matches_hash)"+\s*:|"(?:enz|sub|subj|obj|agent|gef|ras|gap|obj_from)"+\s*:\s*\{'
+    rb'|"(?:members|evidence)"+\s*:\s*\[\s*\{'
+)
+
+
+def json_advice(head: bytes) -> str:
+    """Returns which source reads JSON, by the first HEAD bytes of the (decompressed) content; "" where it is none."""
+    if not (found := _JSON.match(head)):
+        return ""
+    if _BEL.search(head):
+        return "It looks like a BEL graph: source=bel"
+    if _INDRA.search(head):
+        return "It looks like INDRA statements: source=indra"
+    if found[1] == b"[":
+        return "It looks like a JSON array: write an object a line, for example with jq -c '.[]', and set source=jsonl"
+    return "It looks like JSON Lines: source=jsonl" if head.lstrip()[:1] == b"{" else ""
