@@ -148,6 +148,77 @@ def a_parquet_cut_short(folder: Path) -> list[str]:
     return rows(folder, (folder / "whole.parquet").read_bytes()[:-10], "bad.parquet")
 
 
+def a_parquet_named(folder: Path, name: bytes, **columns: list[Any]) -> list[str]:
+    """The overrides for a Parquet file whose name "xxxx" is another one of four bytes."""
+    table = {"source": ["a"], "target": ["b"], "evidence": ["c"], **columns}
+    pq.write_table(pa.table(table), folder / "whole.parquet", store_schema=False)
+    return rows(folder, (folder / "whole.parquet").read_bytes().replace(b"xxxx", name), "bad.parquet")
+
+
+@bad("source", r"{}/bad\.parquet: the name of a column, or of a field in one, is not UTF-8; rename it")
+def a_parquet_column_in_latin_1(folder: Path) -> list[str]:
+    return a_parquet_named(folder, b"ma\xdfe", xxxx=["d"])
+
+
+@bad("source", r"{}/bad\.parquet: the name of a column, or of a field in one, is not UTF-8; rename it")
+def a_parquet_field_in_latin_1(folder: Path) -> list[str]:
+    return a_parquet_named(folder, b"ma\xdfe", nested=[{"xxxx": 1}])
+
+
+INDRA = {"type": "Phosphorylation", "enz": {"name": "A", "db_refs": {}}, "evidence": [{"text": "x"}]}
+
+
+@bad("source", r"{}/bad\.tsv: no column 'source'; there are \[.*\]\. It looks like INDRA statements: source=indra")
+def indra_statements_as_tsv(folder: Path) -> list[str]:
+    return rows(folder, 3 * (json.dumps(INDRA) + "\n"))
+
+
+@bad("source", r"{}/bad\.tsv: no column 'source'; there are \['\['\]\. It looks like INDRA statements: source=indra")
+def a_list_of_indra_statements_as_tsv(folder: Path) -> list[str]:
+    return rows(folder, json.dumps([INDRA, INDRA], indent=1))
+
+
+@bad("source", r"{}/bad\.csv: .*\. It looks like INDRA statements: source=indra")
+def indra_statements_as_csv(folder: Path) -> list[str]:
+    return rows(folder, 3 * (json.dumps(INDRA) + "\n"), "bad.csv")
+
+
+@bad("source", r"{}/bad\.jsonl: no column 'source'; .*\. It looks like INDRA statements: source=indra")
+def indra_statements_as_jsonl(folder: Path) -> list[str]:
+    return rows(folder, 3 * (json.dumps(INDRA) + "\n"), "bad.jsonl")
+
+
+@bad("source", r"{}/bad\.jsonl: is a JSON array, not JSON Lines\. It looks like INDRA statements: source=indra")
+def a_list_of_indra_statements_as_jsonl(folder: Path) -> list[str]:
+    return rows(folder, json.dumps([INDRA]), "bad.jsonl")
+
+
+@bad("source", r"{}/bad\.tsv: no column 'source'; .*\. It looks like INDRA statements: source=indra")
+def a_dump_of_indra_db_as_tsv(folder: Path) -> list[str]:
+    return rows(folder, f"-123\t{json.dumps(INDRA)}\n")
+
+
+@bad("source", r"{}/bad\.tsv: no column 'source'; .*\. It looks like a BEL graph: source=bel")
+def a_bel_graph_as_tsv(folder: Path) -> list[str]:
+    graph = {"directed": True, "graph": {"document_metadata": {}}, "links": [], "multigraph": True, "nodes": []}
+    return rows(folder, json.dumps(graph))
+
+
+@bad("source", r"{}/bad\.tsv: no column 'source'; there are \['\['\]\. It looks like a JSON array: .* source=jsonl")
+def a_list_of_rows_as_tsv(folder: Path) -> list[str]:
+    return rows(folder, json.dumps([{"source": "a", "target": "b", "evidence": "c"}], indent=1))
+
+
+@bad("source", r"{}/bad\.tsv: no column 'source'; .*\. It looks like JSON Lines: source=jsonl")
+def rows_of_json_as_tsv(folder: Path) -> list[str]:
+    return rows(folder, json.dumps({"source": "a", "target": "b", "evidence": "c"}) + "\n")
+
+
+@bad("source", r"{}/x{300}\.tsv: File name too long; name a shorter path")
+def an_input_of_a_long_name(folder: Path) -> list[str]:
+    return [f"source.path={folder}/{'x' * 300}.tsv"]
+
+
 @bad("source", r"all 2 rows were rejected: see {}/out/rejected\.jsonl")
 def nothing_but_bad_rows(folder: Path) -> list[str]:
     return rows(folder, HEADER + "a\tb\nc\n")
@@ -362,6 +433,31 @@ def a_config_of_nonsense(folder: Path) -> list[str]:
     return [f"model.path={model(folder, text_length=-1)}"]
 
 
+@bad(
+    "model", r"model\._target_=stonkgs\.train\.tfidf\.TfIdf: is for training alone .* model=stonkgs model\.path=FOLDER"
+)
+def a_baseline_that_is_only_trained(folder: Path) -> list[str]:
+    return ["model=tfidf"]
+
+
+@bad("model", r"model\._target_=stonkgs\.model\.fresh\.Fresh: is for training alone")
+def a_model_without_weights(folder: Path) -> list[str]:
+    return ["model=fresh"]
+
+
+@bad("model", r"model\._target_=stonkgs\.model\.network\.TextOnly\.part_of: is for training alone")
+def a_part_of_a_model(folder: Path) -> list[str]:
+    return ["model=text_only", f"model.path={folder}/model"]
+
+
+@bad("model", r"{}/nope: no such folder; a published checkpoint comes without its vocabulary: .* as model\.tokenizer=")
+def no_folder_of_a_vocabulary(folder: Path) -> list[str]:
+    values = json.loads((folder / "model" / "config.json").read_text())
+    names = {"architectures": ["STonKGsForSequenceClassification"], "model_type": "big_bird"}
+    (model(folder) / "config.json").write_text(json.dumps(values["bert"] | {"id2label": values["id2label"]} | names))
+    return [f"model.path={folder}/bad", f"model.tokenizer={folder}/nope"]
+
+
 @bad("model", r"model\.labels names 3 classes; {}/model has 2")
 def too_many_labels(folder: Path) -> list[str]:
     return ["model.labels=[a,b,c]"]
@@ -383,6 +479,24 @@ def a_source_that_there_is_not(folder: Path) -> list[str]:
 @bad("settings", r"batch\.size=many: must be a whole number of 1 or more")
 def a_count_that_is_none(folder: Path) -> list[str]:
     return ["batch.size=many"]
+
+
+@bad("settings", r"source\.max_record=1000000000000: must be a whole number of 1 or more, at most 2,147,483,647")
+def a_record_of_a_terabyte(folder: Path) -> list[str]:
+    return ["source.max_record=1000000000000"]
+
+
+@bad("settings", r"batch\.size=1000000000000: must be a whole number of 1 or more, at most 2,147,483,647")
+def a_batch_of_all(folder: Path) -> list[str]:
+    return ["batch.size=1000000000000"]
+
+
+@bad(
+    "settings",
+    r"source\.limit=1" + "0" * 30 + r": must be a whole number of 1 or more, at most 9,223,372,036,854,775,807",
+)
+def a_limit_beyond_all(folder: Path) -> list[str]:
+    return ["source.limit=1" + "0" * 30]
 
 
 @bad("settings", r"_target_ os\.system: a config may build sources, .*trust=\[os\.system\]")
@@ -426,6 +540,27 @@ def columns_that_would_be_hidden(folder: Path) -> list[str]:
 @bad("writer", r"writer\.columns: the input has no column 'pmid'; there are \['source', 'target', 'evidence'\]")
 def a_column_that_there_is_not(folder: Path) -> list[str]:
     return ["writer.columns=[source,pmid]"]
+
+
+@bad("writer", r"{}/x{300}: cannot be used: File name too long; name a shorter path; choose another output_dir=")
+def a_folder_of_a_long_name(folder: Path) -> list[str]:
+    return [f"output_dir={folder}/{'x' * 300}"]
+
+
+@bad("writer", r"{}/rows\.tsv: is a file; output_dir= names a folder, choose another one")
+def a_folder_that_is_a_file(folder: Path) -> list[str]:
+    return [f"output_dir={folder}/rows.tsv"]
+
+
+@bad("writer", r"/dev/null: is a file; output_dir= names a folder, choose another one")
+def a_folder_that_is_a_device(folder: Path) -> list[str]:
+    return ["output_dir=/dev/null"]
+
+
+@bad("writer", r"{}/loop/out: cannot be used: Too many levels of symbolic links; its links lead in a circle; .*")
+def a_folder_behind_a_circle(folder: Path) -> list[str]:
+    (folder / "loop").symlink_to(folder / "loop")
+    return [f"output_dir={folder}/loop/out"]
 
 
 def left(folder: Path, *names: str) -> list[str]:
@@ -474,6 +609,7 @@ def arguments(folder: Path, overrides: list[str]) -> list[str]:
     """A good run's, with overrides."""
     given = {"source.path": "rows.tsv", "model.path": "model", "kge.path": "kge.h5", "output_dir": "out"}
     changed = {override.split("=")[0] for override in overrides}
+    changed |= {"model.path"} if {"model=tfidf", "model=fresh"} & set(overrides) else set()
     return [*(f"{key}={folder / name}" for key, name in given.items() if key not in changed), *overrides]
 
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from stonkgs.disk import explain_full_shm
 from stonkgs.errors import UserError, refusal
 
-#: torch's words for a worker process that has died, with the signal's name or the exit status.
-_DEAD_WORKER = re.compile(r"DataLoader worker \(pid\(?s?\)? [\d, ]+\) (?:is killed by signal: ([\w ]+)|exited unexp)")
+#: torch's words for a worker process that has died.
+_DEAD_WORKER = re.compile(r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\) (?:is killed by signal|exited unexpectedly)")
 #: torch's words where there is no memory: on a CPU, on a GPU.
 _NO_MEMORY = re.compile(r"can't allocate memory|out of memory|not enough memory", re.IGNORECASE)
 
@@ -37,9 +37,8 @@ def _explanation(error: Exception, workers: int) -> str:
         return _memory(workers)
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))):
         return _memory(workers)
-    if isinstance(error, RuntimeError) and (dead := _DEAD_WORKER.search(str(error))):
-        how = f"was ended by the system ({dead[1].strip()})" if dead[1] else "ended early"
-        return f"a worker process {how}, perhaps for want of memory: fewer num_workers= need less"
+    if isinstance(error, RuntimeError) and _DEAD_WORKER.search(str(error)):
+        return "a worker process was killed, perhaps for want of memory: a smaller num_workers= needs less"
     return refusal(error)
 
 

@@ -4,11 +4,12 @@ import gc
 import itertools
 import multiprocessing
 import os
+import re
 import sqlite3
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ import torch
 from conftest import LABELS, NODES
 
 from stonkgs import KgeStore, Prediction, Predictor, Rejection, Statement, STonKGs, UserError
+from stonkgs.train.tfidf import TfIdf
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +237,30 @@ def test_a_model_that_is_loaded_goes_where_it_is_told(model_path: Path, kge_path
     assert {weight.device for weight in predictor.model.parameters()} == {torch.device("cpu")}
     with pytest.raises(UserError, match="nowhere: no such folder; a model is a folder"):
         Predictor("nowhere", kge_path)
+
+
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [
+        ("cuda", "cannot be used: "),
+        ("cuda:99", "cannot be used: "),
+        ("meta", "cannot be used: it holds no numbers"),
+        ("gpu", "is no device"),
+        ("", "is no device"),
+        ([1], "is no device"),
+    ],
+)
+def test_a_device_that_there_is_not(device: Any, said: str, model_path: Path, kge_path: Path) -> None:
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(UserError, match=rf"device={re.escape(str(device))}: {said}.*; here there is cpu") as caught:
+        Predictor(model_path, kge_path, device=device)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_model(kge_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^a TfIdf is no model that predicts; give a Network, or its folder$"):
+        Predictor(cast("Any", TfIdf()), kge_path)
 
 
 def test_rows_that_know_their_names_are_read_by_them(predictor: Predictor) -> None:

@@ -73,6 +73,14 @@ def test_a_configuration_is_flattened_but_for_what_is_free() -> None:
         (replace(IDENTITY, input=(replace(FILE, path="/elsewhere/in.tsv"),)), ""),
         (replace(IDENTITY, input=(replace(FILE, size=1_000),)), "/data/in.tsv had 57 bytes, has 1,000"),
         (replace(IDENTITY, input=(replace(FILE, ends="6"),)), "/data/in.tsv has another content"),
+        (
+            replace(IDENTITY, input=(replace(FILE, path="/o/my.tsv", size=9),)),
+            "the input was /data/in.tsv, is /o/my.tsv",
+        ),
+        (
+            replace(IDENTITY, input=(replace(FILE, path="/o/in.tsv", ends="6"),)),
+            "the input was /data/in.tsv, is /o/in.tsv",
+        ),
         (replace(IDENTITY, input=(FILE, FILE)), "the input was 1 files, is 2"),
         (
             Identity({**IDENTITY.values, "batch.size": 7}, (replace(FILE, mtime_ns=2),)),
