@@ -246,7 +246,6 @@ def test_a_model_that_is_loaded_goes_where_it_is_told(model_path: Path, kge_path
         ("cuda:99", "cannot be used: "),
         ("meta", "cannot be used: it holds no numbers"),
         ("gpu", "is no device"),
-        ("", "is no device"),
         ([1], "is no device"),
     ],
 )
