@@ -74,7 +74,9 @@ def check_stages(cfg: DictConfig, stages: TrainingStages) -> None:
         raise UserError("protocol=all leaves no rows to train with; it is for mode=test")
     start = stages.start
     if cfg.mode == "test" and not start.labels:
-        raise UserError("mode=test needs a model that was fine-tuned: give its folder as model.path=")
+        part = str(cfg.model.get("_target_")).endswith(".part_of")
+        how = "model=stonkgs reads one of any architecture" if part else "give its folder as model.path="
+        raise UserError(f"mode=test needs a model that was fine-tuned: {how}")
     start.check(stages.kge, any_kge=cfg.any_kge, processes=stages.trainer.world_size)
     if cfg.mode == "test" and start.multi_label != stages.task.multi_label:
         raise UserError(f"mode=test: this model needs task.multi_label={str(start.multi_label).lower()}")

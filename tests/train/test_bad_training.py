@@ -177,7 +177,8 @@ CASES: dict[str, Case] = {
         r"mode=test needs a model that was fine-tuned: give its folder as model\.path=",
     ),
     "to test a baseline": Case(
-        ["mode=test", "model=graph_only", "model.path=@/model"], r"mode=test needs a model that was fine-tuned: .*"
+        ["mode=test", "model=graph_only", "model.path=@/model"],
+        r"mode=test needs a model that was fine-tuned: model=stonkgs reads one of any architecture",
     ),
     "to test another task's model": Case(
         ["mode=test"],
