@@ -115,7 +115,7 @@ def write_predictions(path: Path, rows: int, statements: int) -> Path:
             numbers = np.arange(first, last)
             table = _predicted(numbers, np.searchsorted(ends, numbers, side="right"), generator)
             with open(part, "wb") as file:
-                ParquetWriter().write(table, file)
+                ParquetWriter().format.write(table, file)
             yield part
 
     with open(path, "wb") as file:

@@ -1,12 +1,14 @@
 """Memory after few and after many rows: the proportional set size (PSS) of a run, its workers alive.
 
 python benchmarks/memory.py --rows 5000 200000 --workers 0 2
+python benchmarks/memory.py --skewed --rows 5000 2000000 --workers 0
 python benchmarks/memory.py --train --rows 5000 200000 --workers 0
 
-Of a prediction, or of one epoch of a training. Each run is the real command in a process of its own. A callback that
-the command line adds reads /proc after each batch of the last 2,048 rows before each number of rows: memory rises and
-falls with the batches of a split, so that a single reading says little. The store is warm: all its pages were touched
-before the first reading.
+Of a prediction, or of one epoch of a training. With --skewed, of a file of long records at first, and then of short
+lines that cannot be used: a split of as many bytes as the first ones would have millions of rows. Each run is the real
+command in a process of its own. A callback that the command line adds reads /proc after each batch of the last 2,048
+rows before each number of rows: memory rises and falls with the batches of a split, so that a single reading says
+little. The store is warm: all its pages were touched before the first reading.
 """
 
 import argparse
@@ -21,7 +23,7 @@ from typing import Any
 
 import psutil
 import pytorch_lightning as pl
-from synthetic import write_model, write_statements, write_store
+from synthetic import node_name, write_model, write_statements, write_store
 
 from stonkgs.batch import Batch
 from stonkgs.engine.lightning import StatementModule
@@ -73,7 +75,7 @@ class ReadMemory(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Read, if one of the numbers is near."""
-        self.read(len(batch))
+        self.read(len(batch) + len(batch.rejected))
 
     def read(self, rows: int) -> None:
         """So many rows more are through."""
@@ -117,6 +119,14 @@ def measure(folder: Path, rows: list[int], workers: int, *, train: bool) -> dict
     return readings
 
 
+def write_skewed(path: Path, rows: int) -> None:
+    """A TSV whose first 100 rows have 20,000 characters each, and whose others are one character and no row."""
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("id\tsource\ttarget\tevidence\n")
+        file.writelines(f"{row}\t{node_name(row)}\t{node_name(row + 1)}\t{'we found ' * 2_222}\n" for row in range(100))
+        file.writelines("x\n" for _ in range(rows - 100))
+
+
 def label(path: Path) -> None:
     """Add a column `polarity` that follows from nothing."""
     with open(path, encoding="utf-8") as rows, open(path.with_suffix(".new"), "w", encoding="utf-8") as to:
@@ -131,13 +141,17 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[5_000, 200_000])
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
     parser.add_argument("--train", action="store_true", help="one epoch of a training")
+    parser.add_argument("--skewed", action="store_true", help="a file that is unlike its first rows")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_store(folder / "kge.h5", nodes=NODES, dimension=32, walk_length=16)
         write_model(folder / "model", hidden=32, layers=2, text_length=64, walk_length=16)
         count = max(arguments.rows) + 5_000
-        write_statements(folder / "rows.tsv", rows=count + (count // 6 if arguments.train else 0), nodes=NODES)
+        if arguments.skewed:
+            write_skewed(folder / "rows.tsv", count)
+        else:
+            write_statements(folder / "rows.tsv", rows=count + (count // 6 if arguments.train else 0), nodes=NODES)
         if arguments.train:
             label(folder / "rows.tsv")
         print("| workers | rows | main MB | workers MB | PSS MB: median | max |\n|---|---|---|---|---|---|")

@@ -1,10 +1,9 @@
 """3. Example -> Batch: sorts windows of a split by length, cuts them into batches, and holds equal content once."""
 
 import ctypes
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache, cached_property
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -25,13 +24,16 @@ Int32 = npt.NDArray[np.int32]
 Columns = Callable[[Sequence[Statement]], pa.RecordBatch]
 
 NO_COLUMNS = pa.RecordBatch.from_arrays([], names=[])
+#: Rejected rows wait for the next batch until they take so many bytes; then they are sent on their way in an empty one.
+REJECTED_BYTES = 1 << 20
+#: Bytes that a rejected row takes besides its raw text, about.
+REJECTION_BYTES = 512
 
 
 @dataclass(slots=True)
 class SplitEnd:
     """What the writer needs to account for a split that was read completely."""
 
-    rejected: list[Rejection]
     tally: Tally
     #: another process has committed the split meanwhile: the rest is not read, and nothing of it counts
     elsewhere: bool = False
@@ -52,6 +54,8 @@ class Batch:
     inputs: Mapping[str, Arrays]
     #: the input file's columns, B rows; no columns if the rows come from memory
     columns: pa.RecordBatch
+    #: the rows that cannot be used, of those read since the split's last batch
+    rejected: list[Rejection] = field(default_factory=list)
     #: set in the last batch of a split only
     end: SplitEnd | None = None
 
@@ -150,36 +154,61 @@ class Batches(IterableDataset[Batch]):
 
     def split(self, split: Split) -> Iterator[Batch]:
         """Yield the batches of a split. The last one carries the SplitEnd, and may have no rows."""
-        end = SplitEnd([], Tally())
+        end = SplitEnd(Tally())
         last: Batch | None = None
-        for batch in self._batches(split, self._statements(split, end)):
+        for batch in self._batches(split, end):
             if last is not None:
                 yield last
                 if self.reader.world.is_committed(split):
                     last, end.elsewhere = None, True
                     break
             last = batch
-        last = last or collate([], split=split.number, columns=self._columns)
+        last = self._empty(split, []) if last is None else last  # a batch without rows is false
         last.end = end
         yield last
 
-    def _statements(self, split: Split, end: SplitEnd) -> Generator[Statement, None, None]:
-        """Yield the usable rows. Rejected rows and the tally go into `end`."""
+    def _batches(self, split: Split, end: SplitEnd) -> Iterator[Batch]:
+        """Yield the batches of a split, a window at a time, each with the rows rejected before it; then set the tally.
+
+        Neither rows nor rejected rows are held beyond their bounds, however many the split has.
+        """
         reading = SplitRows(self.reader.read(split))
+        window: list[Statement] = []
+        rejected: list[Rejection] = []
+        first = size = 0
         for record in reading:
             if isinstance(record, Rejection):
-                end.rejected.append(record)
+                rejected.append(record)
+                size += len(record.raw) + REJECTION_BYTES
             else:
-                yield record
+                window.append(record)
+            if len(window) == self.window:
+                yield from self._window(window, split, first, rejected)
+                first += len(window)
+            elif size >= REJECTED_BYTES:
+                yield self._empty(split, rejected)
+            else:
+                continue
+            window, rejected, size = [] if len(window) == self.window else window, [], 0
         end.tally = reading.tally
+        if window:
+            yield from self._window(window, split, first, rejected)
+        elif rejected:
+            yield self._empty(split, rejected)
 
-    def _batches(self, split: Split, statements: Iterator[Statement]) -> Iterator[Batch]:
-        first = 0
-        while window := list(islice(statements, self.window)):
-            yield from window_batches(
-                window, self.encoder, size=self.size, first=first, split=split.number, columns=self._columns
-            )
-            first += len(window)
+    def _window(
+        self, window: Sequence[Statement], split: Split, first: int, rejected: list[Rejection]
+    ) -> Iterator[Batch]:
+        """Yield the batches of a window; the first one carries the rejected rows."""
+        options: dict[str, Any] = {"size": self.size, "first": first, "split": split.number, "columns": self._columns}
+        for batch in window_batches(window, self.encoder, **options):
+            batch.rejected, rejected = rejected, []
+            yield batch
+
+    def _empty(self, split: Split, rejected: list[Rejection]) -> Batch:
+        batch = collate([], split=split.number, columns=self._columns)
+        batch.rejected = rejected
+        return batch
 
     def _columns(self, statements: Sequence[Statement]) -> pa.RecordBatch:
         return as_columns(statements, self.reader.plan.schema, self.reader.source.columns)

@@ -5,7 +5,7 @@ import fcntl
 import os
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from stat import S_ISDIR
@@ -68,24 +68,41 @@ def _claim(beside: Path, path: Path) -> None:
         os.link(beside, path)
     except FileExistsError:
         raise
-    except OSError:  # no hard links here: an empty file reserves the name
-        path.touch(exist_ok=False)
-        try:
-            beside.replace(path)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
+    except OSError:  # no hard links here: of two processes in the same instant the later one's file stays
+        if path.exists():
+            raise FileExistsError(path) from None
+        beside.replace(path)
 
 
 def link(written: Path, path: Path) -> None:
-    """Give a written file a second name. Raises FileExistsError where the name is taken: only one process gets it."""
+    """Give a written file a second name. Raises FileExistsError where the name is taken: only one process gets it.
+
+    Where there are no hard links it is a copy, which is made under a lock: see `remove_half_written`.
+    """
     try:
         os.link(written, path)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        with open(path, "xb") as file:  # exclusive too, but readers may see it half written
-            file.write(written.read_bytes())
+        content = written.read_bytes()
+        with open(path, "xb") as file, _lock(file):
+            try:
+                file.write(content)
+                file.flush()
+                written.stat()  # as with a link, a file that is removed meanwhile gets no second name
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise
+
+
+def remove_half_written(path: Path, is_whole: Callable[[bytes], bool]) -> None:
+    """Remove a file that `link` has begun to copy, if the process was killed on the way.
+
+    A process that is at work holds the lock, or finds at the end that the name is not its own.
+    """
+    with suppress(FileNotFoundError), open(path, "r+b") as file, _lock(file):
+        if not is_whole(file.read()):
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -99,13 +116,44 @@ def locked(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         yield
         return
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
+    with file, _lock(file):
         yield
+
+
+@contextmanager
+def _lock(file: BinaryIO) -> Iterator[None]:
+    """Hold a lock on an open file, until it is closed."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    yield
+
+
+class MappedFiles:
+    """Files that are mapped into memory, so that whoever writes to one of them changes what a run computes with.
+
+    Another file may take the name of one: the map keeps this one.
+    """
+
+    def __init__(self, paths: Sequence[str | Path]) -> None:
+        self._files = [open(path, "rb") for path in paths]  # noqa: SIM115  # open as long as the maps are
+        self._before = [_state(file) for file in self._files]
+
+    def check(self) -> None:
+        """Raises UserError where somebody has written to a file."""
+        for file, before in zip(self._files, self._before, strict=True):
+            if _state(file) != before:
+                raise UserError(
+                    f"{file.name}: was written to while it was in use. No result was written; restore the file, and "
+                    "start anew: overwrite=true"
+                )
+
+
+def _state(file: BinaryIO) -> tuple[int, int]:
+    found = os.fstat(file.fileno())
+    return found.st_size, found.st_mtime_ns
 
 
 def sync_folder(folder: Path) -> None:

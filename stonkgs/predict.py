@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from stonkgs.batch import Batches
 from stonkgs.config import build
 from stonkgs.config.values import read_settings
-from stonkgs.disk import check_folder, folder_name
+from stonkgs.disk import MappedFiles, check_folder, folder_name
 from stonkgs.engine import settings
 from stonkgs.engine.children import children, orders
 from stonkgs.engine.devices import devices_of, single
@@ -32,8 +32,9 @@ from stonkgs.runs.job import Job
 from stonkgs.runs.record import RunRecord
 from stonkgs.runs.recording import prediction_record
 from stonkgs.runs.summary import RunSummary
-from stonkgs.source.base import Source
+from stonkgs.source.base import Reader, Source
 from stonkgs.source.file import line_at
+from stonkgs.source.fingerprint import Watch
 from stonkgs.source.split import Plan
 from stonkgs.statement import Rejection
 from stonkgs.writer.base import PredictionWriter
@@ -100,43 +101,53 @@ def predict(cfg: DictConfig, share: Share | None = None) -> RunSummary | Survey 
     stages = PredictStages.build(cfg, given)
     writer, trainer, share = stages.writer, stages.trainer, stages.share
 
-    files = stages.source.files()
+    watched = stages.source.watch()
+    files = tuple(watch.path for watch in watched)
     folder = RunFolder(Path(cfg.output_dir or Path("predictions") / _stem(files[0])), writer.extension)
     check_folder(folder.path, "output_dir")
-    record = prediction_record(
-        cfg, files, stages.predictor, stages.predictor.kge, device=stages.device, precision=trainer.precision
-    )
+    inputs, predictor = [watch.fingerprint for watch in watched], stages.predictor
+    record = prediction_record(cfg, inputs, predictor, predictor.kge, device=stages.device, precision=trainer.precision)
     run = None if cfg.overwrite or cfg.plan_only else folder.existing(record, files)
     if isinstance(run, FinishedRun):
         return _already_finished(run, folder, share)
-    job = _job(cfg, stages, record, folder.path, run.plan if run else None)
+    job = _job(cfg, stages, record, folder.path, run.plan if run else None, watched)
     if cfg.plan_only:
         return _survey(cfg, stages, job)
+    job.check_files = MappedFiles(predictor.files).check
     run = writer.start(job, overwrite=cfg.overwrite)
     if isinstance(run, FinishedRun):  # other processes finished it while this one was planning
         return _already_finished(run, folder, share)
 
-    module = StatementModule(stages.predictor, threads=run.record.identity.values["threads"] or cfg.threads)
+    reader = stages.source.reader(run.plan, watched=watched)
+    job.check_input = reader.grown
+    module = StatementModule(predictor, threads=run.record.identity.values["threads"] or cfg.threads)
     progress = RowProgress.for_writer(writer, share.of, hidden=share.local_index > 0)
     trainer.callbacks += [writer, progress]  # type: ignore[attr-defined]
-    told = explained(stages.workers(cfg), writer.kept)
+    told, data = explained(stages.workers(cfg), writer.kept), _data(cfg, stages, reader)
     with advising(writer.advice), told, children(CHILD, stages.orders) as others:
-        trainer.predict(module, datamodule=_data(cfg, stages, run.plan), return_predictions=False)
-        account = writer.finish()
+        account = writer.run(lambda: trainer.predict(module, datamodule=data, return_predictions=False))
         failed = others.failed()
     if failed:
         count = len(stages.orders) + 1
         print(f"{failed} of {count} processes failed; the others did their share", file=sys.stderr)
-    here = writer.presence
-    return _for_printing(RunSummary(account, folder.path, writer.published, here.seconds, here.rows), share)
+    here, again = writer.presence, writer.finished.done_again
+    summary = RunSummary(account, folder.path, writer.published, here.seconds, here.rows, again, reader.grown())
+    return _for_printing(summary, share)
 
 
-def _job(cfg: DictConfig, stages: PredictStages, record: RunRecord, folder: Path, plan: Plan | None) -> Job:
+def _job(
+    cfg: DictConfig,
+    stages: PredictStages,
+    record: RunRecord,
+    folder: Path,
+    plan: Plan | None,
+    watched: Sequence[Watch],
+) -> Job:
     """Returns the writer's job, with the plan of the run under way or else a new one."""
     rows = cfg.split.rows or SPLIT_ROWS[stages.device]
     return Job(
         output_dir=folder,
-        plan=plan or stages.source.plan(rows),
+        plan=plan or stages.source.plan(rows, watched),
         labels=stages.predictor.labels,
         first_line=stages.source.first_line,
         record=record,
@@ -147,11 +158,11 @@ def _job(cfg: DictConfig, stages: PredictStages, record: RunRecord, folder: Path
     )
 
 
-def _data(cfg: DictConfig, stages: PredictStages, plan: Plan) -> StatementData:
+def _data(cfg: DictConfig, stages: PredictStages, reader: Reader) -> StatementData:
     """Returns the batches of the planned source that this process reads."""
     batches = partial(Batches, encoder=stages.predictor.encoder(), size=cfg.batch.size, window=cfg.batch.window)
     return StatementData(
-        stages.source.reader(plan),
+        reader,
         batches,
         num_workers=stages.workers(cfg),
         start_method=cfg.start_method,
@@ -176,7 +187,7 @@ def _survey(cfg: DictConfig, stages: PredictStages, job: Job) -> Survey:
 def _already_finished(run: FinishedRun, folder: RunFolder, share: Share) -> RunSummary | None:
     """Returns the summary of a finished run; removes what a process that was killed at the very end has left."""
     folder.tidy()
-    return _for_printing(RunSummary(run.account, folder.path, run.predictions), share)
+    return _for_printing(RunSummary(run.account, folder.path, run.predictions, done_again=run.done_again), share)
 
 
 def _for_printing(summary: RunSummary, share: Share) -> RunSummary | None:

@@ -35,7 +35,7 @@ ODD = "a \"name\", with\ttab\nand 'quotes'"
 def write(path: Path, rows: Sequence[Row] | pa.Table) -> Path:
     """Rows as the path's ending says, by the project's own writers."""
     with open(path, "wb") as file:
-        KINDS[path.suffix[1:]]().write(rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows), file)
+        KINDS[path.suffix[1:]]().format.write(rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows), file)
     return path
 
 

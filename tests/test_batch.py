@@ -37,8 +37,8 @@ def test_every_row_once_and_accounted_for(batches: Batches) -> None:
     rejected = lines = 0
     for batch in batches:
         seen += batch.columns["n"].to_pylist()
+        rejected += len(batch.rejected)
         if batch.end:
-            rejected += len(batch.end.rejected)
             lines += batch.end.tally.lines or 0
     assert sorted(map(int, seen)) == [n for n in range(40) if n not in {7, 8}]
     assert (rejected, lines) == (2, 40)
@@ -132,3 +132,27 @@ def test_a_split_that_is_done_elsewhere_is_left(batches: Batches) -> None:
     others = [batch for batch in seen if batch.split != 1]
     assert sum(map(len, others)) > 25, "the next splits are read whole"
     assert not any(batch.end.elsewhere for batch in others if batch.end)
+
+
+def test_rejected_rows_do_not_wait_for_their_splits_end(batches: Batches, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are between two rows: they come in empty batches, in the file's order."""
+    path = Path(batches.reader.plan.files[0])
+    path.write_text("source\ttarget\tevidence\tn\n" + "a\tb\tc\t1\n" + "bad\n" * 500 + "a\tb\tc\t2\n" + "bad\n" * 7)
+    monkeypatch.setattr("stonkgs.batch.REJECTED_BYTES", 20 * 600)
+    source = TsvSource(path=str(path), quoting="none")
+    whole = Batches(source=source.reader(source.plan(1000)), encoder=batches.encoder, size=4, window=100)
+    (split,) = whole.reader.plan
+    seen = list(whole.split(split))
+    assert max(len(batch.rejected) for batch in seen) < 30
+    assert [rejection.line for batch in seen for rejection in batch.rejected] == [*range(1, 501), *range(502, 509)]
+    assert sum(map(len, seen)) == 2
+    assert [batch.end is not None for batch in seen] == [False] * (len(seen) - 1) + [True]
+
+
+def test_a_split_of_nothing_but_rejected_rows(batches: Batches) -> None:
+    path = Path(batches.reader.plan.files[0])
+    path.write_text("source\ttarget\tevidence\tn\nbad\nbad\n")
+    source = TsvSource(path=str(path), quoting="none")
+    whole = Batches(source=source.reader(source.plan(1000)), encoder=batches.encoder, size=4, window=100)
+    (batch,) = whole
+    assert (len(batch), len(batch.rejected), batch.end is not None) == (0, 2, True)

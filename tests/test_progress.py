@@ -1,6 +1,7 @@
 """What somebody at a terminal sees."""
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -15,8 +16,8 @@ class Terminal(io.StringIO):
         return True
 
 
-def batch(rows: int, end: SplitEnd | None = None) -> Batch:
-    return Batch(0, np.arange(rows), {}, NO_COLUMNS, end)
+def batch(rows: int, end: SplitEnd | None = None, rejected: Sequence[Rejection] = ()) -> Batch:
+    return Batch(0, np.arange(rows), {}, NO_COLUMNS, list(rejected), end)
 
 
 def shown(screen: io.StringIO, rows: int | None, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -26,7 +27,8 @@ def shown(screen: io.StringIO, rows: int | None, monkeypatch: pytest.MonkeyPatch
     progress.on_predict_start(None, None)  # type: ignore[arg-type]
     progress.bar.mininterval = 0
     rejection = Rejection("in.tsv", "two fields", b"x")
-    for given in (batch(20), batch(10, SplitEnd([], Tally(30))), batch(20), batch(9, SplitEnd([rejection], Tally(30)))):
+    end = SplitEnd(Tally(30))
+    for given in (batch(20), batch(10, end), batch(20), batch(9, end, [rejection])):
         progress.on_predict_batch_end(None, None, None, given, 0)  # type: ignore[arg-type]
     progress.bar.refresh()
     state = screen.getvalue().split("\r")[-1]

@@ -3,6 +3,7 @@
 Most runs are forks of this process, with a model of a few milliseconds; a few are whole processes.
 """
 
+import hashlib
 import json
 import os
 import random
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import deaths
@@ -23,6 +25,7 @@ import torch
 from conftest import NODES, ROOT, write_lines
 
 from stonkgs.cli import main
+from stonkgs.runs.stamp import Stamp
 
 WRITERS = ["tsv", "jsonl", "parquet"]
 
@@ -343,13 +346,21 @@ def test_a_full_disk(job: Job, writer: str, share: float) -> None:
 
 
 def test_what_is_committed_is_not_read_again(job: Job) -> None:
-    """A run that is continued reads what is missing: the log of opened files would not tell, the rows do."""
+    """A run that is continued reads what is missing: the log of opened files would not tell, the rows do.
+
+    They are exchanged, with the stamp that tells of damage.
+    """
     forks.wait(job.fork("again", before=deaths.die_before_the(job.folder / "again", "rename parts/N.tsv.tmp", 3)))
     (parts,) = (job.folder / "again").glob("parts-*")
     done = sorted(parts.glob("0*.tsv"))
     assert len(done) == 3
     for path in done:  # who reads them again would write them again
         path.write_bytes(path.read_bytes().replace(b"HIF1A", b"hif1a"))
+        account = path.with_name(f"_{path.stem}.jsonl")
+        first, *rejected, _ = account.read_bytes().splitlines(keepends=True)
+        counts = json.dumps({**json.loads(first), "rows": asdict(Stamp.of(path))}).encode() + b"\n"
+        whole = b"".join([counts, *rejected])
+        account.write_bytes(whole + json.dumps({"sha256": hashlib.sha256(whole).hexdigest()}).encode() + b"\n")
     forks.run(job.arguments("again"), job.folder / "again.log")
     assert b"hif1a" in (job.folder / "again" / "predictions.tsv").read_bytes()
 

@@ -31,6 +31,7 @@ class Evidences:
         self.layout = layout
         #: rows read so far; how many of them lack a key and are left out
         self.rows = self.without_key = 0
+        self._state = predictions.state()
         #: the largest distance from 1 of the sum of a row's probabilities
         self.deviation = 0.0
         empty = [(column.field, column.to_sortable(pa.nulls(0, column.field.type))) for column in layout.columns]
@@ -80,8 +81,12 @@ class Evidences:
         self.deviation = max(self.deviation, float(np.abs(found.sum(axis=0) - 1).max(initial=0.0)))
 
     def _check_all(self) -> None:
-        """Raise UserError if rows are missing, or all rows lack a key."""
+        """Raise UserError if rows are missing, all rows lack a key, or a file was changed while it was read."""
         path, recorded = self.predictions.path, self.predictions.rows
+        with reading(path, "what it is like now"):
+            changed = self.predictions.state() != self._state
+        if changed:
+            raise UserError(f"{path}: was changed while it was read; nothing was written, give the command again")
         if recorded is not None and recorded != self.rows:
             raise UserError(
                 f"{path}: holds {self.rows:,} rows, and run.json tells of {recorded:,}; it was changed or cut short, "

@@ -30,6 +30,11 @@ class Predictions:
     #: number of rows; None without a run.json
     rows: int | None = None
 
+    def state(self) -> tuple[tuple[int, int, int], ...]:
+        """Return the sizes and times of the files: they change if somebody writes to one of them."""
+        stats = (file.stat() for file in self.files)
+        return tuple((stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats)
+
     @property
     def format(self) -> Format:
         """The format of the files."""
@@ -64,10 +69,11 @@ def _find(path: Path, classes: Sequence[str] | None) -> Predictions:
     recorded = {label: prefix + label for label in labels}
     if not path.exists():
         raise UserError(f"{path}: is gone, and run.json beside it tells of it; fetch it again, or predict again")
+    files = _files(path, finished.splits)
+    if problem := finished.size_problem(run.path):
+        raise UserError(f"{problem}; fetch it again, or predict again")
     columns = recorded if classes is None else {name: name for name in classes}
-    return Predictions(
-        path, _files(path, finished.splits), columns, finished.record.multi_label, finished.account.predicted
-    )
+    return Predictions(path, files, columns, finished.record.multi_label, finished.account.predicted)
 
 
 def _is_run(path: Path) -> bool:

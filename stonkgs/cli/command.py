@@ -54,6 +54,7 @@ stonkgs: rate text-mined biomedical statements
                                    without any key: predict the shipped example
   stonkgs train KEY=VALUE ...      fine-tune a model for a task, and evaluate it   (--help: the keys)
   stonkgs status DIR               show how far a run is, and how many rows it has rejected
+                                   (with verify=true: read its results, and compare them with their SHA-256)
   stonkgs aggregate PREDICTIONS    make one row for each statement, from the predictions for its evidences   (--help)
   stonkgs kge build|info ...       make or show a store of knowledge graph embeddings   (--help)
   stonkgs model convert|info ...   convert a published checkpoint, or show a model folder   (--help)

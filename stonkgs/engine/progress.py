@@ -44,10 +44,9 @@ class RowProgress(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self.bar.update(len(batch))
+        self.bar.update(len(batch) + len(batch.rejected))
         if batch.end is not None:
             self.splits += 1
-            self.bar.update(len(batch.end.rejected))
             if self.rows is None:
                 self.bar.total = round(self.bar.n * max(1, self.share / self.splits))
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from stonkgs.config import Stage
 from stonkgs.config.values import checked
+from stonkgs.errors import UserError
 from stonkgs.kge.layout import StoreArrays, StoreHeader, damaged, open_store
 from stonkgs.kge.lookup import NameIndex
 
@@ -42,6 +43,8 @@ class KgeStore(Stage):
     def __init__(self, *, path: str | os.PathLike[str], match: Match | None = None) -> None:
         self.path = os.fspath(path)
         self.match = match
+        #: the digest that the store had in the process that has sent it to this one
+        self._expected: str | None = None
 
     @classmethod
     def published(cls, *, path: str | os.PathLike[str] | None = None, match: Match | None = None) -> "KgeStore":
@@ -54,11 +57,15 @@ class KgeStore(Stage):
 
     def __getstate__(self) -> dict[str, str | None]:
         # Only the settings: a pickled map would be a full copy of the graph.
-        return {"path": self.path, "match": self.match}
+        digest = self.digest if "_opened" in self.__dict__ else self._expected
+        return {"path": self.path, "match": self.match, "_expected": digest}
 
     @cached_property
     def _opened(self) -> tuple[StoreHeader, StoreArrays]:
-        return open_store(self.path)
+        header, arrays = open_store(self.path)
+        if self._expected not in (None, header.digest):  # its nodes have other numbers
+            raise UserError(f"{self.path}: was replaced by another store while it was in use; restore it")
+        return header, arrays
 
     @cached_property
     def _index(self) -> NameIndex:

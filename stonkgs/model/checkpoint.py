@@ -61,6 +61,13 @@ def read_parts(folder: Path, tokenizer: str | None) -> tuple[ModelConfig, TextEn
     return config, TextEncoder(path=str(vocabulary), length=config.text_length), weights
 
 
+def weight_files(folder: Path, tokenizer: str | None) -> tuple[Path, ...]:
+    """Return the files of weights that `read` may have mapped into memory."""
+    folders = (folder, Path(tokenizer)) if tokenizer else (folder,)
+    files = (place / name for place in folders for name in ("model.safetensors", "pytorch_model.bin"))
+    return tuple(file for file in files if file.is_file())
+
+
 def write(folder: Path, config: ModelConfig, text: TextEncoder, weights: Mapping[str, Tensor]) -> None:
     """Write a model folder. A new one appears complete or not at all. Raises UserError if it cannot be written."""
     inside = folder.is_dir()

@@ -42,6 +42,8 @@ class Network(nn.Module, Stage, ABC):
     reads: ClassVar[str] = "text and graph"
     #: whether fine-tuning freezes the text backbone by default
     freezes_backbone: ClassVar[bool] = False
+    #: the files of weights that it was read from, which may be mapped into memory
+    files: tuple[Path, ...] = ()
     #: architecture -> its class
     known: ClassVar[dict[str, "type[Network]"]] = {}
 
@@ -98,7 +100,9 @@ class Network(nn.Module, Stage, ABC):
         config, text, weights = checkpoint.read(Path(path), tokenizer, labels)
         if not calibrated:
             config = replace(config, temperature=1.0)
-        return cls.assemble(config, text, weights, path)
+        network = cls.assemble(config, text, weights, path)
+        network.files = checkpoint.weight_files(Path(path), tokenizer)
+        return network
 
     @classmethod
     def published(cls, name: str) -> "Network":

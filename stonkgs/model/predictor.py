@@ -5,6 +5,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from numbers import Integral
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -91,6 +92,11 @@ class Predictor(Rater):
     def digest(self) -> str:
         """SHA-256 of the model's current configuration, tokenizer and weights. The store has its own digest."""
         return model_digest(self.model)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that are mapped into memory: the store, and the weights if they were read from files."""
+        return (Path(self.kge.path), *self.model.files)
 
     @property
     def module(self) -> Network:

@@ -1,6 +1,7 @@
 """Defines Rater: the interface of everything that turns batches into probabilities."""
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -29,6 +30,11 @@ class Rater(ABC):
     @abstractmethod
     def digest(self) -> str:
         """A hash of all that decides the probabilities: raters with equal digests give equal ones."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that must not be written to while it is used, because they are mapped into memory."""
+        return ()
 
     @property
     def module(self) -> nn.Module | None:

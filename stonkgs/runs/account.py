@@ -1,13 +1,17 @@
 """Counts the rows of a split or a run: each row that was read is predicted, or rejected with a place and a reason."""
 
+import hashlib
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from stonkgs.errors import UserError
+from stonkgs.runs.stamp import Stamp, Stamped
 from stonkgs.statement import Rejection
 
 
@@ -43,10 +47,18 @@ class Account:
         """Returns the number of rows that were read."""
         return self.predicted + self.rejected
 
-    def write(self, rejected: Sequence[Rejection], file: BinaryIO) -> None:
-        """Writes one line of counts, then one line for each rejected row; its line number counts from the split."""
-        for values in (asdict(self), *map(rejection_to_json, rejected)):
-            file.write(json_line(values))
+    def write(self, rejected: BinaryIO | None, rows: Stamp, file: BinaryIO) -> None:
+        """Writes the account of a split: a line of counts, with the stamp of the split's rows; a line for each rejected
+        row, whose number counts from the split; and last the SHA-256 of these lines.
+
+        `rejected` holds the lines of rejected rows, from its start on.
+        """
+        stamped = Stamped(file)
+        stamped.write(json_line({**asdict(self), "rows": asdict(rows)}))
+        if rejected:
+            rejected.seek(0)
+            shutil.copyfileobj(rejected, stamped, 1 << 20)
+        file.write(json_line({"sha256": stamped.stamp.sha256}))
 
     @classmethod
     def join(cls, accounts: Iterable[tuple[int, Path]], first_lines: Sequence[int], file: BinaryIO) -> Self:
@@ -61,8 +73,8 @@ class Account:
                 current, start = number, SplitStart(first_lines[number])
             with open(path, "rb") as part, explain_damage(path):
                 counts = json.loads(part.readline())
-                for row in map(json.loads, part):
-                    file.write(json_line(start.locate(row)))
+                for row, _ in pairwise(part):  # the last line is no row
+                    file.write(json_line(start.locate(json.loads(row))))
             start.advance(counts["lines"], counts["records"])
             total.add(counts)
         return total
@@ -110,6 +122,21 @@ def _is_count(name: str, value: Any) -> bool:
     if name in ("classes", "without_row", "made_null"):
         return type(value) is dict and all(type(count) is int for count in value.values())
     return type(value) is int or (value is None and name == "records")
+
+
+def stamp_of_rows(account: Path) -> Stamp | None:
+    """Returns the stamp of a split's rows from its account; None where the account is not as it was written."""
+    try:
+        with open(account, "rb") as file:
+            first, digest, last = file.readline(), hashlib.sha256(), b""
+            for line in chain([first], file):
+                digest.update(last)
+                last = line
+        if last != json_line({"sha256": digest.hexdigest()}):
+            return None
+        return Stamp.from_json(json.loads(first)["rows"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 @dataclass(slots=True)

@@ -2,13 +2,15 @@
 
 import json
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
 from stonkgs.runs.account import Account
+from stonkgs.runs.parts import Parts
 from stonkgs.runs.record import RunRecord
+from stonkgs.runs.stamp import Stamp
 
 #: `format` in a run.json of ours.
 FORMAT: Final = "stonkgs-run-2"
@@ -29,6 +31,10 @@ class FinishedRun:
     account: Account
     #: the name of the predictions in the run's folder; None where every row was rejected
     predictions: str | None
+    #: name of a result -> its stamp; of the folder of parts, that of all of them together; empty from earlier versions
+    stamps: Mapping[str, Stamp] = field(default_factory=dict)
+    #: splits whose parts were damaged before they were joined, and were done again
+    done_again: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Returns the content of run.json; the fields of the record stand beside the others."""
@@ -38,6 +44,8 @@ class FinishedRun:
             **{key: getattr(self, key) for key in ("plan", "finished", "splits")},
             "result": self.account.as_result(),
             "predictions": self.predictions,
+            "files": {name: asdict(stamp) for name, stamp in self.stamps.items()},
+            **({"done_again": self.done_again} if self.done_again else {}),
         }
 
     @classmethod
@@ -52,9 +60,50 @@ class FinishedRun:
             if list(map(type, own.values())) != [str, str, int]:
                 raise TypeError("of other types")
             account = Account.from_result(values["result"])
+            stamps = {str(key): Stamp.from_json(stamp) for key, stamp in values.get("files", {}).items()}
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError("is no record of this version") from error
-        return cls(record=record, account=account, predictions=name, **own)
+        again = values.get("done_again", 0)
+        again = again if type(again) is int else 0
+        return cls(record=record, account=account, predictions=name, stamps=stamps, done_again=again, **own)
+
+    def size_problem(self, folder: Path) -> str:
+        """Returns how the predictions in the run's folder differ in size from what was written; "" where they do not.
+
+        A file that is gone is another matter.
+        """
+        stamp = self.stamps.get(self.predictions or "")
+        if stamp is None or not (path := folder / str(self.predictions)).exists():
+            return ""
+        size = sum(file.stat().st_size for file in _files(path))
+        return "" if size == stamp.size else _changed(path, f"had {stamp.size:,} bytes, has {size:,}")
+
+    def content_problem(self, folder: Path) -> str:
+        """Returns which of the run's results is not what was written, by its SHA-256, and how; "" where all are.
+
+        Reads them all. Of rejected.jsonl, which may have been removed, only what is there is compared.
+        """
+        for name, stamp in self.stamps.items():
+            path = folder / name
+            if not path.exists():
+                if name == self.predictions:
+                    return f"{path}: is gone"
+                continue
+            files = _files(path)
+            found = Stamp.of(path) if files == [path] else Stamp.of_all(map(Stamp.of, files))
+            if found.size != stamp.size:
+                return _changed(path, f"had {stamp.size:,} bytes, has {found.size:,}")
+            if found != stamp:
+                return _changed(path, f"has as many bytes as before, and another content (SHA-256 {found.sha256[:12]})")
+        return ""
+
+
+def _files(path: Path) -> list[Path]:
+    return Parts(path, "").kept_rows() if path.is_dir() else [path]
+
+
+def _changed(path: Path, how: str) -> str:
+    return f"{path}: was changed or damaged since its run has finished: it {how}"
 
 
 def read_finished(path: Path) -> FinishedRun | None:

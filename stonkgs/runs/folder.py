@@ -2,35 +2,27 @@
 
 import json
 import re
+import time
 import uuid
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from stonkgs.disk import link, locked, make_folder, publish, sync_folder
-from stonkgs.errors import UserError, reason
+from stonkgs.disk import locked, make_folder, publish, sync_folder
+from stonkgs.errors import UserError
 from stonkgs.runs.finished import FORMAT, FinishedRun, read_finished, read_own_json
 from stonkgs.runs.parts import Parts
-from stonkgs.runs.plan import plan_from_json, plan_to_json
+from stonkgs.runs.plan_file import PlanFile, UnfinishedRun
 from stonkgs.runs.record import RunRecord
 from stonkgs.source.split import Plan
 
 #: The last file that a run makes: it says that all others are complete.
 SUCCESS: Final = "_SUCCESS"
-#: `format` in a plan.json of ours, and in those of earlier versions.
-PLAN_FORMAT: Final = "stonkgs-plan-2"
-OLDER: Final = ("stonkgs-plan-1",)
-
-
-@dataclass(frozen=True, slots=True)
-class UnfinishedRun:
-    """A run under way: the plan that all its processes follow, and the record of the process that began it."""
-
-    id: str
-    plan: Plan
-    record: RunRecord
+#: So often a process tries to begin or join a run, when others begin and end runs in the same folder.
+ATTEMPTS: Final = 100
 
 
 class RunFolder:
@@ -46,6 +38,7 @@ class RunFolder:
         self.path = path
         self.extension = extension
         self.plan = path / "plan.json"
+        self._plan_file = PlanFile(self.plan)
         self.predictions = path / f"predictions.{extension}"
         self.rejected = path / "rejected.jsonl"
         self.record = path / "run.json"
@@ -62,6 +55,7 @@ class RunFolder:
 
         Raises UserError that says what differs, where it is not the run that `record` describes.
         """
+        self._plan_file.remove_half()
         self._refuse_others_files()
         run = self.unfinished()
         return self._to_continue(run, record, files) if run else self._to_keep(record)
@@ -73,7 +67,7 @@ class RunFolder:
                 f"{self.path}: holds a run that is not finished, and of other settings: {found}. Go on with the "
                 "same, choose another output_dir=, or start anew: overwrite=true"
             )
-        self._check_parts(run.id)
+        self.check_parts(run.id)
         # Another machine may have the same content under other paths.
         return replace(run, plan=replace(run.plan, files=files[: len(run.plan.files)]))
 
@@ -91,6 +85,8 @@ class RunFolder:
             )
         if not (self.path / str(finished.predictions)).exists():
             raise UserError(f"{self.path}: its run is finished, but {finished.predictions} is gone: overwrite=true")
+        if problem := finished.size_problem(self.path):
+            raise UserError(f"{problem}. Restore it, or do it again: overwrite=true")
         return finished
 
     def finished(self) -> FinishedRun | None:
@@ -100,34 +96,23 @@ class RunFolder:
         except ValueError:
             return None
 
-    def _check_parts(self, plan_id: str) -> None:
+    def check_parts(self, plan_id: str) -> None:
         """Raises UserError where the run of this plan is under way, but its folder of parts is gone."""
-        if self.parts(plan_id).path.exists() or self.is_joined(plan_id) or not self.is_current(plan_id):
-            return
+        for _ in range(2):
+            if self.parts(plan_id).path.exists() or self.is_joined(plan_id) or not self.is_current(plan_id):
+                return
+            time.sleep(0.2)  # another process may put it back at once: see `Parts.discard`
         raise UserError(
             f"{self.parts(plan_id).path}: is gone, with what the run had committed; start anew: overwrite=true"
         )
 
     def unfinished(self) -> UnfinishedRun | None:
         """Returns the run under way; None where there is none. Raises UserError where its plan.json cannot be used."""
-        try:
-            values = json.loads(self.plan.read_text("utf-8"))
-            if values["format"] in OLDER:
-                raise UserError(
-                    f"{self.plan}: its run was begun by another version and is not continued; choose another "
-                    "output_dir=, or start anew: overwrite=true"
-                )
-            if values["format"] != PLAN_FORMAT or not re.fullmatch("[0-9a-f]{8}", values["id"]):
-                raise ValueError("of another version")
-            return UnfinishedRun(values["id"], plan_from_json(values), RunRecord.from_json(values["run"]))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            raise UserError(f"{self.plan}: cannot be read: {reason(error)}") from error
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise UserError(
-                f"{self.plan}: is no plan of this version ({error}); remove it, or choose another output_dir="
-            ) from error
+        return self._plan_file.read()
+
+    def is_current(self, plan_id: str) -> bool:
+        """Returns whether the run of this plan is still under way; if not, it was finished or replaced."""
+        return self._plan_file.is_of(plan_id)
 
     def begin(
         self, plan: Plan, record: RunRecord, *, defaults: Mapping[str, Any], overwrite: bool
@@ -138,6 +123,7 @@ class RunFolder:
         all others. With `overwrite` the run starts anew. Raises UserError, and changes nothing, where another run is
         here, or where somebody else's files or the run's own input would be replaced.
         """
+        self._plan_file.remove_half()
         self._refuse_others_files()
         self._refuse_inputs(plan)
         complete = record.with_defaults(defaults)
@@ -146,38 +132,18 @@ class RunFolder:
             with self.locked():  # wait while another process joins the parts
                 self.plan.unlink(missing_ok=True)
                 self._clear_work()
-            self._publish_plan(plan, complete)
-        while not (run := self.existing(record, plan.files)):
+            self._make_plan(plan, complete)
+        for _ in range(ATTEMPTS):
+            if run := self.existing(record, plan.files):
+                return run
             make_folder(self.path)
-            self._publish_plan(plan, complete)
-        return run
+            self._make_plan(plan, complete)
+        raise UserError(f"{self.plan}: cannot be made, because other processes keep removing it")
 
-    def _publish_plan(self, plan: Plan, record: RunRecord) -> None:
-        """Makes this the folder's plan unless it has one: of several processes only one can make the hard link."""
-        plan_id = uuid.uuid4().hex[:8]
-        parts = self.parts(plan_id)
-        values = {"format": PLAN_FORMAT, "id": plan_id, "run": record.to_json()} | plan_to_json(plan)
-        text = json.dumps(values, indent=1).encode() + b"\n"
-        try:
-            parts.path.mkdir()
-            with publish(parts.plan) as file:
-                file.write(text)
-            link(parts.plan, self.plan)
-            sync_folder(self.path)
-        except FileExistsError:  # another process was faster
-            return
-        except OSError as error:
-            raise UserError(f"{self.plan}: cannot be made: {reason(error, self.plan)}") from error
-        finally:
-            if not self.is_current(plan_id):  # the content tells: NFS may make a link and report a failure
-                parts.discard()
-
-    def is_current(self, plan_id: str) -> bool:
-        """Returns whether the run of this plan is still under way; if not, it was finished or replaced."""
-        try:
-            return bool(json.loads(self.plan.read_text("utf-8"))["id"] == plan_id)
-        except FileNotFoundError:
-            return False
+    def _make_plan(self, plan: Plan, record: RunRecord) -> None:
+        """Makes this the folder's plan unless it has one."""
+        run = UnfinishedRun(uuid.uuid4().hex[:8], plan, record)
+        self._plan_file.make(run, self.parts(run.id))
 
     def locked(self) -> AbstractContextManager[None]:
         """Returns a lock on plan.json, so that one process at a time joins the parts."""
@@ -247,13 +213,14 @@ class RunFolder:
             if re.fullmatch(r"\.gone-parts-[\w-]+", path.name):
                 parts.clear()  # its process was killed while it removed the folder
             elif (found := re.fullmatch("parts-([0-9a-f]{8})", path.name)) and parts.is_of(found[1]):
-                parts.discard()
+                parts.discard(unless=partial(self.is_current, found[1]))
 
     def _refuse_others_files(self) -> None:
+        """Raises UserError where a file has one of our names, and no run has made it."""
         ours = (self.success, self.predictions, self.rejected, self.record, self.plan, self.kept)
         taken = [path.name for path in ours if path.exists() or path.is_symlink()]
         # Both are read only now, and in this order: another process may just begin or finish a run.
-        begun = bool(taken) and read_own_json(self.plan, (PLAN_FORMAT, *OLDER))
+        begun = bool(taken) and self._plan_file.is_ours()
         finished = bool(taken) and read_own_json(self.record, (FORMAT,))
         # A run makes _SUCCESS after its run.json, so beside a plan alone it is somebody else's.
         if taken := [name for name in taken if not (finished or (begun and name != SUCCESS))]:

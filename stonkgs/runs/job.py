@@ -28,5 +28,9 @@ class Job:
     on_rejected: Callable[[Rejection], None] | None = None
     #: True: join the parts to one file at the end; False: leave them as they are
     merge: bool = True
+    #: called before the parts are joined; raises UserError where the input is no longer what it was
+    check_input: Callable[[], object] = lambda: None
+    #: called before a split is committed, too; raises UserError where somebody has written to the model or the store
+    check_files: Callable[[], object] = lambda: None
     #: whether a row may have several classes
     multi_label: bool = False

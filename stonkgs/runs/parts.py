@@ -3,17 +3,24 @@
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from stonkgs.disk import process_name
+from stonkgs.runs.account import stamp_of_rows
+from stonkgs.runs.stamp import Stamp
 
 #: Files that a run makes in its folder of parts. Readers of data sets skip names that begin with an underscore.
-_OURS = re.compile(r"_?\d{8,}\.[\w.]+|_plan\.json|_process-[\w-]+\.json|predictions\.[\w.]+|rejected\.jsonl|run\.json")
+_OURS = re.compile(
+    r"_?\d{8,}\.[\w.]+|_plan\.json|_process-[\w-]+\.json|_rejected-\w+|predictions\.[\w.]+|rejected\.jsonl|run\.json"
+)
+#: Begins the name of a temporary file of rejected rows, where files without a name cannot be made.
+REJECTED_PREFIX: Final = "_rejected-"
 #: A file that `stonkgs.disk.publish` has not renamed yet.
 _BESIDE = re.compile(r"(.+)\.tmp-[\w-]+")
 
@@ -37,6 +44,36 @@ class Parts:
         """Returns the path of a split's account and rejected rows."""
         return self.path / f"_{split:08d}.jsonl"
 
+    def is_sound(self, split: int) -> bool:
+        """Returns whether a committed split's account and rows are as they were written. Reads both."""
+        stamp = stamp_of_rows(self.account(split))
+        return stamp is not None and stamp.fits(self.rows(split))
+
+    def set_aside(self, split: int) -> None:
+        """Makes a split count no longer, by another name for its rows, which tells that it was damaged."""
+        with suppress(FileNotFoundError):  # another process was faster
+            self.rows(split).rename(self._damaged(split))
+
+    def was_set_aside(self, split: int) -> bool:
+        """Returns whether a split was damaged once, and had to be done again."""
+        return self._damaged(split).exists()
+
+    def set_aside_count(self) -> int:
+        """Returns how many splits were damaged and done again."""
+        return sum(1 for _ in self.path.glob("_*.damaged"))
+
+    def stamp(self, count: int) -> Stamp:
+        """Returns the stamp of all rows of `count` splits, by their accounts."""
+        stamps = (stamp_of_rows(self.account(split)) for split in range(count))
+        return Stamp.of_all(stamp for stamp in stamps if stamp)
+
+    def kept_rows(self) -> list[Path]:
+        """Returns the files of rows in order, of whatever extension: what merge=false leaves."""
+        return sorted(path for path in self.path.iterdir() if re.fullmatch(r"\d{8,}\.\w+", path.name))
+
+    def _damaged(self, split: int) -> Path:
+        return self.path / f"_{split:08d}.damaged"
+
     @property
     def plan(self) -> Path:
         """Returns the path of the plan that the parts follow."""
@@ -49,7 +86,9 @@ class Parts:
         try:
             return bool(json.loads(self.plan.read_text("utf-8"))["id"] == plan_id)
         except FileNotFoundError:
-            return all(_BESIDE.fullmatch(path.name) for path in self.path.iterdir())
+            with suppress(FileNotFoundError):  # another process has just removed the folder
+                return all(_BESIDE.fullmatch(path.name) for path in self.path.iterdir())
+            return False
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return False
 
@@ -77,15 +116,19 @@ class Parts:
                 if found := pattern.fullmatch(entry.name):
                     yield int(found[2]), found[1]
 
-    def discard(self) -> None:
+    def discard(self, *, unless: Callable[[], bool] = lambda: False) -> None:
         """Removes the folder and what a run of ours made in it; other files stay, under the same path.
 
-        The folder is renamed first, so that a process that still works there sees all of it gone at once.
+        The folder is renamed first, so that a process that still works there sees all of it gone at once. If `unless`
+        is true then, it is put back: a run may have begun with it a moment before, and cannot begin from now on.
         """
+        if unless():
+            return
         gone = self.path.with_name(f".gone-{self.path.name}-{process_name()}")
         with suppress(FileNotFoundError):  # another process removes it, too
             self.path.rename(gone)
-            Parts(gone, self.extension).clear()
+            if not unless():
+                Parts(gone, self.extension).clear()
             if gone.exists():
                 gone.rename(self.path)
 

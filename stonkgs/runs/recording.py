@@ -24,7 +24,7 @@ PACKAGES: Final = (*DECISIVE, "pytorch-lightning", "h5py", "pyarrow", "numpy")
 
 def new_record(
     cfg: DictConfig,
-    files: Sequence[str],
+    inputs: Sequence[Fingerprint],
     values: Mapping[str, Any],
     *,
     command: str,
@@ -32,7 +32,7 @@ def new_record(
     packages: Sequence[str] = PACKAGES,
     **fields: Any,
 ) -> RunRecord:
-    """Returns the record of a run of `command` over `files`, with further `fields`.
+    """Returns the record of a run of `command` over files of these fingerprints, with further `fields`.
 
     Its identity holds the keys of the configuration that are not `ignored`, `values`, the fingerprints of the files,
     and the versions of the packages in `DECISIVE`.
@@ -43,7 +43,7 @@ def new_record(
     return RunRecord(
         identity=Identity(
             {**dict(flatten(config, ignored)), **_through_json(values), **decisive},
-            tuple(map(Fingerprint.of, files)),
+            tuple(inputs),
         ),
         config=config,
         versions=versions,
@@ -56,7 +56,7 @@ def new_record(
 
 
 def prediction_record(
-    cfg: DictConfig, files: Sequence[str], rater: Rater, kge: KgeStore, *, device: str, precision: str
+    cfg: DictConfig, inputs: Sequence[Fingerprint], rater: Rater, kge: KgeStore, *, device: str, precision: str
 ) -> RunRecord:
     """Returns the record of a prediction. `split.rows` and `threads` may be null: see `RunFolder.begin`."""
     threads = cfg.threads if device == "cpu" else None  # threads do not change a GPU's results
@@ -64,7 +64,7 @@ def prediction_record(
     digests = {LABELS: rater.labels, MODEL: rater.digest, STORE: kge.digest}
     return new_record(
         cfg,
-        files,
+        inputs,
         {**values, **digests},
         command="predict",
         ignored=IGNORED_IN_PREDICTION,

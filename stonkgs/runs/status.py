@@ -1,4 +1,7 @@
-"""`stonkgs status DIR`: shows how far a run is, from the files in its folder. Changes nothing."""
+"""`stonkgs status DIR`: shows how far a run is, from the files in its folder. Changes nothing.
+
+The sizes of results are compared with what the run has written; with `verify=true` their SHA-256 is, too.
+"""
 
 import argparse
 import json
@@ -6,6 +9,7 @@ import os
 import platform
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from stonkgs.errors import UserError, duration, printable
-from stonkgs.runs.account import Account, explain_damage
+from stonkgs.runs.account import Account
 from stonkgs.runs.finished import read_finished
-from stonkgs.runs.folder import RunFolder, UnfinishedRun
+from stonkgs.runs.folder import RunFolder
 from stonkgs.runs.parts import Parts
+from stonkgs.runs.plan_file import UnfinishedRun
 from stonkgs.runs.summary import RunSummary
 
 #: A process on another machine counts as gone when its last report is this many seconds old.
@@ -62,18 +67,35 @@ class ProcessStatus:
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="stonkgs status", description=__doc__)
+    parser = argparse.ArgumentParser(prog="stonkgs status", description=__doc__, usage="%(prog)s DIR [verify=true]")
     parser.add_argument("folder", metavar="DIR", help="the output_dir of a run")
-    print(status(Path(parser.parse_args(argv).folder)))
+    options = {"verify=true": True, "verify=false": False}
+    rest = [argument for argument in argv if argument.lower() not in options]
+    path = Path(parser.parse_args(rest).folder)
+    verify = any(options.get(argument.lower(), False) for argument in argv)
+    print(status(path, verify=verify))
+    if problem := _problem(path, verify=verify):
+        raise UserError(f"{problem}. Restore it, or do it again: overwrite=true")
     return 0
 
 
-def status(path: Path) -> str:
-    """Returns a line for each fact about the run in a folder. Raises UserError where there is no run."""
+def _problem(path: Path, *, verify: bool) -> str:
+    """Returns which result is not what a finished run has written; "" where all are, or the run is not finished."""
+    folder = RunFolder(path, "")
+    if folder.plan.exists() or (finished := folder.finished()) is None:
+        return ""
+    return finished.content_problem(path) if verify else finished.size_problem(path)
+
+
+def status(path: Path, *, verify: bool = False) -> str:
+    """Returns a line for each fact about the run in a folder. Raises UserError where there is no run.
+
+    With `verify`, all that a run under way has committed is read, and damaged parts are counted.
+    """
     folder = RunFolder(path, "")
     if run := folder.unfinished():
         try:
-            return _under_way(folder, run)
+            return _under_way(folder, run, verify=verify)
         except FileNotFoundError:  # another process is just finishing it
             time.sleep(1.0)
     try:
@@ -82,10 +104,10 @@ def status(path: Path) -> str:
         raise UserError(f"{folder.record}: {error}") from error
     if not finished:
         raise UserError(f"{path}: no run has written here")
-    return str(RunSummary(finished.account, path, finished.predictions))
+    return str(RunSummary(finished.account, path, finished.predictions, done_again=finished.done_again))
 
 
-def _under_way(folder: RunFolder, run: UnfinishedRun) -> str:
+def _under_way(folder: RunFolder, run: UnfinishedRun, *, verify: bool) -> str:
     path = folder.parts(run.id).path
     parts = Parts(path, _extension(path))
     done = parts.listed(len(run.plan))
@@ -106,9 +128,16 @@ def _under_way(folder: RunFolder, run: UnfinishedRun) -> str:
         ("rate", f"{rate:,.1f} rows/s"),
         ("time left", left),
         ("begun", f"{run.record.started} on {run.record.host}"),
+        *([("damaged", _damaged(parts, done))] if verify else []),
         *(("process", str(process)) for process in processes),
     ]
     return "\n".join(f"{name:10} {printable(fact)}" for name, fact in rows)
+
+
+def _damaged(parts: Parts, done: npt.NDArray[np.bool_]) -> str:
+    """Returns how many committed splits are not what was written."""
+    count = sum(not parts.is_sound(split) for split in np.flatnonzero(done).tolist())
+    return f"{count:,} committed splits, which will be done again" if count else "nothing of what is committed"
 
 
 def _sum_accounts(parts: Parts, done: npt.NDArray[np.bool_]) -> tuple[Account, float]:
@@ -117,8 +146,7 @@ def _sum_accounts(parts: Parts, done: npt.NDArray[np.bool_]) -> tuple[Account, f
     read = numbers[:: max(1, len(numbers) // SAMPLE)]
     total = Account()
     for split in read.tolist():
-        path = parts.account(split)
-        with open(path, "rb") as file, explain_damage(path):
+        with suppress(ValueError, KeyError, TypeError), open(parts.account(split), "rb") as file:  # a damaged one
             total.add(json.loads(file.readline()))
     return total, len(numbers) / max(len(read), 1)
 

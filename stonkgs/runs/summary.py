@@ -1,7 +1,7 @@
 """Shows what a run has done, as a table."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from stonkgs.errors import printable
@@ -22,6 +22,10 @@ class RunSummary:
     #: seconds that this process worked, and its rows; None where the run was finished before
     seconds: float | None = None
     here: int | None = None
+    #: splits whose parts were damaged before they were joined, and were done again
+    done_again: int = 0
+    #: input file -> bytes that were appended to it since the run began
+    grown: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """Returns a line for each fact; the numbers stand in one column."""
@@ -37,6 +41,7 @@ class RunSummary:
             ("texts cut", account.texts_truncated, ""),
             *self._nulls(),
             self._rate(),
+            *self._warnings(),
         ]
         return "\n".join(f"{name:10} {_number(value):>12}   {printable(note)}".rstrip() for name, value, note in rows)
 
@@ -52,6 +57,13 @@ class RunSummary:
         """Returns how many values became null and why, where some did."""
         nulls = self.account.made_null
         return [("made null", sum(nulls.values()), _reasons(nulls))] if nulls else []
+
+    def _warnings(self) -> Iterator[tuple[str, float | None, str]]:
+        """Yields what went on around the run, and did not change its result."""
+        if self.done_again:
+            yield "done again", self.done_again, "parts that were damaged after they were written"
+        for path, count in self.grown.items():
+            yield "has grown", count, f"bytes: {path}; what was appended since the run began is for the next run"
 
     def _rate(self) -> tuple[str, float | None, str]:
         if self.here is None or self.seconds is None:

@@ -18,6 +18,7 @@ from stonkgs.config import Stage
 from stonkgs.config.values import Range, checked
 from stonkgs.errors import UserError
 from stonkgs.source.file import Paths, expand
+from stonkgs.source.fingerprint import Watch
 from stonkgs.source.split import END, ROWS, Committed, Plan, Split, reading_order
 from stonkgs.statement import Rejection, Statement, Tally
 
@@ -70,16 +71,21 @@ class Source(IterableDataset[Statement | Rejection], Stage, ABC):
     def read(self, split: Split, schema: pa.Schema) -> Generator[Statement | Rejection, None, Tally]:
         """Yields the rows of one split in order, and returns its counts. `schema` is the plan's."""
 
-    def plan(self, rows: int = ROWS) -> Plan:
+    def watch(self) -> tuple[Watch, ...]:
+        """Returns the files as they are now. Raises UserError where one cannot be read."""
+        return tuple(map(Watch.of, self.files()))
+
+    def plan(self, rows: int = ROWS, watched: Sequence[Watch] = ()) -> Plan:
         """Returns the columns and all splits, of about `rows` records each.
 
-        Raises UserError where a file cannot be read or lacks a column.
+        What is appended to a file after it was `watched` is left to a later run. Raises UserError where a file cannot
+        be read or lacks a column.
         """
         self._check_roles()
         files = self.files()
         schema = self.schema(files)
         self._check_names(files[0], schema.names)
-        reached = list(self._reached(files))
+        reached = list(self._reached(files, {watch.path: watch.fingerprint.size for watch in watched}))
         # Arrays, because 100 GB are over a million splits.
         cuts = [self.cuts(file, rows, stop) for file, (_, stop) in zip(files, reached, strict=False)]
         file = np.repeat(np.arange(len(cuts)), [len(cut) for cut in cuts])
@@ -87,9 +93,15 @@ class Source(IterableDataset[Statement | Rejection], Stage, ABC):
         total = self.total(files) if self.limit is None else sum(count for count, _ in reached)
         return Plan(files[: len(cuts)], schema, file, start, stop, rows=total)
 
-    def reader(self, plan: Plan | None = None, world: "World | None" = None) -> "Reader":
-        """Returns a reader of `plan` (default: a new one) for one process of several (default: a single one)."""
-        return Reader(self, plan or self.plan(), world or World())
+    def reader(self, plan: Plan | None = None, world: "World | None" = None, watched: Sequence[Watch] = ()) -> "Reader":
+        """Returns a reader of `plan` (default: a new one) for one process of several (default: a single one).
+
+        It looks at the `watched` files again while it reads them.
+        """
+        if plan is None:
+            watched = watched or self.watch()
+            plan = self.plan(watched=watched)
+        return Reader(self, plan, world or World(), {watch.path: watch for watch in watched})
 
     def __iter__(self) -> Iterator[Statement | Rejection]:
         """Plan, and yield all rows; in a DataLoader's worker the rows of its share."""
@@ -99,7 +111,15 @@ class Source(IterableDataset[Statement | Rejection], Stage, ABC):
         """Returns the files that `path` names, in order. Raises UserError where there are none or one is no file."""
         return tuple(expand(self.path))
 
-    def _reached(self, files: Sequence[str]) -> Iterator[tuple[int, int]]:
+    def until(self, file: str, size: int) -> int:
+        """Returns where the splits of a file end that had so many bytes, END where that follows from its content."""
+        return END
+
+    def takes_more(self, file: str) -> bool:
+        """Returns whether rows may be appended to a file without a change of what is before them."""
+        return False
+
+    def _reached(self, files: Sequence[str], sizes: Mapping[str, int]) -> Iterator[tuple[int, int]]:
         """Yields what `reach` returns for each file, in order, until the limit is used up.
 
         The limit is applied when planning, so that any number of workers and processes read the same rows.
@@ -110,7 +130,7 @@ class Source(IterableDataset[Statement | Rejection], Stage, ABC):
                 return
             count, stop = (0, END) if left is None else self.reach(file, left)
             left = None if left is None else left - count
-            yield count, stop
+            yield count, min(stop, self.until(file, sizes.get(file, END)))
 
     def _check_roles(self) -> None:
         if unknown := set(self.columns) - set(ROLES):
@@ -180,6 +200,8 @@ class Reader(IterableDataset[Statement | Rejection]):
     source: Source
     plan: Plan
     world: World
+    #: path -> the file as it was when the run began
+    watched: Mapping[str, Watch]
 
     def at(self, world: World) -> Self:
         """Returns a reader of the same plan for another process."""
@@ -190,8 +212,27 @@ class Reader(IterableDataset[Statement | Rejection]):
         return map(self.plan.__getitem__, self.world.reading_order(len(self.plan)))
 
     def read(self, split: Split) -> Generator[Statement | Rejection, None, Tally]:
-        """Yields the rows of any split of the plan in order, and returns its counts."""
-        return self.source.read(split, self.plan.schema)
+        """Yields the rows of any split of the plan in order, and returns its counts.
+
+        Raises UserError where the file has changed, before the first row and after the last one.
+        """
+        self._look(split.file)
+        tally = yield from self.source.read(split, self.plan.schema)
+        self._look(split.file)
+        return tally
+
+    def grown(self) -> dict[str, int]:
+        """Looks at all watched files again; returns those that have grown, and by how many bytes. Raises UserError."""
+        found = {path: self._look(path, thorough=True) for path in self.watched}
+        return {path: count for path, count in found.items() if count}
+
+    def _look(self, path: str, *, thorough: bool = False) -> int:
+        """Returns by how many bytes a file has grown. Raises UserError where it has changed in another way."""
+        if (watch := self.watched.get(path)) is None:
+            return 0
+        if count := watch.check(thorough=thorough):
+            watch.check_grown(count, rows=self.source.takes_more(path))
+        return count
 
     def __iter__(self) -> Iterator[Statement | Rejection]:
         for split in self.splits():

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from typing import Literal
 
 import pyarrow as pa
@@ -37,6 +38,13 @@ class JsonObjectSource(RangeSource):
     ) -> None:
         super().__init__(path=path, max_record=max_record, limit=limit)
         self.missing_text = missing_text
+
+    def takes_more(self, file: str) -> bool:
+        """Returns whether the file has an object a line."""
+        if not self.seekable(file):
+            return False
+        with closing(self.scan(file)) as scanner:
+            return not isinstance(scanner, Items)
 
     @abstractmethod
     def conversion(self, scanner: Lines) -> Convert:

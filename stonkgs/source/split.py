@@ -11,6 +11,9 @@ import pyarrow as pa
 
 #: The most bytes of a split, whatever split.rows says: the writer holds a split in memory.
 SPLIT_BYTES = 16 << 20
+#: The most records of a split, as a multiple of split.rows, which is turned into bytes by the first records of a file:
+#: those further on may be much shorter.
+MOST = 2
 #: Records of a split by default.
 ROWS = 2_048
 #: A stop beyond every file's end.

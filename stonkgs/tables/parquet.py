@@ -21,7 +21,7 @@ ROW_GROUP_ROWS = 128 << 10
 
 
 class Parquet(Format):
-    """Each part has one row group; `join` merges them into row groups that are fast to read."""
+    """A part has one row group, or several if it is long; `join` merges them into groups that are fast to read."""
 
     extension = "parquet"
 
@@ -75,10 +75,11 @@ def _gathered(parts: Iterator[Path]) -> Iterator[list[pa.Table]]:
     size = rows = 0
     for part in parts:
         with pq.ParquetFile(part) as file:  # read_table would take a folder's name `a=b` for a column
-            tables.append(file.read(use_threads=False))
-        size, rows = size + tables[-1].nbytes, rows + len(tables[-1])
-        if size >= ROW_GROUP_BYTES or rows >= ROW_GROUP_ROWS:
-            yield tables
-            tables, size, rows = [], 0, 0
+            for group in range(file.num_row_groups):  # one, but of a very long part
+                tables.append(file.read_row_group(group, use_threads=False))
+                size, rows = size + tables[-1].nbytes, rows + len(tables[-1])
+                if size >= ROW_GROUP_BYTES or rows >= ROW_GROUP_ROWS:
+                    yield tables
+                    tables, size, rows = [], 0, 0
     if tables:
         yield tables

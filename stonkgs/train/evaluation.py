@@ -20,8 +20,8 @@ from stonkgs.evaluate.metrics import metrics
 from stonkgs.evaluate.outcomes import Outcomes, majority
 from stonkgs.model.decision import class_names
 from stonkgs.model.rater import Rater
-from stonkgs.runs.folder import UnfinishedRun
 from stonkgs.runs.job import Job
+from stonkgs.runs.plan_file import UnfinishedRun
 from stonkgs.runs.record import RunRecord
 from stonkgs.train.census import Census
 from stonkgs.train.logits import LogitsModule, LogitsWriter, logits_field, with_logits
@@ -76,10 +76,10 @@ class Rating:
             first_line=source.source.first_line,
             record=self._record(part, rater, digest),
             multi_label=rater.multi_label,
+            check_input=source.grown,
         )
         if isinstance(writer.start(job), UnfinishedRun):
-            self._predict(source, rater, writer)
-            writer.finish()
+            writer.run(lambda: self._predict(source, rater, writer))
         return Rated(writer.folder.predictions, prefix, column)
 
     def _record(self, part: str, rater: Rater, digest: str) -> RunRecord:

@@ -68,10 +68,13 @@ def train(cfg: DictConfig) -> Trained | None:
         with explained(stages.workers(cfg), folder.kept):
             result = _evaluate(Rating(record, training), stages.start.learn(training), protocol)
         failed = reap(stages.trainer.strategy.launcher)
+    grown = stages.reader.grown()
     if failed:
         print(f"{failed} of {stages.trainer.world_size} processes failed after the training", file=sys.stderr)
     if result is None:
         return None
+    for path, count in grown.items():
+        print(f"{path}: has grown by {count:,} bytes since the training began; they were not read", file=sys.stderr)
     if cfg.mode == "test" and not stages.start.divisions:
         result["remarks"].append(f"{UNKNOWN}: it may have been trained with rows that are tested here")
     trained = Trained(

@@ -86,7 +86,8 @@ class PartReader(Reader):
         """Make the reader of a part of `rows` rows, for a single process."""
         inner = selection.reader
         schema = inner.plan.schema.append(pa.field(TRUTH, pa.string()))
-        return cls(inner.source, replace(inner.plan, schema=schema, rows=rows), World(), selection, name)
+        plan = replace(inner.plan, schema=schema, rows=rows)
+        return cls(inner.source, plan, World(), inner.watched, selection, name)
 
     def read(self, split: Split) -> Generator[Statement | Rejection, None, Tally]:
         labels = self.selection.classes.labels

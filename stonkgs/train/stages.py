@@ -49,13 +49,14 @@ class TrainingStages(Placement):
         start, kge = start_of(make(cfg.model)), make(cfg.kge)
         trainer = make(launched.trainer_config(cfg.trainer))
         local = max(launched.local, trainer.num_devices)
-        reader = source.reader(source.plan(cfg.split.rows))
+        watched = source.watch()
+        reader = source.reader(source.plan(cfg.split.rows, watched), watched=watched)
         return cls(trainer, local, launched, task, protocol, reader, kge, start)
 
     def record(self, cfg: DictConfig) -> RunRecord:
         """Return the record of a training that is about to begin."""
         packages = (*PACKAGES, "torchmetrics", "scikit-learn")
-        inputs, nodes = self.reader.source.files(), self.kge.nodes
+        inputs, nodes = [watch.fingerprint for watch in self.reader.watched.values()], self.kge.nodes
         return new_record(cfg, inputs, dict(self._decisive(cfg)), command="train", packages=packages, nodes=nodes)
 
     def _decisive(self, cfg: DictConfig) -> Iterator[tuple[str, Any]]:

@@ -1,9 +1,10 @@
 """The base of all writers: a Lightning callback that writes a part for each split, and joins the parts at the end."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, ClassVar, NamedTuple
+from typing import BinaryIO, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,36 +15,22 @@ from torch import Tensor
 
 from stonkgs.batch import Batch, SplitEnd, trim_memory
 from stonkgs.config.values import checked
-from stonkgs.disk import publish
 from stonkgs.encode.nodes import Found
 from stonkgs.errors import UserError
 from stonkgs.model.decision import class_names, predicted_classes
 from stonkgs.runs.account import Account
 from stonkgs.runs.finished import FinishedRun
-from stonkgs.runs.folder import RunFolder, UnfinishedRun
+from stonkgs.runs.folder import RunFolder
 from stonkgs.runs.job import Job
+from stonkgs.runs.plan_file import UnfinishedRun
 from stonkgs.runs.presence import Presence
-from stonkgs.runs.record import now
-from stonkgs.tables.exact_json import NOT_FINITE
 from stonkgs.tables.format import Format
+from stonkgs.writer.joining import DamagedPartsError, Joining
+from stonkgs.writer.part import HeldBatch, OpenPart
 
 PREDICTION = "prediction"
 #: Columns of bool: whether the nodes have an embedding, and whether the sentence was longer than the model reads.
 FLAGS = ("source_known", "target_known", "text_truncated")
-
-
-class HeldBatch(NamedTuple):
-    """What is kept of a batch until its split is complete."""
-
-    #: int64 [B]: the rows' places in their split
-    positions: npt.NDArray[np.int64]
-    #: the input's columns that are passed through
-    columns: pa.RecordBatch
-    #: int8 [B, 2] and bool [B]: see Batch
-    found: npt.NDArray[np.int8]
-    truncated: npt.NDArray[np.bool_]
-    #: float32 [B, classes]
-    probabilities: npt.NDArray[np.float32]
 
 
 class PredictionWriter(BasePredictionWriter, ABC):
@@ -72,24 +59,12 @@ class PredictionWriter(BasePredictionWriter, ABC):
         self.prefix = prefix
         #: names of the input's columns that are passed through, in this order; None: all
         self.columns = columns
-        #: split -> its batches so far
-        self._open: dict[int, list[HeldBatch]] = {}
-
-    def write(self, table: pa.Table, file: BinaryIO) -> None:
-        """Writes one part, which is a complete file of the format."""
-        self.format.write(table, file)
-
-    def header(self, schema: pa.Schema) -> bytes:
-        """Returns the bytes before the first row."""
-        return self.format.header(schema)
+        #: split -> its part so far
+        self._open: dict[int, OpenPart] = {}
 
     def check(self, schema: pa.Schema) -> None:
         """Raises UserError where the format cannot hold a column. Called before any row is predicted."""
         self.format.check(schema)
-
-    def verify(self, part: Path, rows: int) -> None:
-        """Raises OSError where a part of this many rows, closed but not committed yet, cannot be read back."""
-        self.format.verify(part, rows)
 
     def join(self, parts: Iterator[Path], schema: pa.Schema, file: BinaryIO) -> None:
         """Writes one file of all parts, in order, at constant memory."""
@@ -104,8 +79,9 @@ class PredictionWriter(BasePredictionWriter, ABC):
         self.prepare(job)
         run = self.folder.begin(job.plan, job.record, defaults=job.defaults, overwrite=overwrite)
         if isinstance(run, UnfinishedRun):
-            self.run, job.plan = run, run.plan
+            job.plan = run.plan
             self.parts = self.folder.parts(run.id)
+            self._joining = Joining(run, job, self.folder, self.schema, self.join)
             self.presence = Presence(self.parts.path)
         return run
 
@@ -140,100 +116,75 @@ class PredictionWriter(BasePredictionWriter, ABC):
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock of this process: Lightning is set up now."""
-        self.presence = Presence(self.parts.path)
+        if not self.presence.rows:  # else some splits are done again
+            self.presence = Presence(self.parts.path)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Drops the batches of incomplete splits."""
-        self._open.clear()
+        """Drops what there is of incomplete splits."""
+        self.drop()
         self.presence.leave()
+
+    def drop(self) -> None:
+        """Removes what is written of splits that are not committed."""
+        while self._open:
+            self._open.popitem()[1].abandon()
 
     def add(self, batch: Batch, probabilities: npt.NDArray[np.float32]) -> None:
         """Takes a batch with its probabilities, float32 [B, classes]; with its last batch, a split is committed."""
         columns = batch.columns.select(self.passed.names)
         held = HeldBatch(batch.positions, columns, batch.found, batch.truncated, probabilities)
-        self._open.setdefault(batch.split, []).append(held)
-        rows = len(batch)
+        if (part := self._open.get(batch.split)) is None:
+            part = OpenPart(batch.split, self.parts, self.format, self.job, self.schema, self._table)
+            self._open[batch.split] = part
+        if self.job.on_rejected and not (batch.end and batch.end.elsewhere):
+            for rejection in batch.rejected:
+                self.job.on_rejected(rejection)
+        try:
+            self._pass_on(part, held, batch)
+        except UserError:
+            part.abandon()
+            if batch.split not in self.parts:
+                raise
+            part.elsewhere = True  # or the run was finished or replaced, which `finish` finds out
         if batch.end is not None:
-            rows += len(batch.end.rejected)
-            self._commit(batch.split, self._open.pop(batch.split), batch.end)
+            del self._open[batch.split]
             trim_memory()
-        self.presence.report(rows, ended=batch.end is not None, holds=self._open)
+        self.presence.report(len(batch) + len(batch.rejected), ended=batch.end is not None, holds=self._open)
+
+    def _pass_on(self, part: OpenPart, held: HeldBatch, batch: Batch) -> None:
+        if not part.elsewhere:
+            part.add(held)
+            part.reject(batch.rejected)
+        if batch.end is not None:
+            self._commit(part, batch.end)
+
+    def run(self, work: Callable[[], object]) -> Account:
+        """Does the work that commits all splits, and finishes the run; does it again for parts that were damaged."""
+        while True:
+            work()
+            with suppress(DamagedPartsError):
+                return self.finish()
 
     def finish(self) -> Account:
         """Joins the parts and the rejected rows in the input's order; returns the account of the whole run.
 
-        One process joins, and the others wait for it. Afterwards `published` is the name of the predictions in the
-        folder; it is None, and there is no `_SUCCESS`, where every row was rejected. Raises UserError where another
-        run has replaced this one.
+        One process joins, and the others wait for it. Afterwards `finished` describes the run, and `published` is the
+        name of the predictions in the folder; it is None, and there is no `_SUCCESS`, where every row was rejected.
+        Raises DamagedPartsError where parts are no longer what was written: then they are not committed any more.
+        Raises UserError where another run has replaced this one, or the input has changed.
         """
         self.presence.leave()
-        folder, plan_id = self.folder, self.run.id
-        with folder.locked():
-            if folder.is_current(plan_id):
-                if not folder.is_joined(plan_id):
-                    self._join()
-                folder.seal(plan_id)
-        finished = folder.finished()
-        if finished is None or finished.plan != plan_id:
-            raise UserError(f"{folder.path}: another run was started here meanwhile (overwrite=true)")
-        self.published = finished.predictions
-        return finished.account
+        self.finished = self._joining.finish()
+        self.published = self.finished.predictions
+        return self.finished.account
 
-    def _join(self) -> None:
-        """Joins all files inside the folder of parts, which takes time, and then renames them to their places."""
-        plan, folder, parts = self.job.plan, self.folder, self.parts
-        if not (done := parts.listed(len(plan))).all():
-            split = plan[int(done.argmin())]
-            raise RuntimeError(f"{split.file}: split {split.number} of {len(plan)} was not predicted")
-        try:
-            rejected, predictions = folder.rejected, folder.predictions
-            with publish(parts.path / rejected.name, lasting=False) as file:
-                accounts = ((int(plan.file[split]), parts.account(split)) for split in range(len(plan)))
-                total = Account.join(accounts, [self.job.first_line(name) for name in plan.files], file)
-            useful = bool(total.predicted or not total.rejected)
-            merged = useful and self.job.merge
-            if merged:
-                with publish(parts.path / predictions.name, lasting=False) as file:
-                    self.join((parts.rows(split) for split in range(len(plan))), self.schema, file)
-            name = predictions.name if merged else folder.kept.name if useful else None
-            folder.retract(self.run.id, name)
-            (parts.path / rejected.name).replace(rejected)
-            if merged:
-                (parts.path / predictions.name).replace(predictions)
-            finished = FinishedRun(
-                record=self.run.record,
-                plan=self.run.id,
-                finished=now(),
-                splits=len(plan),
-                account=total,
-                predictions=name,
-            )
-            folder.write_record(finished, parts)
-        except (FileNotFoundError, UserError):
-            if not folder.is_joined(self.run.id):  # without locks, another process may have joined them meanwhile
-                raise
-
-    def _commit(self, split: int, held: Sequence[HeldBatch], end: SplitEnd) -> None:
-        """Writes the account and then the rows of a split, unless another process has done so."""
-        if end.elsewhere or split in self.parts:
+    def _commit(self, part: OpenPart, end: SplitEnd) -> None:
+        """Commits a split, unless another process has done so."""
+        if end.elsewhere or part.elsewhere or part.split in self.parts:
+            part.abandon()
             return
-        if self.job.on_rejected:
-            for rejection in end.rejected:
-                self.job.on_rejected(rejection)
-        table = self._table(held)
-        account = _account(held, end, self.job)
-        if nulls := self.format.made_null(table):
-            account.made_null[NOT_FINITE] = account.made_null.get(NOT_FINITE, 0) + nulls
-        try:
-            with publish(self.parts.account(split), lasting=False) as file:
-                account.write(end.rejected, file)
-            # The rename of the rows is what makes the split count: all else is on disk before it.
-            rows = self.parts.rows(split)
-            with publish(rows, check=lambda part: self.verify(part, len(table)), lasting=False) as file:
-                self.write(table, file)
-        except UserError:
-            if split not in self.parts:  # else the run was finished or replaced, which `finish` finds out
-                raise
+        self.job.check_files()
+        part.commit(end.tally)
 
     def _table(self, held: Sequence[HeldBatch]) -> pa.Table:
         """Returns a split's rows in the input's order: columns passed through, probabilities, prediction, flags."""
@@ -274,23 +225,3 @@ class PredictionWriter(BasePredictionWriter, ABC):
         if len(set(self.columns)) < len(self.columns):
             raise UserError(f"writer.columns: {list(self.columns)} names a column twice")
         return pa.schema([schema.field(name) for name in self.columns])
-
-
-def _account(held: Sequence[HeldBatch], end: SplitEnd, job: Job) -> Account:
-    """Returns the counts of a split."""
-    found = np.concatenate([batch.found for batch in held]).ravel()
-    probabilities = np.concatenate([batch.probabilities for batch in held])
-    counts = predicted_classes(probabilities, multi_label=job.multi_label).sum(axis=0).tolist()
-    return Account(
-        predicted=sum(len(batch.positions) for batch in held),
-        rejected=len(end.rejected),
-        nodes_exact=int((found == Found.EXACT).sum()),
-        nodes_identifier=int((found == Found.IDENTIFIER).sum()),
-        nodes_unknown=int((found == Found.UNKNOWN).sum()),
-        texts_truncated=int(sum(batch.truncated.sum() for batch in held)),
-        classes=dict(zip(job.labels, counts, strict=True)),
-        without_row=dict(end.tally.without_row),
-        made_null=dict(end.tally.made_null),
-        records=end.tally.records,
-        lines=end.tally.lines,
-    )

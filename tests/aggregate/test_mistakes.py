@@ -20,6 +20,7 @@ from aggregated import KINDS, ROWS, Run, message, read, write
 from conftest import LABELS
 
 from stonkgs.aggregate import aggregate
+from stonkgs.aggregate.evidences import Evidences
 from stonkgs.cli.aggregate import main
 from stonkgs.engine.interrupt import Interrupted, signals
 from stonkgs.errors import UserError
@@ -215,7 +216,40 @@ def test_run_json(finished: Path) -> None:
     assert "every row of its run was rejected" in message(finished)
 
 
+def test_a_result_that_was_changed_since(finished: Path) -> None:
+    """By its size in run.json, before a row is read."""
+    part = finished / "parts" / "00000003.parquet"
+    pq.write_table(pq.read_table(part).slice(1), part)
+    assert "parts: was changed or damaged since its run has finished: it had" in message(finished)
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_predictions_that_change_while_they_are_read(
+    finished: Path, tmp_path: Path, recorded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run's or any others, in place or by another file of that name."""
+    path = finished / "parts" if recorded else shutil.copy(finished / "parts" / "00000000.parquet", tmp_path)
+    file = finished / "parts" / "00000008.parquet" if recorded else tmp_path / "00000000.parquet"
+    following = Evidences._next
+
+    def late(self: Evidences, *arguments: Any) -> Any:
+        found = following(self, *arguments)
+        if self.rows > 3 and found is not None:
+            shutil.copy(file, tmp_path / "new")
+            (tmp_path / "new").replace(file)
+        return found
+
+    monkeypatch.setattr(Evidences, "_next", late)
+    output = tmp_path / "s.tsv"
+    options = [] if recorded else ["--classes", "incorrect,correct"]
+    assert "was changed while it was read; nothing was written" in message(
+        Path(path), *options, "--output", str(output)
+    )
+    assert not output.exists()
+
+
 def test_parts(finished: Path) -> None:
+    change(finished, files={})  # as an earlier version left it, which knew no sizes
     parts = finished / "parts"
     last = max(parts.iterdir())
     kept = last.read_bytes()

@@ -9,7 +9,7 @@ import pkgutil
 import shutil
 import signal
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
@@ -23,15 +23,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import file_size_limit
 
 import stonkgs.writer
 from stonkgs.batch import Batch, SplitEnd
 from stonkgs.errors import UserError
 from stonkgs.runs.finished import FinishedRun
-from stonkgs.runs.folder import UnfinishedRun
 from stonkgs.runs.identity import STORE, Identity
 from stonkgs.runs.job import Job
 from stonkgs.runs.plan import plan_from_json, plan_to_json
+from stonkgs.runs.plan_file import UnfinishedRun
 from stonkgs.runs.record import RunRecord
 from stonkgs.source.split import Plan
 from stonkgs.statement import Rejection, Tally
@@ -123,7 +124,13 @@ def task(folder: Path, splits: int, **options: Any) -> Job:
     return Job(folder, plan_of(splits), ("no", "yes"), first_line=lambda _: 2, **(record | options))
 
 
-def batch(split: int, positions: list[int], given: list[dict[str, Any]], end: SplitEnd | None) -> Batch:
+def batch(
+    split: int,
+    positions: list[int],
+    given: list[dict[str, Any]],
+    end: SplitEnd | None,
+    rejected: Sequence[Rejection] = (),
+) -> Batch:
     found = np.array([[not row["tags"], 2 * bool(row["tags"])] for row in given], np.int8).reshape(-1, 2)
     truncated = np.array([bool(row["tags"]) for row in given], np.bool_)
     return Batch(
@@ -131,6 +138,7 @@ def batch(split: int, positions: list[int], given: list[dict[str, Any]], end: Sp
         positions=np.array(positions, np.int64),
         inputs={"nodes": {"found": found}, "text": {"truncated": truncated}},
         columns=pa.RecordBatch.from_pylist(given, schema=SCHEMA),
+        rejected=list(rejected),
         end=end,
     )
 
@@ -145,8 +153,8 @@ def batches(given: list[dict[str, Any]], size: int) -> Iterator[Batch]:
         parts = [order[k::3] for k in range(3)]
         rejection = Rejection("in.tsv", "two fields", b"x\xff\ty", offset=start, line=size)
         for k, part in enumerate(parts):
-            end = SplitEnd([rejection], Tally(size + 1)) if k == 2 else None
-            pending.append(batch(split, part, [block[j] for j in part], end))
+            end = SplitEnd(Tally(size + 1)) if k == 2 else None
+            pending.append(batch(split, part, [block[j] for j in part], end, [rejection] if end else []))
     for k in range(3):
         yield from pending[k::3][::-1]
 
@@ -202,7 +210,7 @@ def test_the_size_of_splits_does_not_show(writer: PredictionWriter, tmp_path: Pa
 def test_complete_or_not_at_all(writer: PredictionWriter, tmp_path: Path) -> None:
     writer.start(task(tmp_path, 2))
     first, *_ = batches(rows(3), 3)
-    first.end = SplitEnd([], Tally(3))
+    first.end = SplitEnd(Tally(3))
     writer.add(first, probabilities(first))
     assert {path.name[:6] for path in tmp_path.iterdir()} == {"plan.j", "parts-"}
     with pytest.raises(RuntimeError, match="split 1 of 2 was not predicted"):
@@ -233,7 +241,7 @@ def test_rejected_rows_have_the_files_own_lines(writer: PredictionWriter, tmp_pa
 
 def test_no_rows_are_a_valid_result(writer: PredictionWriter, tmp_path: Path) -> None:
     writer.start(task(tmp_path, 1))
-    writer.add(batch(0, [], [], SplitEnd([], Tally(0))), np.zeros((0, 2), np.float32))
+    writer.add(batch(0, [], [], SplitEnd(Tally(0))), np.zeros((0, 2), np.float32))
     writer.finish()
     assert READERS[writer.extension](tmp_path / f"predictions.{writer.extension}") == []
     assert (tmp_path / "_SUCCESS").exists()
@@ -244,7 +252,7 @@ def test_no_rows_are_a_valid_result(writer: PredictionWriter, tmp_path: Path) ->
 def test_all_rejected_gives_no_predictions(writer: PredictionWriter, tmp_path: Path) -> None:
     writer.start(task(tmp_path, 1))
     rejection = Rejection("in.tsv", "two fields", b"x", offset=0, line=0)
-    writer.add(batch(0, [], [], SplitEnd([rejection], Tally(1))), np.zeros((0, 2), np.float32))
+    writer.add(batch(0, [], [], SplitEnd(Tally(1)), [rejection]), np.zeros((0, 2), np.float32))
     writer.finish()
     assert {path.name for path in tmp_path.iterdir()} == {"rejected.jsonl", "run.json"}
 
@@ -286,7 +294,7 @@ def test_a_result_stays_until_the_one_that_replaces_it_is_there(writer: Predicti
     again = type(writer)()
     again.start(task(tmp_path, 1), overwrite=True)
     assert before.items() <= contents(tmp_path).items()
-    again.add(batch(0, [0], rows(1), SplitEnd([], Tally(1))), np.ones((1, 2), np.float32))
+    again.add(batch(0, [0], rows(1), SplitEnd(Tally(1))), np.ones((1, 2), np.float32))
     again.finish()
     assert len(READERS[writer.extension](tmp_path / f"predictions.{writer.extension}")) == 1
     assert contents(tmp_path).keys() == before.keys()
@@ -296,7 +304,7 @@ def test_another_format_replaces_it_too(writer: PredictionWriter, tmp_path: Path
     run(writer, tmp_path, rows(5), 2)
     other = next(kind for kind in writers() if kind is not type(writer))()
     other.start(task(tmp_path, 1), overwrite=True)
-    other.add(batch(0, [0], rows(1), SplitEnd([], Tally(1))), np.ones((1, 2), np.float32))
+    other.add(batch(0, [0], rows(1), SplitEnd(Tally(1))), np.ones((1, 2), np.float32))
     other.finish()
     assert [path.name for path in tmp_path.glob("predictions.*")] == [f"predictions.{other.extension}"]
 
@@ -318,7 +326,7 @@ def test_other_files_in_the_folder_stay(writer: PredictionWriter, tmp_path: Path
     again = type(writer)()
     again.start(task(tmp_path, 1), overwrite=True)
     (again.parts.path / "notes.txt").write_text("here?")
-    again.add(batch(0, [], [], SplitEnd([], Tally(0))), np.zeros((0, 2), np.float32))
+    again.add(batch(0, [], [], SplitEnd(Tally(0))), np.zeros((0, 2), np.float32))
     again.finish()
     assert {"predictions.xlsx", "notes.txt", f"{again.parts.path.name}/notes.txt"} <= contents(tmp_path).keys()
     assert (tmp_path / "_SUCCESS").exists()
@@ -332,7 +340,7 @@ def test_a_link_to_another_folder_is_not_followed(writer: PredictionWriter, tmp_
     (tmp_path / "out" / name).symlink_to(tmp_path / "elsewhere")
     again = type(writer)()
     again.start(task(tmp_path / "out", 1, merge=False), overwrite=True)
-    again.add(batch(0, [0], rows(1), SplitEnd([], Tally(1))), np.ones((1, 2), np.float32))
+    again.add(batch(0, [0], rows(1), SplitEnd(Tally(1))), np.ones((1, 2), np.float32))
     if name == "parts":
         with pytest.raises(UserError, match="may hold files that no run wrote: move them away, and give the same"):
             again.finish()
@@ -420,6 +428,111 @@ def test_killed_at_any_file_operation(
         assert results(folder) == wanted, seen[number]
 
 
+def long_split(windows: int, rejected: int = 3) -> Iterator[Batch]:
+    """One split in windows of five rows, each in two batches, with rejected rows before each window."""
+    given, random = rows(5 * windows), np.random.default_rng(0)
+    rejection = Rejection("in.tsv", "two fields", b"x\xff\ty" * 100, offset=0, line=0)
+    for window in range(windows):
+        order = (5 * window + random.permutation(5)).tolist()
+        for part in (order[:3], order[3:]):
+            end = SplitEnd(Tally(5 * windows)) if (window, part) == (windows - 1, order[3:]) else None
+            yield batch(0, part, [given[n] for n in part], end, [rejection] * (rejected if part == order[:3] else 0))
+
+
+def write_long(writer: PredictionWriter, folder: Path) -> None:
+    if isinstance(writer.start(task(folder, 1)), UnfinishedRun):
+        for part in long_split(6) if 0 not in writer.parts else ():
+            writer.add(part, probabilities(part))
+        writer.finish()
+
+
+def test_a_long_split_is_written_in_pieces(
+    writer: PredictionWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So neither its rows nor its rejected rows have to fit into memory; what comes out is the same."""
+    write_long(writer, tmp_path / "whole")
+    monkeypatch.setattr("stonkgs.writer.part.PIECE_ROWS", 7)
+    monkeypatch.setattr("stonkgs.writer.part.REJECTED_BYTES", 1000)
+    pieces = type(writer)()
+    pieces.start(task(tmp_path / "pieces", 1))
+    begun = 0
+    for part in long_split(6):
+        pieces.add(part, probabilities(part))
+        if part.end is None:
+            assert sum(len(held.positions) for held in pieces._open[0]._held) <= 10, "two windows"
+            begun += bool(list(pieces.parts.path.glob("0*")))
+    assert begun == 8, "from the end of the second window on"
+    pieces.finish()
+    assert results(tmp_path / "pieces")["run.json"] == results(tmp_path / "whole")["run.json"]
+    name = f"predictions.{writer.extension}"
+    read = [READERS[writer.extension](tmp_path / folder / name) for folder in ("pieces", "whole")]
+    assert len(read[0]) == 30
+    assert read[0] == read[1]
+    lines = [(tmp_path / name / "rejected.jsonl").read_bytes() for name in ("pieces", "whole")]
+    assert lines[0] == lines[1]
+    assert lines[0].count(b"\n") == 18
+
+
+def test_killed_where_pieces_are_written(
+    writer: PredictionWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stonkgs.writer.part.PIECE_ROWS", 7)
+    seen, extension = tmp_path / "operations", writer.extension
+    recorded = deaths.recorded(tmp_path / "whole", seen)
+    assert deaths.in_fork(partial(write_long, writer, tmp_path / "whole"), before=recorded) == 0
+    places = seen.read_text().splitlines()
+    wanted, own = results(tmp_path / "whole"), {place for place in places if f"N.{extension}.tmp" in place}
+    assert {f"{verb} parts/N.{extension}.tmp" for verb in ("open", "write", "fsync", "rename")} <= own
+    for half, numbers in ((False, deaths.covering(places, own)), (True, deaths.writing(places, own))):
+        for number in numbers:
+            folder = tmp_path / f"{number}-{half}"
+            dying = deaths.die_before(folder, number, half=half)
+            assert deaths.in_fork(partial(write_long, type(writer)(), folder), before=dying) == -signal.SIGKILL
+            write_long(type(writer)(), folder)
+            assert results(folder) == wanted, places[number]
+
+
+def test_a_long_split_that_another_process_has_done(
+    writer: PredictionWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is left of what was written of it, whether the run goes on or is over."""
+    monkeypatch.setattr("stonkgs.writer.part.PIECE_ROWS", 7)
+    for over in (False, True):
+        folder = tmp_path / str(over)
+        late, quick = type(writer)(), type(writer)()
+        late.start(task(folder, 1 if over else 2))
+        quick.start(task(folder, 1 if over else 2))
+        for place, part in enumerate(long_split(6)):
+            if place == 5:
+                for same in long_split(6):
+                    quick.add(same, probabilities(same))
+                if over:
+                    assert quick.finish().predicted == 30
+            late.add(part, probabilities(part))
+        assert not list(folder.rglob("*.tmp-*"))
+        if over:
+            assert late.finish().predicted == 30
+
+
+@pytest.mark.parametrize("fails", ["full", "interrupted"])
+def test_a_long_split_that_is_given_up(
+    writer: PredictionWriter, tmp_path: Path, fails: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stonkgs.writer.part.PIECE_ROWS", 7)
+    writer.start(task(tmp_path, 1))
+    first, *rest = long_split(200)
+    writer.add(first, probabilities(first))
+    for part in rest[:30]:
+        writer.add(part, probabilities(part))
+    assert list(tmp_path.rglob("*.tmp-*"))
+    if fails == "full":
+        left = ((part, probabilities(part)) for part in rest[30:])
+        with file_size_limit(2000), pytest.raises(UserError, match="cannot be written"):
+            any(writer.add(*one) for one in left)  # type: ignore[func-returns-value]
+    writer.drop()
+    assert not list(tmp_path.rglob("*.tmp-*"))
+
+
 def test_the_one_who_begins_decides_for_all(writer: PredictionWriter, tmp_path: Path) -> None:
     first = writer.start(task(tmp_path, 2))
     second = type(writer)().start(task(tmp_path, 2, defaults={"threads": 7}))
@@ -472,7 +585,7 @@ def test_a_run_that_was_replaced_says_so(writer: PredictionWriter, tmp_path: Pat
         old.add(part, probabilities(part))
     with pytest.raises(UserError, match=r"another run was started here meanwhile \(overwrite=true\)"):
         old.finish()
-    new.add(batch(0, [0], rows(1), SplitEnd([], Tally(1))), np.ones((1, 2), np.float32))
+    new.add(batch(0, [0], rows(1), SplitEnd(Tally(1))), np.ones((1, 2), np.float32))
     assert new.finish().predicted == 1
 
 
@@ -535,7 +648,7 @@ def test_folders_that_look_like_ours_stay(writer: PredictionWriter, tmp_path: Pa
 def test_all_rejected_is_not_done_again(writer: PredictionWriter, tmp_path: Path) -> None:
     writer.start(task(tmp_path, 1))
     rejection = Rejection("in.tsv", "two fields", b"x", offset=0, line=0)
-    writer.add(batch(0, [], [], SplitEnd([rejection], Tally(1))), np.zeros((0, 2), np.float32))
+    writer.add(batch(0, [], [], SplitEnd(Tally(1)), [rejection]), np.zeros((0, 2), np.float32))
     writer.finish()
     assert isinstance(type(writer)().start(task(tmp_path, 1)), FinishedRun)
     mended = record_of(**{STORE: "c"})
@@ -567,7 +680,7 @@ def test_the_parts_may_stay(writer: PredictionWriter, tmp_path: Path) -> None:
     assert (tmp_path / "whole" / "rejected.jsonl").read_bytes() == (tmp_path / "parts/rejected.jsonl").read_bytes()
     again = type(writer)()
     again.start(task(tmp_path / "parts", 1), overwrite=True)
-    again.add(batch(0, [0], rows(1), SplitEnd([], Tally(1))), np.ones((1, 2), np.float32))
+    again.add(batch(0, [0], rows(1), SplitEnd(Tally(1))), np.ones((1, 2), np.float32))
     again.finish()
     assert not folder.exists(), "replaced as a file would be"
 
@@ -652,7 +765,7 @@ def test_a_rejection_may_stop_the_run(writer: PredictionWriter, tmp_path: Path) 
     writer.start(task(tmp_path, 1, on_rejected=stop))
     rejection = Rejection("in.tsv", "two fields", b"x", offset=0, line=0)
     with pytest.raises(UserError, match="two fields"):
-        writer.add(batch(0, [], [], SplitEnd([rejection], Tally(1))), np.zeros((0, 2), np.float32))
+        writer.add(batch(0, [], [], SplitEnd(Tally(1)), [rejection]), np.zeros((0, 2), np.float32))
 
 
 def test_a_folder_that_cannot_be_made(writer: PredictionWriter, tmp_path: Path) -> None:

@@ -60,14 +60,16 @@ class Items(Lines):
         raw = record.raw[:RAW_LIMIT]
         return Rejection(self.cursor.file, reason, raw, offset=record.offset, index=record.line)
 
-    def ranges(self, text: int, step: int, stop: int = END) -> npt.NDArray[np.int64]:
-        """Returns ranges [splits, 2]. Each starts at the first item at or after a multiple of `step` from `text`."""
-        starts, last, cut = [text], text, text + step
+    def ranges(self, text: int, step: int, stop: int = END, most: int = END) -> npt.NDArray[np.int64]:
+        """Returns ranges [splits, 2]. Each starts at the first item at or after a multiple of `step` from `text`, or
+        after `most` items.
+        """
+        starts, last, cut, count = [text], text, text + step, 0
         for first, end, _, _ in self._spans(text, stop):
-            if first >= cut:
+            if first >= cut or count == most:
                 starts.append(first)
-                cut = first + step - (first - text) % step
-            last = end
+                cut, count = first + step - (first - text) % step, 0
+            last, count = end, count + 1
         return np.stack([np.array(starts, np.int64), np.array([*starts[1:], min(last, stop)], np.int64)], axis=1)
 
     def _spans(self, start: int, stop: int) -> Iterator[Span]:

@@ -1,7 +1,7 @@
 """Finds the records of CSV and TSV files whose quoted fields may hold delimiters and newlines, and cuts out fields."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from stonkgs.source.file import BLOCK
 from stonkgs.source.split import END
 from stonkgs.source.text.records import Lines
+from stonkgs.source.text.starts import SHORT, line_ends
 
 Matcher = Callable[[bytes, int, int], re.Match[bytes] | None]
 
@@ -118,14 +119,18 @@ class Quoted(Lines):
             f"within {self.max_record} bytes; {self.remedy}"
         )
 
-    def ranges(self, text: int, step: int, stop: int = END) -> npt.NDArray[np.int64]:
-        """Returns ranges [splits, 2]. Each starts at the first record at or after a multiple of `step` from `text`."""
+    def ranges(self, text: int, step: int, stop: int = END, most: int = END) -> npt.NDArray[np.int64]:
+        """Returns ranges [splits, 2]. Each starts at the first record at or after a multiple of `step` from `text`, or
+        after `most` records.
+        """
         self.cursor.seek(text)
         self._no_hop_before = 0
         starts, cut, start = [], text, text
         while cut < stop:
-            start = self._after(start, cut)
-            if start < cut or self.end(start) == start:  # the file's end
+            start = self._after(start, cut, most)
+            if start >= stop:
+                break
+            if self.end(start) == start:  # the file's end
                 stop = start
                 break
             starts.append(start)
@@ -133,16 +138,37 @@ class Quoted(Lines):
         starts = starts or [text]
         return np.stack([np.array(starts, np.int64), np.array([*starts[1:], stop], np.int64)], axis=1)
 
-    def _after(self, start: int, cut: int) -> int:
-        """Returns where the first record at or after `cut` starts, or the file's end. A record starts at `start`."""
-        while start < cut:
+    def _after(self, start: int, cut: int, most: int) -> int:
+        """Returns where the first record at or after `cut` starts, the record after `most` others, or the file's end.
+
+        A record starts at `start`.
+        """
+        while start < cut and most > 0:
             if (hopped := self._hop(start, cut)) > start:
-                start = hopped
+                # Lines are quick to count, and there are at least as many of them as records.
+                lines = self.cursor.data.count(b"\n", start - self.cursor.base, hopped - self.cursor.base)
+                if lines > most or lines * SHORT > hopped - start:
+                    ends = self._ends(start, hopped)
+                    lines, hopped = len(ends), hopped if len(ends) <= most else start + int(ends[most - 1])
+                start, most = hopped, most - lines
             elif (end := self.end(start)) != start:
                 start = self.cursor.next_line(start, END) if end is None else end
+                most -= 1
             else:
                 break
         return start
+
+    def _ends(self, start: int, stop: int) -> Sequence[int] | npt.NDArray[np.int64]:
+        """Returns where each record that is not blank ends among whole records in the window, counted from `start`."""
+        data = self.cursor.data[start - self.cursor.base : stop - self.cursor.base]
+        if b'"' not in data:
+            return line_ends(data)
+        ends, place = [], 0
+        while place < len(data) and (found := self.patterns.record(data, place, len(data))):
+            place = found.end()
+            if found[0].strip(b"\r\n"):
+                ends.append(place)
+        return ends
 
     def _hop(self, start: int, cut: int) -> int:
         """Returns where a later record starts, or `start`. It skips no record that starts at or after `cut`.

@@ -14,9 +14,10 @@ import pyarrow as pa
 
 from stonkgs.config.values import Count, checked
 from stonkgs.source.base import Limit, Source
-from stonkgs.source.file import Paths, ReaderCache, compression, content_size
-from stonkgs.source.split import END, SPLIT_BYTES, Split, ranges
+from stonkgs.source.file import Paths, ReaderCache, compression
+from stonkgs.source.split import END, MOST, SPLIT_BYTES, Split
 from stonkgs.source.text.cursor import Cursor
+from stonkgs.source.text.starts import bounded_ranges
 from stonkgs.statement import RAW_LIMIT, Rejection, Statement, Tally, UnusableError
 
 #: Bytes at a file's start from which the size of the mean record is estimated.
@@ -128,12 +129,12 @@ class Lines:
         """Returns the Rejection of a record that cannot be used."""
         return Rejection(self.cursor.file, reason, record.raw[:RAW_LIMIT], offset=record.offset, line=record.line)
 
-    def ranges(self, text: int, step: int, stop: int = END) -> npt.NDArray[np.int64]:
-        """Returns ranges [splits, 2] of `step` bytes from `text` to `stop` or the file's end. They may cut lines.
+    def ranges(self, text: int, step: int, stop: int = END, most: int = END) -> npt.NDArray[np.int64]:
+        """Returns ranges [splits, 2] of `step` bytes from `text` to `stop` or the file's end, and of `most` records.
 
-        A range owns the records that start in it.
+        They may cut lines: a range owns the records that start in it.
         """
-        return ranges(text, content_size(self.cursor.file) if stop == END else stop, step)
+        return bounded_ranges(self.cursor.file, text, step, stop, most)
 
     def mean(self, text: int) -> float:
         """Returns the mean bytes of a record, from the first MiB."""
@@ -180,6 +181,12 @@ class RangeSource(Source):
     def seekable(self, file: str) -> bool:
         return compression(file) is None
 
+    def until(self, file: str, size: int) -> int:
+        return size if self.seekable(file) else END
+
+    def takes_more(self, file: str) -> bool:
+        return self.seekable(file)
+
     def reach(self, file: str, count: int) -> tuple[int, int]:
         """Returns the number of records found, at most `count`, and the offset past the first byte of the last."""
         with closing(self.scan(file)) as scanner:
@@ -189,11 +196,14 @@ class RangeSource(Source):
             return found, stop
 
     def cuts(self, file: str, rows: int, stop: int) -> npt.NDArray[np.int64]:
-        """Returns byte ranges [splits, 2] of about `rows` mean records each, and SPLIT_BYTES at most."""
+        """Returns byte ranges [splits, 2] of about `rows` mean records each.
+
+        None has more than SPLIT_BYTES, or more records than MOST * `rows`.
+        """
         with closing(self.scan(file)) as scanner:
             text = self.text(scanner)
             step = min(SPLIT_BYTES, int(rows * scanner.mean(text)))
-            return scanner.ranges(text, max(step, 1), stop)
+            return scanner.ranges(text, max(step, 1), stop, MOST * rows)
 
     def read(self, split: Split, schema: pa.Schema) -> Generator[Statement | Rejection, None, Tally]:
         """Yields the rows of the records that start in [start, stop), and returns the counts.
