@@ -28,7 +28,7 @@ def test_outputs_that_cannot_be(finished: Path, tmp_path: Path) -> None:
     for name, told in cases.items():
         assert told in message(place, *classes, "--output", str(tmp_path / name))
     too_long = message(place, *classes, "--output", str(tmp_path / f"{'x' * 300}.tsv"))
-    assert too_long.endswith("xx.tsv: cannot be written: File name too long")
+    assert too_long.endswith("xx.tsv: cannot be written: File name too long; name a shorter path")
     (tmp_path / "folder.tsv").mkdir()
     assert "folder.tsv: is a folder; name a file in it" in message(place, *classes, "--output", tmp_path / "folder.tsv")
     assert "is among the parts" in message(finished, "--output", finished / "parts" / "s.parquet")
