@@ -153,7 +153,7 @@ class Batches(IterableDataset[Batch]):
             trim_memory()
 
     def split(self, split: Split) -> Iterator[Batch]:
-        """Yield the batches of a split. The last one carries the SplitEnd, and may have no rows."""
+        """Yields the batches of a split. The last one carries the SplitEnd, and may have no rows."""
         end = SplitEnd(Tally())
         last: Batch | None = None
         for batch in self._batches(split, end):
@@ -168,7 +168,7 @@ class Batches(IterableDataset[Batch]):
         yield last
 
     def _batches(self, split: Split, end: SplitEnd) -> Iterator[Batch]:
-        """Yield the batches of a split, a window at a time, each with the rows rejected before it; then set the tally.
+        """Yields the batches of a split, a window at a time, each with the rows rejected before it; then set the tally.
 
         Neither rows nor rejected rows are held beyond their bounds, however many the split has.
         """
@@ -199,7 +199,7 @@ class Batches(IterableDataset[Batch]):
     def _window(
         self, window: Sequence[Statement], split: Split, first: int, rejected: list[Rejection]
     ) -> Iterator[Batch]:
-        """Yield the batches of a window; the first one carries the rejected rows."""
+        """Yields the batches of a window; the first one carries the rejected rows."""
         options: dict[str, Any] = {"size": self.size, "first": first, "split": split.number, "columns": self._columns}
         for batch in window_batches(window, self.encoder, **options):
             batch.rejected, rejected = rejected, []
@@ -215,7 +215,7 @@ class Batches(IterableDataset[Batch]):
 
 
 def trim_memory() -> None:
-    """Return freed memory that glibc keeps to the system. Takes milliseconds, so it is called once per split.
+    """Returns freed memory that glibc keeps to the system. Takes milliseconds, so it is called once per split.
 
     Without it, fragmentation lets a process grow by tens of MB over the first hundred splits. Does nothing without
     glibc.

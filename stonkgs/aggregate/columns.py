@@ -36,7 +36,7 @@ class Column:
 
     @classmethod
     def of(cls, field: pa.Field) -> Self | None:
-        """Return the column for a file's column, or None if its values cannot be ordered."""
+        """Returns the column for a file's column, or None if its values cannot be ordered."""
         type_ = storage(pa.nulls(0, field.type)).type
         if is_text(type_) or types.is_null(type_):
             type_ = pa.string()
@@ -96,7 +96,7 @@ class Layout:
 
     @classmethod
     def of(cls, predictions: Predictions, schema: pa.Schema, by: Sequence[str]) -> Self:
-        """Return the layout for files with this schema. Raises UserError if a column is missing, ambiguous or unfit."""
+        """Returns the layout for files with this schema. Raises UserError if a column is missing, ambiguous, unfit."""
         path, classes = predictions.path, list(predictions.classes.values())
         if isinstance(by, str):
             raise UserError(f"by={by!r}: must be a list of names")
@@ -184,7 +184,7 @@ def _probability(path: object, field: pa.Field) -> Column:
 
 
 def _content(field: pa.Field) -> str:
-    """Return what a column of an unfit type holds, in words."""
+    """Returns what a column of an unfit type holds, in words."""
     kinds: bytes = (field.metadata or {}).get(HOLDS, str(field.type).encode())
     return kinds.decode()
 
@@ -194,6 +194,6 @@ def _duplicates(names: Sequence[str]) -> list[str]:
 
 
 def _name_list(names: Iterable[str]) -> str:
-    """Return names as they are listed in a message: the first ones, long ones cut."""
+    """Returns names as they are listed in a message: the first ones, long ones cut."""
     listed = [name if len(name) <= 40 else f"{name[:37]}..." for name in names]
     return ", ".join(listed[:MAX_SHOWN]) + (f" and {len(listed) - MAX_SHOWN:,} more" if len(listed) > MAX_SHOWN else "")

@@ -54,7 +54,7 @@ class Evidences:
         self._check_all()
 
     def _next(self, file: Path, batches: Iterator[pa.RecordBatch], first: int) -> pa.RecordBatch | None:
-        """Return the next batch of a file, None at its end. `first` rows were read before this file."""
+        """Returns the next batch of a file, None at its end. `first` rows were read before this file."""
         layout = self.layout
         with reading(file, f"after row {self.rows - first:,}"):
             batch = next(batches, None)
@@ -69,7 +69,7 @@ class Evidences:
         return kept
 
     def _check(self, file: Path, columns: Sequence[pa.Array], first: int) -> None:
-        """Raise UserError if a value of a batch is no probability."""
+        """Raises UserError if a value of a batch is no probability."""
         found = probabilities(columns)
         sound = ((found >= 0) & (found <= 1)).all(axis=0)  # false for NaN, which is also what null becomes
         if not sound.all():
@@ -81,7 +81,7 @@ class Evidences:
         self.deviation = max(self.deviation, float(np.abs(found.sum(axis=0) - 1).max(initial=0.0)))
 
     def _check_all(self) -> None:
-        """Raise UserError if rows are missing, all rows lack a key, or a file was changed while it was read."""
+        """Raises UserError if rows are missing, all rows lack a key, or a file was changed while it was read."""
         path, recorded = self.predictions.path, self.predictions.rows
         with reading(path, "what it is like now"):
             changed = self.predictions.state() != self._state
@@ -97,5 +97,5 @@ class Evidences:
 
 
 def probabilities(columns: Sequence[pa.Array]) -> npt.NDArray[np.float64]:
-    """Return columns of probabilities as one array, [classes, rows]."""
+    """Returns columns of probabilities as one array, [classes, rows]."""
     return np.stack([column.to_numpy(zero_copy_only=False).astype(np.float64, copy=False) for column in columns])

@@ -31,7 +31,7 @@ class Predictions:
     rows: int | None = None
 
     def state(self) -> tuple[tuple[int, int, int], ...]:
-        """Return the sizes and times of the files: they change if somebody writes to one of them."""
+        """Returns the sizes and times of the files: they change if somebody writes to one of them."""
         stats = (file.stat() for file in self.files)
         return tuple((stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats)
 
@@ -42,7 +42,7 @@ class Predictions:
 
 
 def find(path: Path, classes: Sequence[str] | None = None) -> Predictions:
-    """Return the predictions at the absolute `path`: a file, a run's output_dir, or a folder of parts.
+    """Returns the predictions at the absolute `path`: a file, a run's output_dir, or a folder of parts.
 
     The run.json beside them says which columns are probabilities; without one, `classes` names the columns. Raises
     UserError if neither does, the run is not finished, or a part is missing.
@@ -77,13 +77,13 @@ def _find(path: Path, classes: Sequence[str] | None) -> Predictions:
 
 
 def _is_run(path: Path) -> bool:
-    """Return whether a path is the output_dir of a run."""
+    """Returns whether a path is the output_dir of a run."""
     run = RunFolder(path, "")
     return path.is_dir() and (run.record.exists() or run.plan.exists())
 
 
 def _find_without_run(path: Path, classes: Sequence[str] | None) -> Predictions:
-    """Return predictions that have no run.json beside them."""
+    """Returns predictions that have no run.json beside them."""
     if Parts(path, "").plan.exists():
         raise UserError(f"{path}: its run is not finished; go on with it: give its command again")
     files = _files(path)
@@ -95,7 +95,7 @@ def _find_without_run(path: Path, classes: Sequence[str] | None) -> Predictions:
 
 
 def _check_finished(run: RunFolder, finished: FinishedRun | None) -> tuple[str, FinishedRun]:
-    """Return the file name of a finished run's predictions, and its run.json. Raises UserError if there are none."""
+    """Returns the file name of a finished run's predictions, and its run.json. Raises UserError if there are none."""
     if not finished and not run.plan.exists():
         raise UserError(f"{run.record}: no run of `stonkgs predict` wrote it; name the file of predictions itself")
     if finished and finished.predictions is None and not run.plan.exists():
@@ -106,7 +106,7 @@ def _check_finished(run: RunFolder, finished: FinishedRun | None) -> tuple[str, 
 
 
 def _files(path: Path, splits: int | None = None) -> tuple[Path, ...]:
-    """Return a file, or all parts in a folder in order. Raises UserError unless there is one for each split."""
+    """Returns a file, or all parts in a folder in order. Raises UserError unless there is one for each split."""
     if not path.is_dir():
         _kind(path)
         return (path,)
@@ -125,7 +125,7 @@ def _files(path: Path, splits: int | None = None) -> tuple[Path, ...]:
 
 
 def _kind(file: Path) -> str:
-    """Return a file's ending, which names its format. Raises UserError if there is no such format or file."""
+    """Returns a file's ending, which names its format. Raises UserError if there is no such format or file."""
     kind = file.suffix.removeprefix(".")
     if kind not in formats() or not file.is_file():
         raise UserError(f"{file}: is no file of predictions, which end in {endings()}")
@@ -133,5 +133,5 @@ def _kind(file: Path) -> str:
 
 
 def endings() -> str:
-    """Return the endings of files of predictions, for messages."""
+    """Returns the endings of files of predictions, for messages."""
     return ", ".join(f".{extension}" for extension in formats())

@@ -32,13 +32,13 @@ class Groups:
         return int(self.added.shape[1])
 
     def slice(self, start: int, stop: int) -> Self:
-        """Return some of the entries."""
+        """Returns some of the entries."""
         cut = slice(start, stop)
         keys, smallest = (tuple(column[cut] for column in columns) for columns in (self.keys, self.smallest))
         return type(self)(keys, self.added[:, cut], self.largest[:, cut], smallest, self.pair)
 
     def followed_by(self, other: Self) -> Self:
-        """Return these entries and then the other ones."""
+        """Returns these entries and then the other ones."""
         keys, smallest = (
             tuple(pa.concat_arrays(pair) for pair in zip(*columns, strict=True))
             for columns in ((self.keys, other.keys), (self.smallest, other.smallest))
@@ -47,7 +47,7 @@ class Groups:
         return type(self)(keys, added, largest, smallest, self.pair)
 
     def reduced(self) -> Self:
-        """Return one entry for each group."""
+        """Returns one entry for each group."""
         starts = _starts(self.keys)
         if len(starts) == len(self):
             return self
@@ -64,13 +64,13 @@ class Groups:
         )
 
     def _values(self) -> list[tuple[pa.Array, ...]]:
-        """Return the columns of `smallest`; those that are compared as one value are together."""
+        """Returns the columns of `smallest`; those that are compared as one value are together."""
         pairs = [self.smallest[:2]] if self.pair else []
         return [*pairs, *((column,) for column in self.smallest[2 * self.pair :])]
 
 
 def merge_groups(stream: Iterable[Groups]) -> Iterator[Groups]:
-    """Yield one entry for each group of a sorted stream. A group may span any number of pieces of the stream."""
+    """Yields one entry for each group of a sorted stream. A group may span any number of pieces of the stream."""
     last = None  # its group may continue in the next piece
     for piece in stream:
         groups = piece.reduced()
@@ -83,7 +83,7 @@ def merge_groups(stream: Iterable[Groups]) -> Iterator[Groups]:
 
 
 def _starts(keys: Sequence[pa.Array]) -> Numbers:
-    """Return the positions of rows whose keys differ from those of the row before."""
+    """Returns the positions of rows whose keys differ from those of the row before."""
     differs = np.zeros(len(keys[0]) - 1, np.bool_)
     for key in keys:
         differs |= pc.not_equal(key[1:], key[:-1]).fill_null(True).to_numpy(zero_copy_only=False)
@@ -91,7 +91,7 @@ def _starts(keys: Sequence[pa.Array]) -> Numbers:
 
 
 def _smallest(columns: Sequence[pa.Array], starts: Numbers) -> Numbers:
-    """Return the position of each group's smallest row. `columns` are compared as one value, nulls last."""
+    """Returns the position of each group's smallest row. `columns` are compared as one value, nulls last."""
     if np.isin(_starts(columns), starts, assume_unique=True).all():  # all groups are constant, which is usual
         return starts
     count = len(columns[0])

@@ -43,7 +43,7 @@ class Sorter:
     memory: str
 
     def sorted(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema, keys: int) -> Iterator[pa.RecordBatch]:
-        """Yield the rows sorted by their first `keys` columns, nulls last, in batches of ROWS.
+        """Yields the rows sorted by their first `keys` columns, nulls last, in batches of ROWS.
 
         The order of rows with equal keys is undefined. Raises what `batches` raises, and UserError if memory or disk
         are too small.
@@ -107,7 +107,7 @@ def open_sorter(output: Path, memory: str) -> Iterator[Sorter]:
 
 
 def rebatch(batches: Iterable[pa.RecordBatch | pa.Table], rows: int) -> Iterator[pa.RecordBatch]:
-    """Yield the same rows in batches of exactly `rows`; the last one may have fewer.
+    """Yields the same rows in batches of exactly `rows`; the last one may have fewer.
 
     Sums of floats depend on where the rows are cut. With fixed cuts, equal input gives equal sums.
     """
@@ -134,7 +134,7 @@ def _array(column: pa.ChunkedArray) -> pa.Array:
 def _noting_errors(
     batches: Iterable[pa.RecordBatch], names: list[str], errors: list[BaseException]
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the batches with other column names. Adds the error that ends the reading, if any, to `errors`."""
+    """Yields the batches with other column names. Adds the error that ends the reading, if any, to `errors`."""
     try:
         for batch in batches:
             yield pa.RecordBatch.from_arrays(batch.columns, names)
@@ -151,7 +151,7 @@ def _connect(memory: str, folder: str) -> duckdb.DuckDBPyConnection:
 
 
 def _doubled(memory: str) -> str:
-    """Return twice the memory, at least MIN_MEMORY, in MB."""
+    """Returns twice the memory, at least MIN_MEMORY, in MB."""
     found = _MEMORY.fullmatch(memory)
     assert found is not None
     size = float(found[1]) * (1024 if found[3] else 1000) ** (" KMGT".index(found[2].upper()))

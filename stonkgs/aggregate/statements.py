@@ -50,7 +50,7 @@ class AggregateSummary:
         return self.evidences / max(self.statements, 1)
 
     def __str__(self) -> str:
-        """Return a table with one fact per line."""
+        """Returns a table with one fact per line."""
         left_out = f"{self.without_key:,} rows without {self.key} were left out" if self.without_key else ""
         rows = [
             ("rows read", f"{self.rows:,}", left_out),
@@ -109,7 +109,7 @@ def _write(sorter: Sorter, evidences: Evidences, output: Path, *, overwrite: boo
 
 
 def _statements(sorter: Sorter, evidences: Evidences) -> Iterator[pa.Table]:
-    """Yield the statements: sort rows, reduce rows to evidences by their mean, and evidences to statements."""
+    """Yields the statements: sort rows, reduce rows to evidences by their mean, and evidences to statements."""
     layout, keys = evidences.layout, len(evidences.layout.keys)
     # Sorted by the probabilities, too, so that they are added up in the same order whatever the rows' order was.
     batches = sorter.sorted(evidences, evidences.schema, layout.probability_slice.stop)
@@ -120,7 +120,7 @@ def _statements(sorter: Sorter, evidences: Evidences) -> Iterator[pa.Table]:
 
 
 def _rows(batch: pa.RecordBatch, layout: Layout) -> Groups:
-    """Return rows as groups of one. Added up are: the number of rows, and the probabilities."""
+    """Returns rows as groups of one. Added up are: the number of rows, and the probabilities."""
     columns, at = batch.columns, layout.probability_slice
     found = probabilities(columns[at])
     added = np.vstack([np.ones(len(batch)), found])
@@ -128,7 +128,7 @@ def _rows(batch: pa.RecordBatch, layout: Layout) -> Groups:
 
 
 def _means(groups: Groups, keys: int) -> Groups:
-    """Return evidences. Added up are: the number of rows, that of evidences, the probabilities p, and log(1 - p)."""
+    """Returns evidences. Added up are: the number of rows, that of evidences, the probabilities p, and log(1 - p)."""
     rows, means = groups.added[0], groups.added[1:] / groups.added[0]
     with np.errstate(divide="ignore"):
         logs = np.maximum(np.log1p(-means), MIN_LOG)
@@ -137,7 +137,7 @@ def _means(groups: Groups, keys: int) -> Groups:
 
 
 def _table(groups: Groups, evidences: Evidences) -> pa.Table:
-    """Return statements as a table with the columns of the output."""
+    """Returns statements as a table with the columns of the output."""
     layout = evidences.layout
     measured = measures(groups)
     classes = predicted_classes(measured[:, 1].T, multi_label=evidences.multi_label)
@@ -152,7 +152,7 @@ def _table(groups: Groups, evidences: Evidences) -> pa.Table:
 
 
 def measures(groups: Groups) -> Doubles:
-    """Return noisy-or, mean and max of N statements with K classes: [K, 3, N].
+    """Returns noisy-or, mean and max of N statements with K classes: [K, 3, N].
 
     Noisy-or, 1 - prod(1 - p), is the probability that at least one of independent evidences is right: the noisy-or gate
     of Pearl (1988), Probabilistic Reasoning in Intelligent Systems, chapter 4. It is computed by a sum of logarithms,

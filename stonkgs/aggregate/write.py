@@ -14,7 +14,7 @@ from stonkgs.tables.formats import formats
 
 
 def check_output(output: Path, predictions: Predictions, *, overwrite: bool) -> None:
-    """Raise UserError if the output has no known format, may not be replaced, or has an impossible name."""
+    """Raises UserError if the output has no known format, may not be replaced, or has an impossible name."""
     try:
         _check(output, predictions, overwrite=overwrite)
     except OSError as error:

@@ -27,18 +27,18 @@ class Input(ABC):
 
     @abstractmethod
     def encode(self, statements: Sequence[Statement]) -> Sequence[Any]:
-        """Return one value for each statement."""
+        """Returns one value for each statement."""
 
     @abstractmethod
     def collate(self, values: Sequence[Any]) -> Arrays:
         """Put the values of a batch (one or more) into arrays. Equal values are best held once."""
 
     def tensors(self, arrays: Arrays, weight: Tensor) -> Tensors:
-        """Return what the network reads, on the device and (floats) in the dtype of `weight`. By default nothing."""
+        """Returns what the network reads, on the device and (floats) in the dtype of `weight`. By default nothing."""
         return {}
 
     def order(self, value: Any) -> Any:
-        """Return a key by which rows are sorted before they are cut into batches. By default all keys are equal.
+        """Returns a key by which rows are sorted before they are cut into batches. By default all keys are equal.
 
         Only the first input of an architecture is asked. Texts use it to put equal lengths into one batch.
         """
@@ -46,5 +46,5 @@ class Input(ABC):
 
 
 def integers(arrays: Arrays, names: Sequence[str], weight: Tensor) -> dict[str, Tensor]:
-    """Return the named arrays as int64, torch's type for indexes, on the device of `weight`."""
+    """Returns the named arrays as int64, torch's type for indexes, on the device of `weight`."""
     return {name: torch.from_numpy(arrays[name].astype(np.int64)).to(weight.device) for name in names}

@@ -31,7 +31,7 @@ class Nodes(Input):
         self.match = match
 
     def find(self, name: str) -> tuple[int, Found]:
-        """Return the number of the node with this name, -1 if there is none, and how it was found."""
+        """Returns the number of the node with this name, -1 if there is none, and how it was found."""
         if (number := self.kge.number(name)) >= 0:
             return number, Found.EXACT
         if self.match == "identifier" and (number := self.kge.identified(name)) >= 0:
@@ -39,7 +39,7 @@ class Nodes(Input):
         return -1, Found.UNKNOWN
 
     def encode(self, statements: Sequence[Statement]) -> list[tuple[Found, Found]]:
-        """Return how the two nodes of each statement were found."""
+        """Returns how the two nodes of each statement were found."""
         return [(self.find(statement.source)[1], self.find(statement.target)[1]) for statement in statements]
 
     def collate(self, values: Sequence[tuple[Found, Found]]) -> Arrays:

@@ -58,7 +58,7 @@ class TextEncoder:
         return int(self.tokenizer.get_vocab_size())
 
     def check(self, entries: int) -> None:
-        """Raise UserError unless this is a BERT tokenizer for a model with `entries` word embeddings."""
+        """Raises UserError unless this is a BERT tokenizer for a model with `entries` word embeddings."""
         if self.vocabulary_size != entries:
             raise UserError(
                 f"{self.path}: {self.vocabulary_size:,} entries, but the model's text backbone has {entries:,}: "
@@ -77,7 +77,7 @@ class TextEncoder:
             )
 
     def __call__(self, texts: Sequence[str]) -> list[Tokens]:
-        """Return the tokens of each text, at most `length` of them."""
+        """Returns the tokens of each text, at most `length` of them."""
         return [self._cut(encoding.ids) for encoding in self.tokenizer.encode_batch_fast(list(texts))]
 
     def _cut(self, ids: list[int]) -> Tokens:
@@ -111,11 +111,11 @@ class Texts(Input):
         self.of = of
 
     def encode(self, statements: Sequence[Statement]) -> list[Tokens]:
-        """Return the tokens of each statement's text."""
+        """Returns the tokens of each statement's text."""
         return self.tokenizer([self.of(statement) for statement in statements])
 
     def order(self, value: Tokens) -> tuple[int, bytes]:
-        """Return length, so that batches need little padding, then content, so that equal texts share a batch."""
+        """Returns length, so that batches need little padding, then content, so that equal texts share a batch."""
         return len(value[0]), value[0].tobytes()
 
     def collate(self, values: Sequence[Tokens]) -> Arrays:
@@ -134,12 +134,12 @@ class Texts(Input):
 
 
 def uncased() -> tuple[normalizers.Normalizer, pre_tokenizers.PreTokenizer]:
-    """Return the steps by which BERT's uncased tokenizer cuts a text into words."""
+    """Returns the steps by which BERT's uncased tokenizer cuts a text into words."""
     return normalizers.BertNormalizer(lowercase=True, strip_accents=True), pre_tokenizers.BertPreTokenizer()
 
 
 def _from_vocabulary(path: str) -> Tokenizer:
-    """Return BERT's uncased tokenizer with the vocabulary of a vocab.txt. Raises UserError."""
+    """Returns BERT's uncased tokenizer with the vocabulary of a vocab.txt. Raises UserError."""
     try:
         # Not splitlines(): a vocabulary may contain characters that Python takes for line ends.
         lines = Path(path).read_text("utf-8").removesuffix("\n").split("\n")

@@ -56,7 +56,7 @@ def _count_words(texts: Iterable[str]) -> Counter[str]:
 
 
 def _frequent_characters(counts: Mapping[str, int]) -> tuple[set[str], set[str]]:
-    """Return the most frequent characters, and those of them that occur after the first position of a word."""
+    """Returns the most frequent characters, and those of them that occur after the first position of a word."""
     characters, continuing = Counter[str](), set[str]()
     for word, count in counts.items():
         for character in word:

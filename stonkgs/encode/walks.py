@@ -36,7 +36,7 @@ class Walks(Input):
         self.legacy_node_shift = legacy_node_shift
 
     def encode(self, statements: Sequence[Statement]) -> list[npt.NDArray[np.int32]]:
-        """Return int32 [G] for each statement: rows of the store's vectors, or UNKNOWN, SEPARATOR, MASK."""
+        """Returns int32 [G] for each statement: rows of the store's vectors, or UNKNOWN, SEPARATOR, MASK."""
         return [self._rows(statement) for statement in statements]
 
     def _rows(self, statement: Statement) -> npt.NDArray[np.int32]:
@@ -44,7 +44,7 @@ class Walks(Input):
         return vector_rows(graph_half(self.kge, source, target), legacy_node_shift=self.legacy_node_shift)
 
     def vectors(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
-        """Return the vectors of rows [G], float32 [G, D], read from the memory map; zeros for special rows."""
+        """Returns the vectors of rows [G], float32 [G, D], read from the memory map; zeros for special rows."""
         vectors = np.zeros((len(rows), self.kge.dimension), np.float32)
         vectors[rows >= 0] = self.kge.gather(rows[rows >= 0])
         return vectors
@@ -63,7 +63,7 @@ class Walks(Input):
 
 
 def graph_half(kge: KgeStore, source: int, target: int) -> npt.NDArray[np.int32]:
-    """Return walk(source), SEPARATOR, walk(target), SEPARATOR: node numbers, int32 [2 L + 2].
+    """Returns walk(source), SEPARATOR, walk(target), SEPARATOR: node numbers, int32 [2 L + 2].
 
     A node that is unknown (-1) or has no walk gives UNKNOWN, L times.
     """
@@ -75,7 +75,7 @@ def graph_half(kge: KgeStore, source: int, target: int) -> npt.NDArray[np.int32]
 
 
 def vector_rows(numbers: npt.NDArray[np.int32], *, legacy_node_shift: bool) -> npt.NDArray[np.int32]:
-    """Return the row of the store's vectors that is read for each node number. The special codes stay the same.
+    """Returns the row of the store's vectors that is read for each node number. The special codes stay the same.
 
     Usually this is the node's own row. The first implementation reserved the numbers 100, 102 and 103 for the special
     vectors when it assigned the vectors, but not when it numbered the nodes. So from node 100 on it read a vector up to

@@ -55,7 +55,7 @@ def calibration(outcomes: Outcomes) -> Calibration:
 
 
 def _gains(outcomes: Outcomes, fitted_on: Bools) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Return how much the temperature of the chosen rows lowers the losses of each other row: float64 [M]."""
+    """Returns how much the temperature of the chosen rows lowers the losses of each other row: float64 [M]."""
     scale, others = temperature(outcomes.rows(fitted_on)), outcomes.rows(~fitted_on)
     lowered = others.losses - others.calibrated(scale).losses
     gains: np.ndarray[tuple[int], np.dtype[np.float64]] = lowered.view(len(others), -1).mean(dim=1).numpy()
@@ -63,7 +63,7 @@ def _gains(outcomes: Outcomes, fitted_on: Bools) -> np.ndarray[tuple[int], np.dt
 
 
 def temperature(outcomes: Outcomes) -> float:
-    """Return the temperature T whose `Outcomes.calibrated(T)` has the least negative log-likelihood, to 4 digits.
+    """Returns the temperature T whose `Outcomes.calibrated(T)` has the least negative log-likelihood, to 4 digits.
 
     Above 1 the model was too confident, below 1 not confident enough (Guo et al. 2017, ICML, section 4.2). The rows
     must not be training rows. Returns 1.0 if no T between LOWEST and HIGHEST is best, or there are no rows. If all

@@ -6,6 +6,6 @@ from stonkgs.errors import UserError
 
 
 def require(package: str) -> None:
-    """Raise UserError if `package`, given by its import name, is not installed. Imports nothing."""
+    """Raises UserError if `package`, given by its import name, is not installed. Imports nothing."""
     if find_spec(package) is None:
         raise UserError(f"fine-tuning needs {package}, which is not installed: pip install 'stonkgs[train]'")

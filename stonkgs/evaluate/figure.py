@@ -45,7 +45,7 @@ _SETTINGS: Any = {
 def new_figure(
     folder: Path, name: str, title: str, protocol: str, size: tuple[float, float]
 ) -> Iterator[tuple["Figure", list[str]]]:
-    """Yield an empty figure of `size` (width, height) inches, and the names of the PNG and SVG files to be written.
+    """Yields an empty figure of `size` (width, height) inches, and the names of the PNG and SVG files to be written.
 
     The figure has the title and the protocol above it. The files are written at the end of the block, unless it
     raises. Equal figures give equal files. Raises UserError without matplotlib, or if the folder cannot be written.
@@ -75,19 +75,19 @@ def _save(figure: "Figure", path: Path) -> None:
 
 
 def short(label: str) -> str:
-    """Return a class name for a figure: printable, and shortened in the middle if it is long."""
+    """Returns a class name for a figure: printable, and shortened in the middle if it is long."""
     label = printable(label)
     half = (LABEL - 1) // 2
     return label if len(label) <= LABEL else f"{label[:half]}…{label[-half:]}"
 
 
 def line_style(number: int) -> dict[str, Any]:
-    """Return colour and style of a figure's line `number`, for matplotlib. The first 24 differ."""
+    """Returns colour and style of a figure's line `number`, for matplotlib. The first 24 differ."""
     return {"color": COLOURS[number % len(COLOURS)], "linestyle": STYLES[number // len(COLOURS) % len(STYLES)]}
 
 
 def rounded(value: float | None) -> str:
-    """Return a number with three digits, such as `0.834`; a dash if it is None or not finite."""
+    """Returns a number with three digits, such as `0.834`; a dash if it is None or not finite."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"
 
 

@@ -23,7 +23,7 @@ BELOW_ONE = float(np.nextafter(np.float32(1), np.float32(0)))
 
 
 def metrics(outcomes: Outcomes) -> dict[str, Any]:
-    """Return all metrics of N predictions as Python numbers for JSON, None where one is undefined.
+    """Returns all metrics of N predictions as Python numbers for JSON, None where one is undefined.
 
     - `rows`: N.
     - `weighted_f1`, `macro_f1`: means over all K classes of F1 = 2 TP / (2 TP + FP + FN), by rows of the class and
@@ -61,22 +61,22 @@ def metrics(outcomes: Outcomes) -> dict[str, Any]:
 
 
 def class_f1(tp: int, fp: int, fn: int) -> float | None:
-    """Return F1 of one class; None where it is 0/0: the class is neither there nor predicted."""
+    """Returns F1 of one class; None where it is 0/0: the class is neither there nor predicted."""
     return _ratio(2 * tp, 2 * tp + fp + fn)
 
 
 def macro_f1(f1: Sequence[float | None]) -> float:
-    """Return the plain mean of the classes' F1, each of which counts as 0 if it is None."""
+    """Returns the plain mean of the classes' F1, each of which counts as 0 if it is None."""
     return math.fsum(one or 0.0 for one in f1) / len(f1)
 
 
 def weighted_f1(f1: Sequence[float | None], rows: Sequence[int]) -> float:
-    """Return the mean of the classes' F1 by their rows; 0 if no class has rows."""
+    """Returns the mean of the classes' F1 by their rows; 0 if no class has rows."""
     return math.fsum((one or 0.0) * count for one, count in zip(f1, rows, strict=True)) / max(sum(rows), 1)
 
 
 def confidence(outcomes: Outcomes) -> tuple[Floats, Bools]:
-    """Return the model's confidence and whether it is right: float32 [M], bool [M].
+    """Returns the model's confidence and whether it is right: float32 [M], bool [M].
 
     With a single label these are the probability of the most probable class and whether the row has it, M = N. In a
     multi-label task they are all probabilities, row by row, and whether the row has the class, M = N K.
@@ -87,12 +87,12 @@ def confidence(outcomes: Outcomes) -> tuple[Floats, Bools]:
 
 
 def average_precision(probabilities: Floats, true: Bools) -> float | None:
-    """Return the average precision of one class, from [N] rows; None if no row or every row has it."""
+    """Returns the average precision of one class, from [N] rows; None if no row or every row has it."""
     return float(binary_average_precision(*_tensors(probabilities, true))) if _has_both(true) else None
 
 
 def calibration_error(probabilities: Floats, true: Bools) -> float | None:
-    """Return the expected calibration error of [N] probabilities in BINS bins; None if N is 0."""
+    """Returns the expected calibration error of [N] probabilities in BINS bins; None if N is 0."""
     if not len(true):
         return None
     tensors = _tensors(np.minimum(probabilities, np.float32(BELOW_ONE)), true)
@@ -100,7 +100,7 @@ def calibration_error(probabilities: Floats, true: Bools) -> float | None:
 
 
 def expected_error(outcomes: Outcomes) -> float | None:
-    """Return `ece` of `metrics`."""
+    """Returns `ece` of `metrics`."""
     if not outcomes.multi_label:
         return calibration_error(*confidence(outcomes))
     return _mean(map(calibration_error, _clipped(outcomes).T, outcomes.true.T))
@@ -129,7 +129,7 @@ def _brier(outcomes: Outcomes, scores: Sequence[float | None]) -> float | None:
 
 
 def _clipped(outcomes: Outcomes) -> Floats:
-    """Return the probabilities [N, K], none above 1. Otherwise torchmetrics would take all of them for logits."""
+    """Returns the probabilities [N, K], none above 1. Otherwise torchmetrics would take all of them for logits."""
     clipped: Floats = outcomes.probabilities.clip(0, 1)
     return clipped
 
@@ -148,7 +148,7 @@ def _ratio(part: int, whole: int) -> float | None:
 
 
 def _mean(values: Iterable[Any] | npt.NDArray[Any]) -> float | None:
-    """Return the mean of the values that are not None; None if there are none."""
+    """Returns the mean of the values that are not None; None if there are none."""
     if isinstance(values, np.ndarray):
         return float(values.mean(dtype=np.float64)) if values.size else None
     defined = [value for value in values if value is not None]

@@ -112,12 +112,12 @@ class Outcomes:
         return -of_truth.clamp_min(TINY).log()
 
     def rows(self, chosen: Bools) -> Self:
-        """Return the chosen rows, bool [N]."""
+        """Returns the chosen rows, bool [N]."""
         exact = None if self.exact_logits is None else self.exact_logits[chosen]
         return replace(self, probabilities=self.probabilities[chosen], targets=self.targets[chosen], exact_logits=exact)
 
     def calibrated(self, temperature: float) -> Self:
-        """Return the rows with the probabilities softmax(log p / T), or in a multi-label task sigmoid(logit(p) / T).
+        """Returns the rows with the probabilities softmax(log p / T), or in a multi-label task sigmoid(logit(p) / T).
 
         This is temperature scaling (Guo et al. 2017). Predicted classes stay the same, unless two probabilities become
         equal in float32. `1 / temperature` reverses it. Raises ValueError if `temperature` is not positive.
@@ -187,7 +187,7 @@ def _fill(
 
 
 def _classes(path: Path, truth: pa.Array, labels: Sequence[str], first: int, multi_label: bool) -> tuple[Ints, Ints]:
-    """Return the rows of a batch and the class of each, both int64 [M]; a row of several classes occurs several times.
+    """Returns the rows of a batch and the class of each, both int64 [M]; a row of several classes occurs several times.
 
     The batch begins at row `first` of the file, for messages.
     """
@@ -207,7 +207,7 @@ def _classes(path: Path, truth: pa.Array, labels: Sequence[str], first: int, mul
 
 
 def majority(outcomes: Outcomes, train_counts: npt.ArrayLike, rows: int) -> Outcomes:
-    """Return the rows with each class's share of the training rows as its probability, the same for every row.
+    """Returns the rows with each class's share of the training rows as its probability, the same for every row.
 
     `train_counts` is int [K], the training rows of each class; `rows` is the number of all training rows. The
     prediction is then the most frequent class, or in a multi-label task the classes that at least half of the rows

@@ -134,7 +134,7 @@ def precision_recall(outcomes: Outcomes, protocol: str, folder: Path) -> list[st
 
 
 def _curve(true: Bools, probabilities: Floats) -> tuple[Doubles, Doubles]:
-    """Return recall and precision, at most POINTS of each; none if no row or every row has the class."""
+    """Returns recall and precision, at most POINTS of each; none if no row or every row has the class."""
     from sklearn.metrics import precision_recall_curve
 
     if true.all() or not true.any():
@@ -204,5 +204,5 @@ def _curves(axes: "Axes", history: Sequence[HistoryRow], names: Mapping[str, str
 
 
 def _finite(row: HistoryRow, key: str) -> bool:
-    """Return whether a row has a finite number of this. A diverged loss cannot be drawn."""
+    """Returns whether a row has a finite number of this. A diverged loss cannot be drawn."""
     return all(isinstance(value := row.get(name), float | int) and math.isfinite(value) for name in ("epoch", key))

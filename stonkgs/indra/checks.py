@@ -110,7 +110,7 @@ def is_writable(value: str) -> bool:
 
 
 def check_characters(value: str, what: str) -> None:
-    """Raise UnusableError where a text has half a surrogate pair, which no file can hold. `what` names the text."""
+    """Raises UnusableError where a text has half a surrogate pair, which no file can hold. `what` names the text."""
     if value.isascii():
         return
     try:

@@ -131,7 +131,7 @@ def _write(vectors: str, walks: str, temporary: str, scratch: Scratch, half: boo
 
 
 def _read_names(path: str, scratch: Scratch) -> tuple[LineNames, int]:
-    """Return the names of all lines, and the number of floats that every line has."""
+    """Returns the names of all lines, and the number of floats that every line has."""
     text, offsets, hashes = scratch.new_array("|u1"), scratch.new_array("<i8"), scratch.new_array("<u8")
     width, end = None, 0
     offsets.append(np.zeros(1))

@@ -20,7 +20,7 @@ _LABEL = re.compile(
 
 
 def identifier_form(name: bytes) -> bytes:
-    r"""Return a UTF-8 name without every ` ! LABEL`. Text that is no well-formed label stays. Takes linear time.
+    r"""Returns a UTF-8 name without every ` ! LABEL`. Text that is no well-formed label stays. Takes linear time.
 
     A label is a quoted string with backslash escapes, or reaches to the `,` or `)` that ends its term.
     """

@@ -39,7 +39,7 @@ class DiskArray:
         return self
 
     def mapped(self) -> NDArray[Any]:
-        """Return a writable memory map of all values."""
+        """Returns a writable memory map of all values."""
         self._file.flush()
         if not os.fstat(self._file.fileno()).st_size:
             return np.empty(0, self._dtype)
@@ -69,7 +69,7 @@ class LineNames(NamedTuple):
     """uint64 [lines]"""
 
     def name(self, line: int) -> bytes:
-        """Return the name of a line. Lines are counted from 0."""
+        """Returns the name of a line. Lines are counted from 0."""
         return self.text[self.offsets[line] : self.offsets[line + 1]].tobytes()
 
 
@@ -94,7 +94,7 @@ def number_lines(names: LineNames, scratch: Scratch) -> Numbering:
 
 
 def _sorted_buckets(hashes: Hashes) -> Iterator[tuple[Hashes, Ints]]:
-    """Yield all hashes in ascending order with their positions, about CHUNK at a time.
+    """Yields all hashes in ascending order with their positions, about CHUNK at a time.
 
     Hashes are distributed uniformly, so equal ranges of values hold about equally many.
     """
@@ -110,7 +110,7 @@ def _sorted_buckets(hashes: Hashes) -> Iterator[tuple[Hashes, Ints]]:
 
 
 def _repeats(names: LineNames, hashes: Hashes, lines: Ints) -> Iterator[tuple[int, int]]:
-    """Yield (line, first line of the name) for each line that repeats a name. Equal hashes are compared by name."""
+    """Yields (line, first line of the name) for each line that repeats a name. Equal hashes are compared by name."""
     current, firsts = -1, dict[bytes, int]()
     for position in np.flatnonzero(hashes[1:] == hashes[:-1]):
         line, following = int(lines[position]), int(lines[position + 1])
@@ -180,7 +180,7 @@ def _hashes(names: Iterable[bytes]) -> Hashes:
 
 
 def chunks(array: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Yield (first row, view of the rows from there) for pieces of about CHUNK entries."""
+    """Yields (first row, view of the rows from there) for pieces of about CHUNK entries."""
     rows = max(1, CHUNK * len(array) // max(1, array.size))
     for start in range(0, len(array), rows):
         yield start, array[start : start + rows]

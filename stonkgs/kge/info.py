@@ -7,7 +7,7 @@ from stonkgs.kge.layout import open_store
 
 
 def store_info(path: str) -> dict[str, str]:
-    """Return label -> value. Reads the walks and one index; nothing else that grows with the graph."""
+    """Returns label -> value. Reads the walks and one index; nothing else that grows with the graph."""
     header, arrays = open_store(path)
     vectors, walks = arrays["vectors"], arrays["walks"]
     return {
@@ -26,6 +26,6 @@ def store_info(path: str) -> dict[str, str]:
 
 
 def _repeated(hashes: NDArray[np.uint64]) -> int:
-    """Return how many values of a sorted array occur more than once."""
+    """Returns how many values of a sorted array occur more than once."""
     same = hashes[1:] == hashes[:-1]
     return int(np.count_nonzero(same & np.diff(same, prepend=False)))

@@ -35,7 +35,7 @@ StoreArrays = Mapping[str, NDArray[Any]]
 
 
 def shapes(*, nodes: int, dimension: int, walk_length: int, name_bytes: int) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every dataset of a store."""
+    """Returns the shape of every dataset of a store."""
     return {
         "vectors": (nodes, dimension),
         "walks": (nodes, walk_length),
@@ -49,7 +49,7 @@ def shapes(*, nodes: int, dimension: int, walk_length: int, name_bytes: int) -> 
 
 
 def name_hash(name: bytes) -> int:
-    """Return the 64-bit hash by which the indexes are sorted: BLAKE2b with a digest of 8 bytes."""
+    """Returns the 64-bit hash by which the indexes are sorted: BLAKE2b with a digest of 8 bytes."""
     return int.from_bytes(blake2b(name, digest_size=8).digest(), "little")
 
 
@@ -71,12 +71,12 @@ class ArrayLocation(NamedTuple):
 
 
 def damaged(path: str, what: str) -> UserError:
-    """Return the error for a store whose content contradicts itself."""
+    """Returns the error for a store whose content contradicts itself."""
     return UserError(f"{path}: the KGE store is damaged: {what}; copy it again, or rebuild it with 'stonkgs kge build'")
 
 
 def reason(error: Exception) -> str:
-    """Return an exception's message in one line. HDF5 writes its internal state on several."""
+    """Returns an exception's message in one line. HDF5 writes its internal state on several."""
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
     return (str(error).strip("'\"").splitlines() or [type(error).__name__])[0]
@@ -128,14 +128,14 @@ class Inspection:
         self.path, self.file, self.size = path, file, size
 
     def result(self) -> tuple[StoreHeader, dict[str, ArrayLocation]]:
-        """Return the header and the location of each dataset. Raises UserError if a check fails."""
+        """Returns the header and the location of each dataset. Raises UserError if a check fails."""
         header = self.header()
         datasets = {name: self.dataset(name) for name in DTYPES}
         self.check_shapes({name: tuple(dataset.shape) for name, dataset in datasets.items()})
         return header, {name: self.location(name, dataset) for name, dataset in datasets.items()}
 
     def header(self) -> StoreHeader:
-        """Return the checked attributes. Raises UserError if this is no store of this version."""
+        """Returns the checked attributes. Raises UserError if this is no store of this version."""
         if self.attribute("format") != FORMAT:
             raise UserError(f"{self.path}: an HDF5 file, but not a KGE store; one is made by 'stonkgs kge build'")
         if (version := self.attribute("version")) != VERSION:
@@ -149,7 +149,7 @@ class Inspection:
         return StoreHeader(VERSION, digest, origin if isinstance(origin, str) else "{}", self.size)
 
     def attribute(self, name: str) -> str | int | None:
-        """Return a scalar attribute, else None. Texts of variable length are ignored: damaged ones crash HDF5."""
+        """Returns a scalar attribute, else None. Texts of variable length are ignored: damaged ones crash HDF5."""
         if name not in self.file.attrs:
             return None
         attribute = self.file.attrs.get_id(name)
@@ -161,7 +161,7 @@ class Inspection:
         return value.decode(errors="replace") if text else int(value)
 
     def dataset(self, name: str) -> Any:
-        """Return a dataset that is contiguous in this file. Raises UserError for any other."""
+        """Returns a dataset that is contiguous in this file. Raises UserError for any other."""
         key = name.encode()
         if not self.file.id.links.exists(key):
             raise UserError(f"{self.path}: the KGE store lacks the dataset '{name}'; rebuild it")
@@ -179,7 +179,7 @@ class Inspection:
         return dataset
 
     def check_shapes(self, found: dict[str, tuple[int, ...]]) -> None:
-        """Raise UserError unless all shapes agree with N, D, L and B."""
+        """Raises UserError unless all shapes agree with N, D, L and B."""
         for name, rank in (("vectors", 2), ("walks", 2), ("names", 1)):
             if len(found[name]) != rank:
                 raise damaged(self.path, f"'{name}' has {len(found[name])} dimensions, not {rank}")
@@ -195,7 +195,7 @@ class Inspection:
                 raise damaged(self.path, f"its attribute '{name}' is {self.attribute(name)}, its data say {size}")
 
     def location(self, name: str, dataset: Any) -> ArrayLocation:
-        """Return where a dataset is. Raises UserError if it is incomplete or has a dtype that the format lacks."""
+        """Returns where a dataset is. Raises UserError if it is incomplete or has a dtype that the format lacks."""
         dtype = self.dtype(name, dataset)
         needed = prod(dataset.shape) * np.dtype(dtype).itemsize
         offset = dataset.get_offset()
@@ -206,7 +206,7 @@ class Inspection:
         return ArrayLocation(offset or 0, tuple(dataset.shape), dtype)
 
     def dtype(self, name: str, dataset: Any) -> str:
-        """Return a dataset's dtype. Raises UserError unless the format admits it."""
+        """Returns a dataset's dtype. Raises UserError unless the format admits it."""
         kind = dataset.get_type()
         for dtype in DTYPES[name]:
             if kind.equal(h5py.h5t.py_create(np.dtype(dtype))):
@@ -217,12 +217,12 @@ class Inspection:
         )
 
     def repack(self) -> str:
-        """Return the remedy for a dataset that is stored in another way."""
+        """Returns the remedy for a dataset that is stored in another way."""
         return f"it must lie in the file in one piece: h5repack -l CONTI -f NONE {shlex.quote(self.path)} new.h5"
 
 
 def _layout_problem(properties: Any) -> str | None:
-    """Return why a dataset is not plain contiguous data, in words; None if it is."""
+    """Returns why a dataset is not plain contiguous data, in words; None if it is."""
     layout = properties.get_layout()
     if layout == h5py.h5d.CHUNKED:
         return "is compressed" if properties.get_nfilters() else "is chunked"

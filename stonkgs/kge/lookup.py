@@ -24,17 +24,17 @@ class NameIndex:
         self._identifiers: HashIndex = _view(arrays["identifier_hashes"], "Q"), _view(arrays["identifier_order"], "i")
 
     def find(self, wanted: bytes) -> int:
-        """Return the number of the node with exactly this UTF-8 name, else -1."""
+        """Returns the number of the node with exactly this UTF-8 name, else -1."""
         found = self._nodes(self._exact, wanted, bytes, 1)
         return found[0] if found else -1
 
     def find_identified(self, name: bytes) -> int:
-        """Return the number of the only node with this name's identifier form; -1 if there are none or several."""
+        """Returns the number of the only node with this name's identifier form; -1 if there are none or several."""
         found = self._nodes(self._identifiers, identifier_form(name), identifier_form, 2)
         return found[0] if len(found) == 1 else -1
 
     def _nodes(self, index: HashIndex, wanted: bytes, form: Callable[[bytes], bytes], most: int) -> list[int]:
-        """Return up to `most` nodes whose name has the wanted form. Equal hashes are compared by their bytes."""
+        """Returns up to `most` nodes whose name has the wanted form. Equal hashes are compared by their bytes."""
         (hashes, order), key = index, name_hash(wanted)
         position = bisect.bisect_left(hashes, key)
         nodes: list[int] = []
@@ -53,7 +53,7 @@ class NameIndex:
         return nodes
 
     def name_bytes(self, number: int) -> bytes:
-        """Return the UTF-8 bytes of a node's name."""
+        """Returns the UTF-8 bytes of a node's name."""
         start, stop = self._offsets[number], self._offsets[number + 1]
         if not 0 <= start <= stop <= len(self._names):
             raise damaged(self._path, f"the name of node {number} lies outside the names")
@@ -61,7 +61,7 @@ class NameIndex:
 
 
 def _view(array: NDArray[Any], code: str) -> "memoryview[int]":
-    """Return a view of the array. It reads an entry in a third of numpy's time, and bisects in a quarter."""
+    """Returns a view of the array. It reads an entry in a third of numpy's time, and bisects in a quarter."""
     # Cast from bytes: an array of a repacked store may be unaligned, and its own buffer cannot be viewed then.
     view: memoryview[int] = array.view(np.uint8).data.cast(code)  # type: ignore[call-overload]
     return view

@@ -46,12 +46,12 @@ class TextRows(NamedTuple):
     """The number of values in each line."""
 
     def fail(self, row: int, what: str) -> NoReturn:
-        """Raise UserError about a row, given by its position here."""
+        """Raises UserError about a row, given by its position here."""
         raise UserError(f"{self.file}, line {self.lines[row]}: {what}")
 
 
 def read_rows(path: str, label: str) -> Iterator[TextRows]:
-    """Yield a file's rows block by block. `label` names the progress bar.
+    """Yields a file's rows block by block. `label` names the progress bar.
 
     Raises UserError if the file cannot be read or has no rows.
     """
@@ -92,7 +92,7 @@ def _split(path: str, first: int, data: bytes) -> TextRows:
 
 
 def check_first_row(rows: TextRows, what: str) -> None:
-    """Raise UserError if the first row of a file is a header, as pandas and spreadsheets write one."""
+    """Raises UserError if the first row of a file is a header, as pandas and spreadsheets write one."""
     name, values = rows.names[0], rows.values[0].split(b"\t")
     if _is_header(name.strip(b'" ').lower(), [value.strip(b'" ') for value in values], what):
         shown = ", ".join(map(readable, (name, *values[:3])))
@@ -100,7 +100,7 @@ def check_first_row(rows: TextRows, what: str) -> None:
 
 
 def _is_header(name: bytes, values: list[bytes], what: str) -> bool:
-    """Return whether a row is one of column labels: most often 0, 1, 2 ..., which could be read as a node's values."""
+    """Returns whether a row is one of column labels: most often 0, 1, 2 ..., which could be read as a node's values."""
     numbers = [int(value) for value in values if value.isdigit() and len(value) < SHORT]
     counts = len(numbers) == len(values) and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     if name not in HEADS or (what != FLOATS and name == b"0"):
@@ -133,7 +133,7 @@ def _raise_bad_name(rows: TextRows, row: int) -> NoReturn:
 
 
 def floats(rows: TextRows, width: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return the values of checked rows as numbers, [rows, width]. Raises UserError unless all are finite in `dtype`.
+    """Returns the values of checked rows as numbers, [rows, width]. Raises UserError unless all are finite in `dtype`.
 
     float16 values are rounded by way of float32, so they equal those of a float32 store that is converted later.
     """
@@ -153,7 +153,7 @@ def _rounded(values: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def distinct(rows: TextRows, width: int) -> tuple[list[bytes], NDArray[np.int32]]:
-    """Return the distinct values of checked rows as names, and the position of each value in them, [rows, width]."""
+    """Returns the distinct values of checked rows as names, and the position of each value in them, [rows, width]."""
     encoded = _cells(rows).dictionary_encode()
     return encoded.dictionary.to_pylist(), encoded.indices.to_numpy().reshape(-1, width)
 
@@ -164,7 +164,7 @@ def _cells(rows: TextRows) -> Any:
 
 
 def _raise_bad_value(rows: TextRows, dtype: np.dtype[Any]) -> NoReturn:
-    """Raise UserError about the first value that is no finite number. Values are parsed as `floats` parses them."""
+    """Raises UserError about the first value that is no finite number. Values are parsed as `floats` parses them."""
     for row, values in enumerate(rows.values):
         for cell in values.split(b"\t"):
             try:
@@ -179,7 +179,7 @@ def _raise_bad_value(rows: TextRows, dtype: np.dtype[Any]) -> NoReturn:
 
 
 def is_utf8(name: bytes) -> bool:
-    """Return whether the bytes are valid UTF-8."""
+    """Returns whether the bytes are valid UTF-8."""
     try:
         name.decode()
     except UnicodeDecodeError:
@@ -188,6 +188,6 @@ def is_utf8(name: bytes) -> bool:
 
 
 def readable(name: bytes) -> str:
-    """Return a name or value as it is shown in a message: quoted, escaped and cut to 100 characters."""
+    """Returns a name or value as it is shown in a message: quoted, escaped and cut to 100 characters."""
     text = name.decode(errors="backslashreplace")
     return repr(text if len(text) <= 100 else text[:100] + "...")

@@ -48,7 +48,7 @@ class KgeStore(Stage):
 
     @classmethod
     def published(cls, *, path: str | os.PathLike[str] | None = None, match: Match | None = None) -> "KgeStore":
-        """Return the store that the published models were trained with, or the one at `path` if that is given.
+        """Returns the store that the published models were trained with, or the one at `path` if that is given.
 
         The first use fetches and builds it. Raises UserError.
         """
@@ -115,18 +115,18 @@ class KgeStore(Stage):
         return int(self.walks.shape[1])
 
     def number(self, name: str) -> int:
-        """Return the number of the node with exactly this name, else -1."""
+        """Returns the number of the node with exactly this name, else -1."""
         return self._number(name)
 
     def identified(self, name: str) -> int:
-        """Return the number of the only node whose name is the same apart from labels; see `identifier_form`.
+        """Returns the number of the only node whose name is the same apart from labels; see `identifier_form`.
 
         Returns -1 if there is none, or if there are several, because then only the exact name tells which is meant.
         """
         return self._identified(name)
 
     def name(self, number: int) -> str:
-        """Return the name of a node. Raises IndexError outside 0..N-1, UserError if the store is damaged."""
+        """Returns the name of a node. Raises IndexError outside 0..N-1, UserError if the store is damaged."""
         self._check(number, number)
         try:
             return self._index.name_bytes(number).decode()
@@ -134,7 +134,7 @@ class KgeStore(Stage):
             raise damaged(self.path, f"the name of node {number} is not UTF-8") from None
 
     def walk(self, number: int) -> NDArray[np.int32]:
-        """Return the walk of a node, int32 [L], all -1 if it has none.
+        """Returns the walk of a node, int32 [L], all -1 if it has none.
 
         Raises IndexError outside 0..N-1, UserError if the store is damaged.
         """
@@ -164,7 +164,7 @@ class KgeStore(Stage):
 
 
 def _cached(find: Callable[[bytes], int]) -> Callable[[str], int]:
-    """Return a cached look-up by text. It refers to the index only: a reference to the store would be a cycle."""
+    """Returns a cached look-up by text. It refers to the index only: a reference to the store would be a cycle."""
 
     def number(name: str) -> int:
         try:

@@ -19,7 +19,7 @@ os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
 
 
 def bert_modules(fields: Mapping[str, Any], *, words: bool, pooler: bool) -> nn.Module:
-    """Return a BERT's modules: with word embeddings if `words`, with a pooling layer if `pooler`."""
+    """Returns a BERT's modules: with word embeddings if `words`, with a pooling layer if `pooler`."""
     bert = BertModel(BertConfig(**fields), add_pooling_layer=pooler)
     # No checkpoint holds these buffers, so they would stay on the meta device. They are not
     # needed, because positions and segments are always passed.
@@ -69,5 +69,5 @@ def _layer(layer: Any, hidden: Tensor, mask: Tensor | None, *, keep: int) -> Ten
 
 
 def positions(start: int, stop: int, device: torch.device) -> Tensor:
-    """Return the numbers from `start` to below `stop`, int64."""
+    """Returns the numbers from `start` to below `stop`, int64."""
     return torch.arange(start, stop, device=device)

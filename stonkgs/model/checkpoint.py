@@ -29,7 +29,7 @@ PUBLISHED_ARCHITECTURES = ("STonKGsForSequenceClassification", "STonKGsForPreTra
 
 
 def read(folder: Path, tokenizer: str | None, labels: Any) -> tuple[ModelConfig, TextEncoder, Weights]:
-    """Return what a model folder holds, without building a network. Raises UserError if something does not fit.
+    """Returns what a model folder holds, without building a network. Raises UserError if something does not fit.
 
     `tokenizer` and `labels` as for `Network.from_pretrained`.
     """
@@ -45,7 +45,7 @@ def read(folder: Path, tokenizer: str | None, labels: Any) -> tuple[ModelConfig,
 
 
 def read_parts(folder: Path, tokenizer: str | None) -> tuple[ModelConfig, TextEncoder, Weights]:
-    """Return the same without reading the vocabulary, which may be missing."""
+    """Returns the same without reading the vocabulary, which may be missing."""
     where = str(folder / "config.json")
     values = read_json(folder / "config.json")
     weights = read_weights(folder)
@@ -62,7 +62,7 @@ def read_parts(folder: Path, tokenizer: str | None) -> tuple[ModelConfig, TextEn
 
 
 def weight_files(folder: Path, tokenizer: str | None) -> tuple[Path, ...]:
-    """Return the files of weights that `read` may have mapped into memory."""
+    """Returns the files of weights that `read` may have mapped into memory."""
     folders = (folder, Path(tokenizer)) if tokenizer else (folder,)
     files = (place / name for place in folders for name in ("model.safetensors", "pytorch_model.bin"))
     return tuple(file for file in files if file.is_file())
@@ -134,7 +134,7 @@ def _first_of(keys: set[str]) -> str:
 
 
 def _backbone_weights(backbone: Path, folder: Path) -> Weights:
-    """Return the weights of the text backbone, saved from a plain BERT or from a model that contains one."""
+    """Returns the weights of the text backbone, saved from a plain BERT or from a model that contains one."""
     if backbone.is_dir() and backbone.samefile(folder):  # this folder's BERT is the joint one
         raise UserError(
             f"{folder}: the weights lack those of the text backbone: "
@@ -157,7 +157,7 @@ def _check_architecture(values: Mapping[str, Any], where: str) -> None:
 
 
 def _published_config(values: Mapping[str, Any], where: str, backbone: Path, weights: Weights) -> ModelConfig:
-    """Return the configuration of a checkpoint of the first implementation, which states only a part of it."""
+    """Returns the configuration of a checkpoint of the first implementation, which states only a part of it."""
     joint = bert_fields(values, where)
     # The checkpoint does not describe its backbone. Without the backbone's own file, it is assumed to be built as the
     # joint BERT.
@@ -178,7 +178,7 @@ def _published_config(values: Mapping[str, Any], where: str, backbone: Path, wei
 
 
 def _check_layers(config: ModelConfig, weights: Weights, where: str) -> None:
-    """Raise UserError unless the weights have as many layers as the configuration.
+    """Raises UserError unless the weights have as many layers as the configuration.
 
     This comes before the network is built, because a configuration of a million layers would be built layer by layer.
     """
@@ -192,7 +192,7 @@ def _check_layers(config: ModelConfig, weights: Weights, where: str) -> None:
 
 
 def _with_labels(config: ModelConfig, labels: Any, folder: Path) -> ModelConfig:
-    """Return the configuration with the user's labels, if any. Numbers and booleans that YAML read become text."""
+    """Returns the configuration with the user's labels, if any. Numbers and booleans that YAML read become text."""
     if labels is None:
         return config
     if not isinstance(labels, list | tuple) or not all(isinstance(label, str | int | float) for label in labels):

@@ -134,7 +134,7 @@ class ModelConfig:
         return int(self.bert["hidden_size"])
 
     def to_json(self) -> str:
-        """Return the content of config.json. Labels are written as transformers writes them."""
+        """Returns the content of config.json. Labels are written as transformers writes them."""
         values = asdict(self)
         labels = values.pop("labels")
         for key in LATER:
@@ -154,7 +154,7 @@ class ModelConfig:
 
     @classmethod
     def load(cls, values: Mapping[str, Any], where: str) -> Self:
-        """Return the configuration that a config.json of this project holds. Raises UserError if it is wrong."""
+        """Returns the configuration that a config.json of this project holds. Raises UserError if it is wrong."""
         if values.get("version") != 1:
             raise UserError(f"{where}: version {values.get('version')!r} of the model format; this release reads 1")
         known: dict[str, Any] = {key: values[key] for key in CHECKS if key in values}
@@ -166,7 +166,7 @@ class ModelConfig:
         return cls(**known, labels=id2label(values, where)).checked(where)
 
     def checked(self, where: str) -> Self:
-        """Return self. Raises UserError, naming `where`, if a value is impossible."""
+        """Returns self. Raises UserError, naming `where`, if a value is impossible."""
         _check(vars(self), CHECKS, where)
         text, joint = self.lm_backbone, self.bert
         for what, has, most in (
@@ -192,7 +192,7 @@ def _check(values: Mapping[str, Any], checks: Mapping[str, Check], where: str) -
 
 
 def is_ours(values: Mapping[str, Any]) -> bool:
-    """Return whether the content of a config.json is this project's, not the first implementation's."""
+    """Returns whether the content of a config.json is this project's, not the first implementation's."""
     return values.get("model_type") == MODEL_TYPE
 
 
@@ -215,7 +215,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def bert_fields(values: Any, where: str) -> dict[str, Any]:
-    """Return the fields of a BertConfig that BERT_CHECKS names. Raises UserError if one is missing or impossible."""
+    """Returns the fields of a BertConfig that BERT_CHECKS names. Raises UserError if one is missing or impossible."""
     if not isinstance(values, Mapping) or not values.keys() >= set(SHAPES):
         raise UserError(f"{where}: not the configuration of a BERT, which has {', '.join(SHAPES)}")
     fields = {key: values[key] for key in BERT_CHECKS if key in values}
@@ -224,7 +224,7 @@ def bert_fields(values: Any, where: str) -> dict[str, Any]:
 
 
 def id2label(values: Mapping[str, Any], where: str) -> tuple[str, ...]:
-    """Return the labels in the order of their numbers; empty if the file has none. Raises UserError."""
+    """Returns the labels in the order of their numbers; empty if the file has none. Raises UserError."""
     table = values.get("id2label") or {}
     try:
         labels = {int(number): label for number, label in table.items()}

@@ -67,12 +67,12 @@ def convert(
 
 
 def parameter_count(model: Network) -> int:
-    """Return the number of the model's parameters."""
+    """Returns the number of the model's parameters."""
     return sum(weight.numel() for weight in model.parameters())
 
 
 def _check_output(output: Path, *, overwrite: bool) -> None:
-    """Raise UserError if the output would replace anything but a model folder, or that without `overwrite`."""
+    """Raises UserError if the output would replace anything but a model folder, or that without `overwrite`."""
     if output.is_dir() and not any(output.iterdir()):
         return
     if not (output.exists() or output.is_symlink()):

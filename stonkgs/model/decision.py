@@ -12,7 +12,7 @@ THRESHOLD = 0.5
 
 
 def predicted_classes(probabilities: npt.NDArray[np.floating], *, multi_label: bool) -> npt.NDArray[np.bool_]:
-    """Return which classes are predicted, bool [N, K], from probabilities [N, K].
+    """Returns which classes are predicted, bool [N, K], from probabilities [N, K].
 
     That is the most probable class of each row, or for a multi-label model all classes of THRESHOLD or more.
     """
@@ -25,7 +25,7 @@ def predicted_classes(probabilities: npt.NDArray[np.floating], *, multi_label: b
 
 
 def class_names(classes: npt.NDArray[np.bool_], labels: Sequence[str]) -> list[str]:
-    """Return the names of each row's classes, bool [N, K], joined by CLASS_SEPARATOR."""
+    """Returns the names of each row's classes, bool [N, K], joined by CLASS_SEPARATOR."""
     if len(classes) and (classes.sum(axis=1) == 1).all():
         single: list[str] = np.array(labels, np.object_)[classes.argmax(axis=1)].tolist()
         return single

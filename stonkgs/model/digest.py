@@ -9,7 +9,7 @@ from stonkgs.model.network import Network
 
 
 def model_digest(model: Network) -> str:
-    """Return the SHA-256 of all that decides a model's results: configuration, tokenizer and weights."""
+    """Returns the SHA-256 of all that decides a model's results: configuration, tokenizer and weights."""
     config = replace(model.config, divisions=())  # what it was trained with decides nothing that is not in the weights
     digest = hashlib.sha256(config.to_json().encode())
     digest.update(model.text.tokenizer.to_str().encode())

@@ -47,7 +47,7 @@ class Fresh(Stage):
         self.words = words
 
     def check(self, kge: KgeStore) -> None:
-        """Raise UserError if the vocabulary is bad, or the store's dimension not divisible by the number of heads."""
+        """Raises UserError if the vocabulary is bad, or the store's dimension not divisible by the number of heads."""
         if self.vocabulary:
             text = TextEncoder(path=self.vocabulary, length=self.text_length)
             text.check(text.vocabulary_size)
@@ -57,7 +57,7 @@ class Fresh(Stage):
             )
 
     def make(self, kge: KgeStore, texts: Callable[[], Iterator[str]], folder: Path) -> Network:
-        """Return the model. Its weights come from torch's global random generator.
+        """Returns the model. Its weights come from torch's global random generator.
 
         A learned vocabulary is written to `folder`/vocab.txt. Raises UserError as `check` does, or for a bad one.
         """

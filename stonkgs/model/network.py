@@ -64,14 +64,14 @@ class Network(nn.Module, Stage, ABC):
 
     @abstractmethod
     def inputs(self, kge: KgeStore) -> Mapping[str, Input]:
-        """Return this model's inputs by name. Rows are sorted by the first one; `pooled` gets the tensors of all."""
+        """Returns this model's inputs by name. Rows are sorted by the first one; `pooled` gets the tensors of all."""
 
     def nodes(self, kge: KgeStore) -> Nodes:
-        """Return how this model finds nodes in a store."""
+        """Returns how this model finds nodes in a store."""
         return Nodes(kge, match=kge.match or self.config.kge_match)
 
     def walks(self, kge: KgeStore) -> Walks:
-        """Return the input `walks` as this model's weights expect it."""
+        """Returns the input `walks` as this model's weights expect it."""
         return Walks(self.nodes(kge), legacy_node_shift=self.config.legacy_node_shift)
 
     @abstractmethod
@@ -80,7 +80,7 @@ class Network(nn.Module, Stage, ABC):
 
     @abstractmethod
     def pooled(self, inputs: Inputs) -> Tensor:
-        """Return what the classifier reads, [B, H], from the tensors of `inputs`."""
+        """Returns what the classifier reads, [B, H], from the tensors of `inputs`."""
 
     def refresh(self) -> None:
         """Forget what was computed from the weights. Call this after they have changed."""
@@ -181,7 +181,7 @@ class Network(nn.Module, Stage, ABC):
         checkpoint.write(Path(folder), config, self.text, self.state_dict())
 
     def forward(self, inputs: Inputs) -> Tensor:
-        """Return logits, [B, classes]."""
+        """Returns logits, [B, classes]."""
         logits: Tensor = self.classifier(self.dropout(self.pooled(inputs)))
         return logits
 
@@ -209,7 +209,7 @@ class STonKGs(Network):
         self.specials = None
 
     def pooled(self, inputs: Inputs) -> Tensor:
-        """Return the joint BERT's pooled output, [B, H]."""
+        """Returns the joint BERT's pooled output, [B, H]."""
         texts, walks = inputs["text"], inputs["walks"]
         text = read_text(self.lm_backbone, texts["tokens"], texts["lengths"], padded_to=self.padded_to)
         vectors = torch.cat([self.special_vectors(), walks["vectors"]])
@@ -223,13 +223,13 @@ class STonKGs(Network):
         return pooled
 
     def _places(self, tokens: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Return positions and segments [tokens + G]. Those of the graph half do not depend on the texts' length."""
+        """Returns positions and segments [tokens + G]. Those of the graph half do not depend on the texts' length."""
         start, stop = self.config.text_length, self.config.text_length + self.config.graph_length
         place = torch.cat([positions(0, tokens, device), positions(start, stop, device)])
         return place, (place >= start).long()
 
     def special_vectors(self) -> Tensor:
-        """Return the backbone's last hidden state of [UNK], [SEP] and [MASK], each read alone in eval mode: [3, H]."""
+        """Returns the backbone's last hidden state of [UNK], [SEP] and [MASK], each read alone in eval mode: [3, H]."""
         if self.specials is None:
             tokens = torch.tensor(self.config.special_tokens, device=self.device)[:, None]
             training = self.lm_backbone.training
@@ -266,7 +266,7 @@ class TextOnly(Network):
         return cls._part_of(path, tokenizer, text_pooler=pooler)
 
     def pooled(self, inputs: Inputs) -> Tensor:
-        """Return the backbone's last hidden state of [CLS], or what its pooler makes of that, [B, H]."""
+        """Returns the backbone's last hidden state of [CLS], or what its pooler makes of that, [B, H]."""
         text = inputs["text"]
         cls = read_text(self.lm_backbone, text["tokens"], text["lengths"], padded_to=self.padded_to, keep=1)
         read: Tensor = self.lm_backbone.pooler(cls) if self.config.text_pooler else cls[:, 0]
@@ -286,7 +286,7 @@ class GraphOnly(Network):
         self.dropout = nn.Dropout(0.1)  # as in the first implementation, whatever the configuration says
 
     def pooled(self, inputs: Inputs) -> Tensor:
-        """Return the maximum of each dimension over both walks, [B, H]; zeros if neither node is known."""
+        """Returns the maximum of each dimension over both walks, [B, H]; zeros if neither node is known."""
         graph, vectors = inputs["walks"]["graph"], inputs["walks"]["vectors"]
         nowhere = vectors.new_full((SPECIALS, self.config.dimension), -torch.inf)  # a batch may have no known node
         highest = functional.embedding(graph, torch.cat([nowhere, vectors])).amax(dim=1)
@@ -297,7 +297,7 @@ class GraphOnly(Network):
 def read_text(
     backbone: Any, tokens: Tensor, lengths: Tensor, *, padded_to: int | None = None, keep: int | None = None
 ) -> Tensor:
-    """Return the backbone's last hidden state of the first `keep` (by default T) of tokens [U, T]: [U, keep, H].
+    """Returns the backbone's last hidden state of the first `keep` (by default T) of tokens [U, T]: [U, keep, H].
 
     With `padded_to`, texts are padded to that length and the padding is read like text.
     """

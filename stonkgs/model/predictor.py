@@ -104,7 +104,7 @@ class Predictor(Rater):
         return self.model
 
     def encoder(self) -> Encoder:
-        """Return the encoder that turns statements into this model's examples."""
+        """Returns the encoder that turns statements into this model's examples."""
         return Encoder(self._inputs)
 
     def predict_iter(
@@ -118,7 +118,7 @@ class Predictor(Rater):
         window: int = 256,
         num_workers: int = 0,
     ) -> Generator[Prediction, None, None]:
-        """Yield predictions for an iterable of dictionaries, (source, target, evidence) tuples or Statements.
+        """Yields predictions for an iterable of dictionaries, (source, target, evidence) tuples or Statements.
 
         INDRA statements, or their JSON, are read too: each gives a row per evidence, with the statement's hash in
         `extra`. A Complex has no direction and gives no row; with `complexes="pairs"`, as with the command line's
@@ -154,7 +154,7 @@ class Predictor(Rater):
         window: int = 256,
         num_workers: int = 0,
     ) -> Any:
-        """Return a list of Predictions, or for a pandas DataFrame a new one with the results as further columns.
+        """Returns a list of Predictions, or for a pandas DataFrame a new one with the results as further columns.
 
         The new DataFrame keeps columns and index, without rejected rows. Arguments and errors as for `predict_iter`.
         """
@@ -185,7 +185,7 @@ class Predictor(Rater):
                 yield from (results[position] for position in range(len(statements)))
 
     def _predictions(self, batch: Batch, statements: list[Statement]) -> Iterator[tuple[int, Prediction]]:
-        """Yield (position, Prediction) for each row of a batch."""
+        """Yields (position, Prediction) for each row of a batch."""
         probabilities = self(batch).cpu().numpy()
         classes = class_names(predicted_classes(probabilities, multi_label=self.multi_label), self.labels)
         known = batch.found != Found.UNKNOWN
@@ -196,12 +196,12 @@ class Predictor(Rater):
 
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> Tensor:
-        """Return probabilities, float32 [B, classes], on the model's device. Raises UserError if one is not finite."""
+        """Returns probabilities, float32 [B, classes], on the model's device. Raises UserError if one is not finite."""
         return self._finite(self.probabilities(self._rated(batch)))
 
     @torch.inference_mode()
     def logits(self, batch: Batch) -> Tensor:
-        """Return logits, float32 [B, classes], on the model's device. Raises UserError if one is not finite."""
+        """Returns logits, float32 [B, classes], on the model's device. Raises UserError if one is not finite."""
         return self._finite(self._rated(batch).float())
 
     def _rated(self, batch: Batch) -> Tensor:
@@ -220,19 +220,19 @@ class Predictor(Rater):
         return values
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Return the probabilities, float32, of logits [B, classes]: a softmax, or for multi-label models a sigmoid."""
+        """Returns the probabilities, float32, of logits [B, classes]: a softmax, or in multi-label models a sigmoid."""
         config = self.model.config
         logits = logits.float() / config.temperature
         return torch.sigmoid(logits) if config.multi_label else torch.softmax(logits, dim=-1)
 
     def inputs(self, batch: Batch) -> Inputs:
-        """Return what the model reads of a batch, on its device."""
+        """Returns what the model reads of a batch, on its device."""
         weight = next(self.model.parameters())
         return {name: self._inputs[name].tensors(arrays, weight) for name, arrays in batch.inputs.items()}
 
 
 def _moved(model: Network, device: str | torch.device) -> Network:
-    """Return the model on a device. Raises UserError if there is no such device, or no room on it."""
+    """Returns the model on a device. Raises UserError if there is no such device, or no room on it."""
     there = ", ".join(["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))])
     try:
         wanted = torch.device(device)
@@ -269,7 +269,7 @@ def _iterated(rows: Any) -> Iterable[Row]:
 
 
 def _as_frame(frame: Any, predictions: list[Prediction], labels: tuple[str, ...]) -> Any:
-    """Return the DataFrame with the predictions as further columns."""
+    """Returns the DataFrame with the predictions as further columns."""
     columns: dict[str, list[Any]] = {label: [found.probabilities[label] for found in predictions] for label in labels}
     for name in RESULT_COLUMNS:
         columns[name] = [getattr(found, name) for found in predictions]
@@ -277,7 +277,7 @@ def _as_frame(frame: Any, predictions: list[Prediction], labels: tuple[str, ...]
 
 
 def _check_free(frame: Any, labels: tuple[str, ...]) -> None:
-    """Raise UserError if an output column has the name of one of the DataFrame's, or of another output column."""
+    """Raises UserError if an output column has the name of one of the DataFrame's, or of another output column."""
     if taken := sorted({*labels, *RESULT_COLUMNS} & set(frame.columns)):
         raise UserError(f"the data frame has columns {taken}, which are output columns too: rename or drop them")
     if clash := sorted({*labels} & {*RESULT_COLUMNS}):
@@ -285,7 +285,7 @@ def _check_free(frame: Any, labels: tuple[str, ...]) -> None:
 
 
 def _check_fit(model: Network, kge: KgeStore) -> None:
-    """Raise UserError if the model cannot work with the store."""
+    """Raises UserError if the model cannot work with the store."""
     config = model.config
     for what, has, wants in (
         ("vectors of dimension", kge.dimension, config.dimension),
@@ -298,7 +298,7 @@ def _check_fit(model: Network, kge: KgeStore) -> None:
 
 
 def _check_same(model: Network, kge: KgeStore) -> None:
-    """Raise UserError if the model was trained with another store."""
+    """Raises UserError if the model was trained with another store."""
     config = model.config
     if config.kge_nodes not in (None, kge.nodes):
         raise UserError(

@@ -43,14 +43,14 @@ class Rater(ABC):
 
     @abstractmethod
     def encoder(self) -> Encoder:
-        """Return the encoder that makes this rater's examples. It is pickled for worker processes."""
+        """Returns the encoder that makes this rater's examples. It is pickled for worker processes."""
 
     @abstractmethod
     def __call__(self, batch: Batch) -> Tensor:
-        """Return probabilities, float32 [B, classes], on the rater's device."""
+        """Returns probabilities, float32 [B, classes], on the rater's device."""
 
     def logits(self, batch: Batch) -> Tensor:
-        """Return what probabilities are made of before any temperature, float32 [B, classes], on the rater's device.
+        """Returns what probabilities are made of before any temperature, float32 [B, classes], on the rater's device.
 
         Their softmax, or with `multi_label` their sigmoid, are the uncalibrated probabilities.
         """

@@ -82,12 +82,12 @@ def _read_shards(index: Path) -> Weights:
 
 
 def _is_shard(name: Any) -> bool:
-    """Return whether this is the name of a file of weights, without a folder."""
+    """Returns whether this is the name of a file of weights, without a folder."""
     return isinstance(name, str) and Path(name).name == name and Path(name).suffix in (".safetensors", ".bin")
 
 
 def _renamed(weights: Weights) -> Weights:
-    """Return weights by today's names: those of layer norms were once gamma and beta, as in bert-base-uncased."""
+    """Returns weights by today's names: those of layer norms were once gamma and beta, as in bert-base-uncased."""
     names = {key: _todays_name(key) for key in weights}
     return {name if name == key or name not in weights else key: weights[key] for key, name in names.items()}
 
@@ -116,13 +116,13 @@ def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
 
 
 def first_sentence(error: Exception) -> str:
-    """Return the first sentence of an error's message, printable, for use in a message of our own."""
+    """Returns the first sentence of an error's message, printable, for use in a message of our own."""
     text = error.strerror if isinstance(error, OSError) else None
     return printable((text or str(error)).strip().split("\n")[0].split(". ")[0])
 
 
 def _plain(weight: Any) -> bool:
-    """Return whether this is a dense CPU tensor whose storage holds all of its numbers."""
+    """Returns whether this is a dense CPU tensor whose storage holds all of its numbers."""
     if not isinstance(weight, Tensor) or weight.layout is not torch.strided or weight.device.type != "cpu":
         return False
     return weight.nbytes <= weight.untyped_storage().nbytes()

@@ -31,7 +31,7 @@ class Cache:
 
     @classmethod
     def of_user(cls) -> Self:
-        """Return the cache in $STONKGS_CACHE, else in $XDG_CACHE_HOME/stonkgs, else in ~/.cache/stonkgs.
+        """Returns the cache in $STONKGS_CACHE, else in $XDG_CACHE_HOME/stonkgs, else in ~/.cache/stonkgs.
 
         Raises UserError if there is no home directory.
         """

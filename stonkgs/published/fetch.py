@@ -94,7 +94,7 @@ def _describe(deposit: Deposit, folder: Path) -> Iterator[Remote]:
 
 
 def _zenodo(record: str, names: Sequence[str]) -> Iterator[tuple[str, Any, str]]:
-    """Yield address, size and MD5 of a record's files. Addresses in Zenodo's answer are not used."""
+    """Yields address, size and MD5 of a record's files. Addresses in Zenodo's answer are not used."""
     base = os.environ.get("STONKGS_ZENODO", "").rstrip("/") or "https://zenodo.org"
     if not base.startswith(("http://", "https://")):
         raise UserError(
@@ -110,7 +110,7 @@ def _zenodo(record: str, names: Sequence[str]) -> Iterator[tuple[str, Any, str]]
 
 
 def _read_record(url: str) -> dict[str, Any]:
-    """Return file name -> its description in a record. Raises ValueError if the answer is too long or no record."""
+    """Returns file name -> its description in a record. Raises ValueError if the answer is too long or no record."""
     text = b""
     with _answer(url) as answer:
         for chunk in answer.iter_bytes():
@@ -124,7 +124,7 @@ def _read_record(url: str) -> dict[str, Any]:
 
 
 def _hugging_face(repository: str, names: Sequence[str]) -> Iterator[tuple[str, Any, str | None]]:
-    """Yield address, size and SHA-256 of a repository's files. The site has the SHA-256 of large files only."""
+    """Yields address, size and SHA-256 of a repository's files. The site has the SHA-256 of large files only."""
     # huggingface_hub reads HF_ENDPOINT when it is imported; here it is read for each fetch.
     endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
     for name in names:
@@ -214,7 +214,7 @@ def _append(remote: Remote, start: int) -> None:
 
 
 def _progress_bar(remote: Remote, start: int) -> Any:
-    """Return a progress bar that is shown on terminals only."""
+    """Returns a progress bar that is shown on terminals only."""
     return tqdm(desc=remote.path.name, total=remote.size, initial=start, unit="B", unit_scale=True, disable=None)
 
 
@@ -232,7 +232,7 @@ def _answer(url: str, start: int = 0) -> Iterator[Any]:
 
 
 def _check(remote: Remote) -> None:
-    """Raise UserError if the downloaded bytes do not match the size and digest."""
+    """Raises UserError if the downloaded bytes do not match the size and digest."""
     if remote.received != remote.size:
         raise UserError(f"{remote.title}: {remote.received:,} bytes came, not its {remote.size:,}; {AGAIN}")
     kind, _, digest = (remote.digest or "").partition(":")

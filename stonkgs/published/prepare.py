@@ -13,7 +13,7 @@ from stonkgs.published.fetch import fetch
 
 
 def store_path() -> Path:
-    """Return the path of the store of all published models, making it if needed. Raises UserError."""
+    """Returns the path of the store of all published models, making it if needed. Raises UserError."""
     cache = Cache.of_user()
     if not cache.store.exists():
         _make(cache)
@@ -21,7 +21,7 @@ def store_path() -> Path:
 
 
 def model_path(name: str) -> Path:
-    """Return the folder of a published model, making it and the store if needed. Raises UserError."""
+    """Returns the folder of a published model, making it and the store if needed. Raises UserError."""
     if not isinstance(name, str) or name not in MODELS:
         raise UserError(f"model.name={name}: there is no such published model; there are {', '.join(MODELS)}")
     cache = Cache.of_user()
@@ -51,7 +51,7 @@ def _make(cache: Cache, name: str | None = None) -> None:
 
 
 def _deposits(name: str | None, *, store: bool) -> list[Deposit]:
-    """Return the deposits that are needed to make the store and the model."""
+    """Returns the deposits that are needed to make the store and the model."""
     return [GRAPH] * store + ([MODELS[name].deposit, VOCABULARY] if name else [])
 
 
@@ -72,7 +72,7 @@ def _convert(cache: Cache, name: str) -> Path:
 
 
 def _check_vocabulary(path: Path) -> None:
-    """Raise UserError unless this vocabulary has as many lines as that of the published models."""
+    """Raises UserError unless this vocabulary has as many lines as that of the published models."""
     with open(path, "rb") as file:
         lines = sum(1 for _ in file)
     if lines != ENTRIES:

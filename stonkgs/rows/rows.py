@@ -24,7 +24,7 @@ def windows(
     on_rejected: OnRejected | None,
     complexes: Complexes = "skip",
 ) -> Iterator[list[Statement]]:
-    """Yield statements, `size` at a time. `on_rejected` is called with each row that is no statement.
+    """Yields statements, `size` at a time. `on_rejected` is called with each row that is no statement.
 
     Without `on_rejected`, the first such row raises UserError, after the rows before it were yielded. `complexes` says
     what becomes of an INDRA statement that is a Complex, as for `Converter`.
@@ -64,14 +64,14 @@ def _statements(
 
 
 def _has_roles(row: Any, names: Mapping[str, str]) -> bool:
-    """Return whether a row names a source or a target, or is a tuple or a Statement, and so is no INDRA statement."""
+    """Returns whether a row names a source or a target, or is a tuple or a Statement, and so is no INDRA statement."""
     if isinstance(row, Mapping):
         return names["source"] in row or names["target"] in row
     return isinstance(row, Statement | tuple)
 
 
 def _from_indra(row: Any, number: int, convert: Converter, without: Counter[str]) -> Iterator[Statement | Rejection]:
-    """Yield the rows of an INDRA statement. Counts in `without`, by reason, what gives no row although it is sound."""
+    """Yields the rows of an INDRA statement. Counts in `without`, by reason, what gives no row although it is sound."""
     try:
         for record in convert(row if isinstance(row, Mapping) else row.to_json()):
             if isinstance(record, Skipped):
@@ -85,14 +85,14 @@ def _from_indra(row: Any, number: int, convert: Converter, without: Counter[str]
 
 
 def role_names(columns: Mapping[str, str] | None) -> dict[str, str]:
-    """Return the rows' name for each role. Raises UserError if `columns` has an unknown role."""
+    """Returns the rows' name for each role. Raises UserError if `columns` has an unknown role."""
     if unknown := set(columns or {}) - set(ROLES):
         raise UserError(f"columns: no such role {sorted(unknown)}; there are {list(ROLES)}")
     return {role: role for role in ROLES} | dict(columns or {})
 
 
 def as_statement(row: Row, number: int, names: Mapping[str, str]) -> Statement | Rejection:
-    """Return a row as a Statement, or a Rejection if it cannot be used."""
+    """Returns a row as a Statement, or a Rejection if it cannot be used."""
     if isinstance(row, Statement):
         parts, extra = [row.source, row.target, row.evidence], row.extra
     elif (named := _as_mapping(row)) is not None:
@@ -114,7 +114,7 @@ def as_statement(row: Row, number: int, names: Mapping[str, str]) -> Statement |
 
 
 def _as_mapping(row: Any) -> Mapping[str, Any] | None:
-    """Return a row with named columns as a mapping, else None.
+    """Returns a row with named columns as a mapping, else None.
 
     Such are mappings, named tuples (DataFrame.itertuples) and rows of databases.
     """
@@ -128,7 +128,7 @@ def _as_mapping(row: Any) -> Mapping[str, Any] | None:
 
 
 def _value_problem(value: Any) -> str | None:
-    """Return why a value is no text, in words; None if it is one."""
+    """Returns why a value is no text, in words; None if it is one."""
     if isinstance(value, str):
         try:
             value.encode()
@@ -146,12 +146,12 @@ def _rejection(row: Any, number: int, reason: str) -> Rejection:
 
 
 def is_frame(rows: Any) -> bool:
-    """Return whether this is a pandas DataFrame, without importing pandas."""
+    """Returns whether this is a pandas DataFrame, without importing pandas."""
     return hasattr(rows, "iloc") and any(kind.__name__ == "DataFrame" for kind in type(rows).__mro__)
 
 
 def frame_rows(frame: Any, columns: Mapping[str, str] | None) -> Iterator[dict[str, Any]]:
-    """Yield a DataFrame's rows. Raises UserError if one of the three columns is missing or occurs twice."""
+    """Yields a DataFrame's rows. Raises UserError if one of the three columns is missing or occurs twice."""
     names = list(frame.columns)
     for name in role_names(columns).values():
         if names.count(name) != 1:

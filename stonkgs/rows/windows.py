@@ -18,7 +18,7 @@ Window = list[Statement]
 def encode_windows(
     read: Iterator[Window], encoder: Encoder, *, size: int, num_workers: int
 ) -> Generator[tuple[Window, Iterable[Batch]], None, None]:
-    """Yield each window with its batches of `size` rows. Workers encode as many windows ahead as there are workers.
+    """Yields each window with its batches of `size` rows. Workers encode as many windows ahead as there are workers.
 
     Closing the generator ends the workers. Raises UserError if a worker dies.
     """

@@ -137,7 +137,7 @@ class Source(IterableDataset[Statement | Rejection], Stage, ABC):
             raise UserError(f"source.columns: no such role {sorted(unknown)}; there are {list(ROLES)}")
 
     def _check_names(self, file: str, names: Sequence[str]) -> None:
-        """Raise UserError where two columns share a name, or a role's column is missing or is another role's too."""
+        """Raises UserError where two columns share a name, or a role's column is missing or is another role's too."""
         if twice := [name for name, count in Counter(names).items() if count > 1]:
             called = ", ".join(map(shortened, twice[:10]))
             advice = f". {other}" if (other := self.advice(file, names)) else "; rename them"

@@ -11,7 +11,7 @@ class CsvSource(DelimitedSource):
     remedy = 'a field that holds a quote is quoted itself, and the quote written twice: "a ""b"" c"'
 
     def check(self) -> None:
-        """Raise UserError where the delimiter is not one ASCII character or has another meaning."""
+        """Raises UserError where the delimiter is not one ASCII character or has another meaning."""
         mark = self.delimiter
         if not isinstance(mark, str) or len(mark) != 1 or not mark.isascii() or mark in '"\r\n\0':
             raise UserError(f"source.delimiter is {mark!r}; it is one ASCII character, and no quote or line's end")

@@ -58,7 +58,7 @@ class DelimitedSource(TextSource):
         self.delimiter = delimiter
 
     def check(self) -> None:
-        """Raise UserError where a setting of the format is wrong."""
+        """Raises UserError where a setting of the format is wrong."""
         return
 
     @abstractmethod

@@ -25,7 +25,7 @@ class Format(ABC):
     extension: ClassVar[str]
 
     def check(self, schema: pa.Schema) -> None:
-        """Raise UserError where the format cannot hold a column. Called before any row is computed."""
+        """Raises UserError where the format cannot hold a column. Called before any row is computed."""
         return
 
     def header(self, schema: pa.Schema) -> bytes:
@@ -46,7 +46,7 @@ class Format(ABC):
         return 0
 
     def verify(self, file: Path, rows: int) -> None:
-        """Raise OSError where a file that was just written and closed cannot be read back with so many rows."""
+        """Raises OSError where a file that was just written and closed cannot be read back with so many rows."""
         return
 
     def join(self, parts: Iterator[Path], schema: pa.Schema, file: BinaryIO) -> None:
@@ -69,7 +69,7 @@ class Format(ABC):
 
 
 def check_columns(file: Path, names: Sequence[str], wanted: pa.Schema) -> None:
-    """Raise UserError where a file lacks a column that the first file of a run has."""
+    """Raises UserError where a file lacks a column that the first file of a run has."""
     if absent := [name for name in wanted.names if name not in names]:
         raise UserError(
             f"{file}: has no column {absent[0]!r}, which the first part has; fetch it again, or predict again"

@@ -28,7 +28,7 @@ class TextFormat(Format):
         """Yields each row as a line, with its newline."""
 
     def check(self, schema: pa.Schema) -> None:
-        """Raise UserError for a column that `plain_values` cannot convert without loss."""
+        """Raises UserError for a column that `plain_values` cannot convert without loss."""
         check_writable(schema)
 
     @contextmanager

@@ -33,7 +33,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def check_writable(schema: pa.Schema) -> None:
-    """Raise UserError for a column with a struct that has two fields of one name: `plain_values` would lose one."""
+    """Raises UserError for a column with a struct that has two fields of one name: `plain_values` would lose one."""
     for column in schema:
         for kind in _within(column.type):
             names = [field.name for field in kind] if types.is_struct(kind) else []

@@ -53,7 +53,7 @@ Table = tuple[Sequence[object], Sequence[Sequence[object]]]
 
 
 def model_card(facts: Mapping[str, Any]) -> str:
-    """Return a model card in Markdown, as Hugging Face reads it (https://huggingface.co/docs/hub/model-cards).
+    """Returns a model card in Markdown, as Hugging Face reads it (https://huggingface.co/docs/hub/model-cards).
 
     `facts` has `task` (`name`, `column`, `classes`, `multi_label`), `protocol`, `data` (`files` of `path`, `size` in
     bytes and `ends`, a SHA-256; `rows`: part: class: number), `base`, `metrics` (`test`, and `majority` and
@@ -88,7 +88,7 @@ def _environment() -> Environment:
 
 
 def escaped(value: object) -> Markup:
-    """Return the text of a value: floats with 4 digits, a dash for None and what is not finite. Markup stays."""
+    """Returns the text of a value: floats with 4 digits, a dash for None and what is not finite. Markup stays."""
     if isinstance(value, Markup):
         return value
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
@@ -99,13 +99,13 @@ def escaped(value: object) -> Markup:
 
 
 def inline(text: object) -> str:
-    """Return text as one line of Markdown that is neither markup nor a table's border."""
+    """Returns text as one line of Markdown that is neither markup nor a table's border."""
     line = html.escape(printable(" ".join(str(text).split())), quote=False)
     return _BLOCK.sub(r"\1\\\2", _MARKUP.sub(r"\\\g<0>", line))
 
 
 def fenced(text: str, language: str) -> Markup:
-    """Return text as a code block, whose fence is longer than any in it."""
+    """Returns text as a code block, whose fence is longer than any in it."""
     fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", text))])
     return Markup(f"{fence}{language}\n{text.rstrip()}\n{fence}")
 
@@ -132,7 +132,7 @@ def _counts(rows: Mapping[str, Mapping[str, int]], classes: Sequence[str]) -> Ta
 
 
 def _yaml(config: Any) -> str:
-    """Return a configuration as YAML. Values that YAML has no type for, such as a path, become text."""
+    """Returns a configuration as YAML. Values that YAML has no type for, such as a path, become text."""
     plain = json.loads(json.dumps(config, default=str))
     text: str = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120)
     return text

@@ -44,7 +44,7 @@ class Census:
     warnings: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values, for training.json."""
+        """Returns it as JSON values, for training.json."""
         return {**asdict(self), "first": self.first.tolist()}
 
     @classmethod
@@ -54,7 +54,7 @@ class Census:
         return cls(**{**values, "classes": classes, "first": np.array(values["first"], np.int64)})
 
     def report(self) -> dict[str, Any]:
-        """Return the part that run.json shows, as JSON values."""
+        """Returns the part that run.json shows, as JSON values."""
         return {
             "classes": list(self.classes.labels),
             "multi_label": self.classes.multi_label,
@@ -62,7 +62,7 @@ class Census:
         }
 
     def selection(self, reader: Reader, task: Task, protocol: Protocol) -> Selection:
-        """Return the counted rows, to be read again."""
+        """Returns the counted rows, to be read again."""
         protocol.rows = self.labelled
         return Selection(reader, task, protocol, self.classes, self.first)
 
@@ -141,7 +141,7 @@ def _values(reader: Reader, task: Task, rejected: BinaryIO) -> tuple[Counter[tup
 def _parts(
     reader: Reader, task: Task, protocol: Protocol, classes: Classes
 ) -> tuple[npt.NDArray[np.int64], dict[str, int], dict[str, dict[str, int]]]:
-    """Return the labelled rows before each split, the sampled rows of each part, and those of each class in it."""
+    """Returns the labelled rows before each split, the sampled rows of each part, and those of each class in it."""
     rows = dict.fromkeys(protocol.parts, 0)
     parts = {part: dict.fromkeys(classes.labels, 0) for part in rows}
     first, number = np.zeros(len(reader.plan), np.int64), 0

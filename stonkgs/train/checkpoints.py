@@ -37,7 +37,7 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return a checkpoint, its tensors on the CPU. Raises UserError if it cannot be read."""
+    """Returns a checkpoint, its tensors on the CPU. Raises UserError if it cannot be read."""
     try:
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files raise whatever the unpickler meets
@@ -46,7 +46,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def read_weights(path: Path, module: nn.Module, *, frozen: str) -> dict[str, Any]:
-    """Return a checkpoint that has the weights of `module`. Those whose names begin with `frozen` may be missing.
+    """Returns a checkpoint that has the weights of `module`. Those whose names begin with `frozen` may be missing.
 
     Raises UserError if it has others: Lightning would leave out those that it does not know.
     """

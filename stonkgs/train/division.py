@@ -15,7 +15,7 @@ FILES: Final = "files"
 
 
 def division(protocol: Protocol, files: Sequence[Fingerprint]) -> dict[str, Any]:
-    """Return how `protocol` divides the rows of these files, for the model folder."""
+    """Returns how `protocol` divides the rows of these files, for the model folder."""
     return {**protocol.division, NAME: protocol.name, FILES: [[file.size, file.ends] for file in files]}
 
 
@@ -36,7 +36,7 @@ def doubt(trained: Sequence[Division], now: Division, *, by_row: bool, tests_all
 
 
 def extended(earlier: Sequence[Division], now: Division) -> tuple[Division, ...]:
-    """Return the divisions of a model that was trained once more."""
+    """Returns the divisions of a model that was trained once more."""
     return (*(one for one in earlier if one != now), now)
 
 
@@ -50,6 +50,6 @@ def _rest(values: Division, ignored: set[str]) -> Iterator[tuple[str, Any]]:
 
 
 def _shared(earlier: Division, now: Division) -> bool:
-    """Return whether both have a file in common."""
+    """Returns whether both have a file in common."""
     files = earlier.get(FILES)
     return isinstance(files, list) and any(file in files for file in now[FILES])

@@ -83,7 +83,7 @@ class Rating:
         return Rated(writer.folder.predictions, prefix, column)
 
     def _record(self, part: str, rater: Rater, digest: str) -> RunRecord:
-        """Return the training's record with the part and the weights' digest added to its identity."""
+        """Returns the training's record with the part and the weights' digest added to its identity."""
         identity = self.record.identity
         return replace(
             self.record,
@@ -147,7 +147,7 @@ class Rating:
 
 
 def _with_columns(batch: pa.RecordBatch, names: Sequence[str], values: npt.NDArray[np.float32]) -> pa.RecordBatch:
-    """Return a batch of B rows with float32 [B, K] in its columns `names`."""
+    """Returns a batch of B rows with float32 [B, K] in its columns `names`."""
     for name, column in zip(names, values.T, strict=True):
         batch = batch.set_column(batch.schema.get_field_index(name), name, pa.array(column, pa.float32()))
     return batch
@@ -156,7 +156,7 @@ def _with_columns(batch: pa.RecordBatch, names: Sequence[str], values: npt.NDArr
 def figures(
     raw: Outcomes, validation: Outcomes | None, census: Census, protocol: str, temperature: float
 ) -> dict[str, Any]:
-    """Return the content of metrics.json: figures of test and validation part, and of the majority class on the test
+    """Returns the content of metrics.json: figures of test and validation part, and of the majority class on the test
     part. `raw` is the test part before calibration, `validation` is calibrated.
     """
     test = raw.calibrated(temperature)
@@ -173,7 +173,7 @@ def figures(
 
 
 def remarks(test: Outcomes, values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is to be said of a model that has learned nothing; `values` are the `figures` of the test part."""
+    """Yields what is to be said of a model that has learned nothing; `values` are the `figures` of the test part."""
     decisions, true = test.decisions, test.true
     if len(test) < 2 or (true == true[0]).all():
         return

@@ -122,7 +122,7 @@ class Fit:
 
     @contextmanager
     def _disk_errors(self) -> Iterator[None]:
-        """Raise UserError if the disk refuses a checkpoint or a logger's file. The earlier ones stay."""
+        """Raises UserError if the disk refuses a checkpoint or a logger's file. The earlier ones stay."""
         try:
             yield
         except OSError as error:
@@ -142,7 +142,7 @@ class Fit:
             self.trainer.callbacks = users  # type: ignore[attr-defined]
 
     def _callbacks(self, data: TrainingData) -> Sequence[pl.Callback]:
-        """Return them in the order of their calls. `KeepLast` is last because it saves the state of the others."""
+        """Returns them in the order of their calls. `KeepLast` is last because it saves the state of the others."""
         monitor: dict[str, Any] = {
             "monitor": f"validation/{self.monitor}",
             "mode": "min" if self.monitor == "loss" else "max",

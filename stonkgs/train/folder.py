@@ -66,7 +66,7 @@ class TrainFolder:
         self.plots = path / "plots"
 
     def state(self, record: RunRecord, *, overwrite: bool) -> TrainingBegun | Trained | None:
-        """Return the training that is begun or finished here; None if there is none, or with `overwrite`.
+        """Returns the training that is begun or finished here; None if there is none, or with `overwrite`.
 
         Raises UserError, with what differs, if it is not the training that `record` describes, or if something else
         wrote the folder.

@@ -34,7 +34,7 @@ class Launch:
     local: int
 
     def trainer_config(self, config: DictConfig) -> DictConfig:
-        """Return the trainer's configuration, with torchrun's numbers of devices and machines unless it has its own."""
+        """Returns the trainer's configuration, with torchrun's numbers of devices and machines if it has none itself."""
         given: dict[str, Any] = {}
         if config.get("devices") == 1 and self.world > 1:
             given = {"devices": self.local, "num_nodes": self.world // self.local}
@@ -44,7 +44,7 @@ class Launch:
         return OmegaConf.create(OmegaConf.to_container(config, resolve=True) | given)  # type: ignore[operator]
 
     def check(self, trainer: pl.Trainer, *, overwrite: bool) -> None:
-        """Raise UserError if this process would destroy what others have begun, or a sweep has several devices."""
+        """Raises UserError if this process would destroy what others have begun, or a sweep has several devices."""
         check_overwrite(overwrite, alone=self.world == 1 and trainer.num_nodes == 1)
         sweeping = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
         if sweeping and trainer.world_size > 1:

@@ -69,7 +69,7 @@ def _schedule(training: Training) -> Schedule:
 
 
 def balanced_weights(counted: Census) -> npt.NDArray[np.float64]:
-    """Return the balanced weights of the classes, float64 [K].
+    """Returns the balanced weights of the classes, float64 [K].
 
     A class of n of N rows weighs N / (K n), as scikit-learn's "balanced" does, or in a multi-label task (N - n) / n. A
     class that every row has weighs 1 there: with 0 nothing would teach the network that it is always there.

@@ -46,7 +46,7 @@ class LogitsWriter(ParquetWriter):
 
 
 def logits_field(classes: int, taken: Collection[str]) -> pa.Field:
-    """Return the column of each row's logits: a list of K. Underscores follow its name while that is taken."""
+    """Returns the column of each row's logits: a list of K. Underscores follow its name while that is taken."""
     name = "logits"
     while name in taken:
         name += "_"
@@ -54,7 +54,7 @@ def logits_field(classes: int, taken: Collection[str]) -> pa.Field:
 
 
 def with_logits(outcomes: Outcomes, path: Path, column: str) -> Outcomes:
-    """Return outcomes that were read from a LogitsWriter's file, with their logits."""
+    """Returns outcomes that were read from a LogitsWriter's file, with their logits."""
     logits, first = np.empty(outcomes.probabilities.shape, np.float32), 0
     with open_parquet(str(path)) as parquet, parquet_errors(str(path)):
         for batch in parquet.iter_batches(BATCH_ROWS, columns=[column], use_threads=False):

@@ -109,7 +109,7 @@ class FineTuning(pl.LightningModule):
         return loss
 
     def step_loss(self, step: Step) -> Tensor:
-        """Return a step's loss, a scalar. Its mean over all processes is the mean loss of all their rows.
+        """Returns a step's loss, a scalar. Its mean over all processes is the mean loss of all their rows.
 
         It is cross-entropy, weighted by the rows' classes as torch does it, or binary cross-entropy in a multi-label
         task.
@@ -127,7 +127,7 @@ class FineTuning(pl.LightningModule):
         return loss * (self.schedule.world / step.weight)
 
     def _mean_loss(self) -> float:
-        """Return the mean loss of all processes since the last row of losses. Raises UserError if it is not finite."""
+        """Returns the mean loss of all processes since the last row of losses. Raises UserError if it is not finite."""
         loss = self._loss_sum() / self.loss_count
         if not math.isfinite(loss):
             raise UserError(
@@ -136,7 +136,7 @@ class FineTuning(pl.LightningModule):
         return loss
 
     def _loss_sum(self) -> float:
-        """Return the mean of all processes' sums. All have the same number of losses."""
+        """Returns the mean of all processes' sums. All have the same number of losses."""
         return float(self.trainer.strategy.reduce(self.loss_sum.clone(), reduce_op="mean"))
 
     def on_validation_epoch_start(self) -> None:
@@ -156,7 +156,7 @@ class FineTuning(pl.LightningModule):
         self.scores.update(logits, self.targets(batch))
 
     def targets(self, batch: Batch) -> Tensor:
-        """Return the true classes of a batch: int64 [B], or in a multi-label task 0 and 1 as int64 [B, K]."""
+        """Returns the true classes of a batch: int64 [B], or in a multi-label task 0 and 1 as int64 [B, K]."""
         names = batch.columns[TRUTH].to_pylist()
         if not self.predictor.model.config.multi_label:
             return torch.tensor([self._numbers[name] for name in names])

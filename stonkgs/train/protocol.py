@@ -66,10 +66,10 @@ class Protocol(Stage, ABC):
 
     @abstractmethod
     def part(self, statement: Statement, number: int) -> str:
-        """Return the part of a labelled row. `number` counts labelled rows from 0 in the input's order."""
+        """Returns the part of a labelled row. `number` counts labelled rows from 0 in the input's order."""
 
     def columns(self) -> tuple[str, ...]:
-        """Return the columns that the input must have beside the task's."""
+        """Returns the columns that the input must have beside the task's."""
         return ()
 
     @property
@@ -78,7 +78,7 @@ class Protocol(Stage, ABC):
         return tuple(part for part in PARTS if part != VALIDATION or self.validation)
 
     def drawn(self, number: int) -> bool:
-        """Return whether a labelled row is in the random sample of `max_rows` rows."""
+        """Returns whether a labelled row is in the random sample of `max_rows` rows."""
         return self._highest is None or scramble(self.seed, number) <= self._highest
 
     @cached_property
@@ -129,11 +129,11 @@ class Grouped(Protocol):
         return {**super().division, "by": self.by}
 
     def columns(self) -> tuple[str, ...]:
-        """Return the grouping column, unless it is source, target or evidence, which every input has."""
+        """Returns the grouping column, unless it is source, target or evidence, which every input has."""
         return () if self.by in ROLES else (self.by,)
 
     def part(self, statement: Statement, number: int) -> str:
-        """Return the part by two hashes of the group: the first decides the test part, the second the other two."""
+        """Returns the part by two hashes of the group: the first decides the test part, the second the other two."""
         group = getattr(statement, self.by) if self.by in ROLES else statement.extra[self.by]
         test, validation = self._hashes(_name(group) or _instead(statement))
         if int(test * self.folds) == self.fold if self.folds else test < self.test:
@@ -143,21 +143,21 @@ class Grouped(Protocol):
         return VALIDATION if validation * rest < self.validation else TRAIN
 
     def _hashes(self, name: str) -> tuple[float, float]:
-        """Return two independent hashes of a name, as numbers in [0, 1) of 53 bits."""
+        """Returns two independent hashes of a name, as numbers in [0, 1) of 53 bits."""
         digest = blake2b(name.encode(errors="surrogatepass"), digest_size=16, key=b"%d" % self.seed).digest()
         high, low = (int.from_bytes(digest[at : at + 8]) >> 11 for at in (0, 8))
         return high / 2**53, low / 2**53
 
 
 def _name(group: Any) -> str:
-    """Return the name of a group; empty if there is none. Texts that differ in blanks or case are one group."""
+    """Returns the name of a group; empty if there is none. Texts that differ in blanks or case are one group."""
     missing = group is None or (isinstance(group, float) and math.isnan(group))
     text = "" if missing else " ".join(str(group).lower().split())
     return "" if text in _PLACEHOLDERS else text
 
 
 def _instead(statement: Statement) -> str:
-    """Return the name of the group of a row that has none: its evidence, or source and target where that is missing.
+    """Returns the name of the group of a row that has none: its evidence, or source and target where that is missing.
 
     So equal rows are in one part also then. No text has this name, because of the zero bytes.
     """
@@ -183,7 +183,7 @@ class Shuffled(Protocol):
         return f"shuffled K-fold on rows (the paper's; rows of one evidence are on both sides), {self._shares()}"
 
     def part(self, statement: Statement, number: int) -> str:
-        """Return the part by the row's place in the sample."""
+        """Returns the part by the row's place in the sample."""
         place = number if self._order is None else int(np.searchsorted(self._order, number))
         if self._tested[place]:
             return TEST
@@ -232,7 +232,7 @@ class Everything(Protocol):
 
 
 def scramble(seed: int, number: int) -> int:
-    """Return a pseudo-random 64-bit number: splitmix64 (Steele et al. 2014), a bijection of `number` for each seed."""
+    """Returns a pseudo-random 64-bit number: splitmix64 (Steele et al. 2014), a bijection of `number` for each seed."""
     mixed = (number * _STEP + _start(seed)) & _MASK
     for shift, factor in _ROUNDS:
         mixed = (mixed ^ (mixed >> shift)) * factor & _MASK
@@ -240,7 +240,7 @@ def scramble(seed: int, number: int) -> int:
 
 
 def scrambled(seed: int, count: int) -> npt.NDArray[np.uint64]:
-    """Return `scramble` of 0 to count - 1: uint64 [count]."""
+    """Returns `scramble` of 0 to count - 1: uint64 [count]."""
     mixed = np.arange(count, dtype=np.uint64) * np.uint64(_STEP) + np.uint64(_start(seed))
     for shift, factor in _ROUNDS:
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)

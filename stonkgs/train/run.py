@@ -93,7 +93,7 @@ def train(cfg: DictConfig) -> Trained | None:
 
 
 def _protocol(stages: TrainingStages, divided: Division) -> str:
-    """Return the protocol as it stands beside every figure: with a doubt, where tested rows may have been learned."""
+    """Returns the protocol as it stands beside every figure: with a doubt, where tested rows may have been learned."""
     protocol, tests_all = stages.protocol, TRAIN not in stages.protocol.parts
     found = doubt(stages.start.divisions, divided, by_row=protocol.by_row, tests_all=tests_all)
     return f"{protocol.name}; but {found}" if found else protocol.name

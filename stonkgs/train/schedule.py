@@ -52,40 +52,40 @@ class Schedule:
         return self.epochs * sum(-(-(stop - start) // self.accumulate) for start, stop in self.lap_bounds())
 
     def lap_bounds(self) -> list[tuple[int, int]]:
-        """Return the steps [start, stop) of each lap of an epoch."""
+        """Returns the steps [start, stop) of each lap of an epoch."""
         laps = min(self.laps, self.steps)
         return [(self.steps * lap // laps, self.steps * (lap + 1) // laps) for lap in range(laps)]
 
     def lap(self, done: int) -> tuple[int, int, int]:
-        """Return the current epoch, and the steps [start, stop) of it that are left in the current lap."""
+        """Returns the current epoch, and the steps [start, stop) of it that are left in the current lap."""
         epoch, start = divmod(done, self.steps)
         return epoch, start, next(stop for _, stop in self.lap_bounds() if start < stop)
 
     def laps_left(self, done: int) -> int:
-        """Return the number of laps that are not finished."""
+        """Returns the number of laps that are not finished."""
         epoch, start = divmod(done, self.steps)
         bounds = self.lap_bounds()
         return (self.epochs - epoch) * len(bounds) - sum(stop <= start for _, stop in bounds)
 
     def is_lap_end(self, done: int) -> bool:
-        """Return whether step `done` was the last of a lap."""
+        """Returns whether step `done` was the last of a lap."""
         return done > 0 and done % self.steps in {start for start, _ in self.lap_bounds()}
 
     def is_boundary(self, done: int) -> bool:
-        """Return whether the optimizer took a step after step `done`."""
+        """Returns whether the optimizer took a step after step `done`."""
         _, start, _ = self.lap(done)
         first = max(first for first, _ in self.lap_bounds() if first <= start)
         return (start - first) % self.accumulate == 0
 
     def is_due(self, done: int, every: int) -> bool:
-        """Return whether something that is done every `every` steps is due at the boundary `done`.
+        """Returns whether something that is done every `every` steps is due at the boundary `done`.
 
         It is if that many have passed since it was due last; boundaries need not fall on multiples of `every`.
         """
         return done // every > max(done - self.accumulate, 0) // every
 
     def copies(self) -> npt.NDArray[np.float64]:
-        """Return how often an epoch has a row of each class, on average: float64 [K]."""
+        """Returns how often an epoch has a row of each class, on average: float64 [K]."""
         if not self.balanced:
             return np.ones(len(self.counts))
         present = self.counts > 0  # a rare class may have all of its rows in another part
@@ -94,7 +94,7 @@ class Schedule:
         return copies
 
     def offsets(self, epoch: int) -> list[float]:
-        """Return where the systematic sampling of each class starts, in [0, 1), which decides how its copies round.
+        """Returns where the systematic sampling of each class starts, in [0, 1), which decides how its copies round.
 
         Each offset is uniform. Together they are evenly spread over the classes that have rows, so that all epochs have
         the same number of rows, and none of their steps is without one.
@@ -109,10 +109,10 @@ class Schedule:
         return offsets
 
     def sampled_rows(self, epoch: int) -> int:
-        """Return the number of rows that the sampling of this epoch gives, before any is read."""
+        """Returns the number of rows that the sampling of this epoch gives, before any is read."""
         return int(sum(np.floor(self.counts * self.copies() + self.offsets(epoch))))
 
     def bounds(self, epoch: int, step: int) -> tuple[int, int]:
-        """Return the rows [first, last) of the epoch's stream that all processes together take in a step."""
+        """Returns the rows [first, last) of the epoch's stream that all processes together take in a step."""
         rows = self.sampled_rows(epoch)
         return rows * step // self.steps, rows * (step + 1) // self.steps

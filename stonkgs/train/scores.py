@@ -51,7 +51,7 @@ class Scores(Metric):
         return torch.from_numpy(predicted_classes(probabilities.numpy(), multi_label=self.multi_label))
 
     def compute(self) -> dict[str, float]:
-        """Return the mean loss, and the F1 scores and accuracy as `stonkgs.evaluate.metrics` defines them."""
+        """Returns the mean loss, and the F1 scores and accuracy as `stonkgs.evaluate.metrics` defines them."""
         tp, fp, fn = (counts.tolist() for counts in (self.tp, self.fp, self.fn))
         f1 = [class_f1(*counts) for counts in zip(tp, fp, fn, strict=True)]
         rows, decided = [hit + missed for hit, missed in zip(tp, fn, strict=True)], int(self.decided)
@@ -66,7 +66,7 @@ class Scores(Metric):
 
 
 def losses(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the negative log-likelihood of each row [B], or of each row and class [B, K], in nats, float64.
+    """Returns the negative log-likelihood of each row [B], or of each row and class [B, K], in nats, float64.
 
     They come from the logits, because a float32 probability of 1 - 1e-9 is 1.
     """

@@ -22,7 +22,7 @@ TRUTH = "truth"
 
 
 def class_numbers(target: Target) -> tuple[int, ...]:
-    """Return the numbers of a row's classes, one or several."""
+    """Returns the numbers of a row's classes, one or several."""
     return target if isinstance(target, tuple) else (target,)
 
 
@@ -47,7 +47,7 @@ class Selection:
     first: npt.NDArray[np.int64]
 
     def labelled(self, split: Split) -> Iterator[LabelledRow]:
-        """Yield the labelled rows of a split, of all parts, without those that `max_rows` leaves out."""
+        """Yields the labelled rows of a split, of all parts, without those that `max_rows` leaves out."""
         number = int(self.first[split.number])
         for statement, target in with_targets(self.reader, self.task, self.classes, split):
             if self.protocol.drawn(number):
@@ -55,14 +55,14 @@ class Selection:
             number += 1
 
     def rows(self, split: Split, part: str) -> Iterator[LabelledRow]:
-        """Yield the rows of one part in a split."""
+        """Yields the rows of one part in a split."""
         for row in self.labelled(split):
             if self.protocol.part(row.statement, row.number) == part:
                 yield row
 
 
 def with_targets(reader: Reader, task: Task, classes: Classes, split: Split) -> Iterator[tuple[Statement, Target]]:
-    """Yield each row of a split that has a class, with the class' number."""
+    """Yields each row of a split that has a class, with the class' number."""
     for record in reader.read(split):
         if isinstance(record, Rejection):
             continue

@@ -62,7 +62,7 @@ class TrainSettings:
 
 
 def check_settings(cfg: DictConfig) -> None:
-    """Raise UserError if a key has a value that it must not have. This loads nothing."""
+    """Raises UserError if a key has a value that it must not have. This loads nothing."""
     read_settings(cfg, TrainSettings)
     check_paths(cfg)
     for key in REFUSED:

@@ -54,13 +54,13 @@ class TrainingStages(Placement):
         return cls(trainer, local, launched, task, protocol, reader, kge, start)
 
     def record(self, cfg: DictConfig) -> RunRecord:
-        """Return the record of a training that is about to begin."""
+        """Returns the record of a training that is about to begin."""
         packages = (*PACKAGES, "torchmetrics", "scikit-learn")
         inputs, nodes = [watch.fingerprint for watch in self.reader.watched.values()], self.kge.nodes
         return new_record(cfg, inputs, dict(self._decisive(cfg)), command="train", packages=packages, nodes=nodes)
 
     def _decisive(self, cfg: DictConfig) -> Iterator[tuple[str, Any]]:
-        """Yield the name and value of what changes the result and is not a key that `new_record` compares."""
+        """Yields the name and value of what changes the result and is not a key that `new_record` compares."""
         yield from ((f"trainer.{key}", cfg.trainer.get(key)) for key in _TRAINER)
         yield "processes", self.trainer.world_size
         yield "device", self.device
@@ -69,7 +69,7 @@ class TrainingStages(Placement):
 
 
 def check_stages(cfg: DictConfig, stages: TrainingStages) -> None:
-    """Raise UserError if stages do not go together."""
+    """Raises UserError if stages do not go together."""
     trains = TRAIN in stages.protocol.parts
     if cfg.mode == "train" and not trains:
         raise UserError("protocol=all leaves no rows to train with; it is for mode=test")
@@ -91,7 +91,7 @@ def check_stages(cfg: DictConfig, stages: TrainingStages) -> None:
 
 
 def _check_optimizer_and_logger(cfg: DictConfig) -> None:
-    """Raise UserError if the optimizer or the logger cannot be made: now, and not after all rows are counted."""
+    """Raises UserError if the optimizer or the logger cannot be made: now, and not after all rows are counted."""
     make = build(cfg.optimizer, trust=tuple(cfg.trust))
     try:
         make(params=[{"params": [torch.nn.Parameter(torch.zeros(1))]} for _ in range(2)])

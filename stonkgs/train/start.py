@@ -33,7 +33,7 @@ class Training:
     division: Division
 
     def rows(self) -> Iterator[LabelledRow]:
-        """Yield the rows of the training part in the input's order."""
+        """Yields the rows of the training part in the input's order."""
         for split in self.selection.reader.plan:
             yield from self.selection.rows(split, TRAIN)
 
@@ -80,14 +80,14 @@ class Start(ABC):
 
     @abstractmethod
     def base(self, config: Mapping[str, Any]) -> str:
-        """Return its name in run.json and the model card. `config` is the configuration that it was built from."""
+        """Returns its name in run.json and the model card. `config` is the configuration that it was built from."""
 
     def check(self, kge: KgeStore, *, any_kge: bool, processes: int) -> None:
-        """Raise UserError if it cannot learn with this store, or in this number of processes."""
+        """Raises UserError if it cannot learn with this store, or in this number of processes."""
         return
 
     def identity(self) -> dict[str, Any]:
-        """Return what changes the result beside its configuration, such as a digest of weights, by names for users."""
+        """Returns what changes the result beside its configuration, such as a digest of weights, by names for users."""
         return {}
 
     @abstractmethod

@@ -58,7 +58,7 @@ class NetworkStart(Start):
 
     @abstractmethod
     def network(self, training: Training) -> Network:
-        """Return the network. Its classifier is replaced if it is to be trained."""
+        """Returns the network. Its classifier is replaced if it is to be trained."""
 
     def learn(self, training: Training) -> Learned:
         cfg, classes = training.cfg, training.census.classes

@@ -77,7 +77,7 @@ class Stream(IterableDataset[Step]):
                 yield self._step(number, rows)
 
     def step_rows(self) -> Iterator[Sequence[LabelledRow]]:
-        """Yield the rows of each step of the epoch, those of all processes together.
+        """Yields the rows of each step of the epoch, those of all processes together.
 
         The rows of POOL steps are sorted by length and cut into steps, which are then shuffled. Texts of one step are
         padded to its longest one: with mixed lengths that is about twice their mean.
@@ -92,7 +92,7 @@ class Stream(IterableDataset[Step]):
             yield from steps
 
     def rows(self) -> Iterator[LabelledRow]:
-        """Yield the epoch's rows in the order of training."""
+        """Yields the epoch's rows in the order of training."""
         random = Random(f"{self.schedule.seed}/{self.epoch}")
         splits = split_order(self.selection.reader, random)
         return shuffled(self._copied(self._read(splits)), self.buffer, random)
@@ -139,7 +139,7 @@ class Stream(IterableDataset[Step]):
         return hot
 
     def _weight(self, targets: Sequence[Target]) -> float:
-        """Return the divisor of torch's mean losses: the rows' weights, or in a multi-label task rows times classes."""
+        """Returns the divisor of torch's mean losses: the rows' weights, in a multi-label task rows times classes."""
         classes = self.selection.classes
         if classes.multi_label:
             return float(len(targets) * len(classes.labels))
@@ -147,14 +147,14 @@ class Stream(IterableDataset[Step]):
 
 
 def split_order(reader: Reader, random: Random) -> Iterator[Split]:
-    """Yield all splits in a random order. The splits of a file that cannot be seeked stay together and in order."""
+    """Yields all splits in a random order. The splits of a file that cannot be seeked stay together and in order."""
     stretches = _stretches(reader)
     random.shuffle(stretches)
     return (reader.plan[number] for stretch in stretches for number in stretch)
 
 
 def _stretches(reader: Reader) -> list[list[int]]:
-    """Return the splits by stretches that are read in order: each is one, but those of a file that cannot be seeked."""
+    """Returns the splits by stretches that are read in order: each is one, but not in a file that cannot be seeked."""
     plan = reader.plan
     stretches: list[list[int]] = []
     for file, grouped in groupby(range(len(plan)), key=lambda number: plan.files[plan.file[number]]):
@@ -164,7 +164,7 @@ def _stretches(reader: Reader) -> list[list[int]]:
 
 
 def hardly_mixed(reader: Reader, census: Census, buffer: int) -> Iterator[str]:
-    """Yield a warning if a stretch that is read in order has more training rows than the shuffle buffer holds.
+    """Yields a warning if a stretch that is read in order has more training rows than the shuffle buffer holds.
 
     Then rows meet only those near them. Of several such stretches the longest is named.
     """

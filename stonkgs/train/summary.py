@@ -46,7 +46,7 @@ class Trained:
     before: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """Return the content of run.json."""
+        """Returns the content of run.json."""
         return {**self.record.to_json(), **{key: getattr(self, key) for key in (*KEYS, *LATER)}}
 
     @classmethod
@@ -70,7 +70,7 @@ class Trained:
         return value
 
     def __str__(self) -> str:
-        """Return the summary for people: rows and files, a table of figures, and warnings."""
+        """Returns the summary for people: rows and files, a table of figures, and warnings."""
         lines = [f"{name:10} {printable(value)}" for name, value in self._lines()]
         columns = [part for part in (TEST, "majority", "validation") if part in self.metrics]
         lines += ["", f"{'':14}" + "".join(f"{name:>12}" for name in columns)]
@@ -83,7 +83,7 @@ class Trained:
         return [*self.census["warnings"], *self.remarks]
 
     def _lines(self) -> Iterator[tuple[str, str]]:
-        """Yield the summary's first lines, each a name and a text."""
+        """Yields the summary's first lines, each a name and a text."""
         census, task = self.census, self.record.config["task"]
         yield "task", f"{task['name']}: {', '.join(census['classes'])}"
         yield "protocol", self.protocol

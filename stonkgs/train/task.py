@@ -57,7 +57,7 @@ class Classes:
         return {label: number for number, label in enumerate(self.labels)}
 
     def target(self, values: tuple[str, ...]) -> int | tuple[int, ...] | None:
-        """Return the number of a row's class, or with multi_label those of its classes in rising order.
+        """Returns the number of a row's class, or with multi_label those of its classes in rising order.
 
         `values` are the distinct values that `Task.values` returns. Returns None if the row is not used: none of its
         values is a class, or it has several values and the task is not multi-label.
@@ -105,7 +105,7 @@ class Task(Stage):
         self._check_meanings()
 
     def _check_meanings(self) -> None:
-        """Raise UserError if a class is also ignored, or a value is mapped to something that is no class."""
+        """Raises UserError if a class is also ignored, or a value is mapped to something that is no class."""
         if both := sorted(self.ignore.intersection(self.classes or ())):
             raise UserError(f"task.ignore: {both[0]!r} is also one of task.classes; take it out of one of them")
         for value, to in self.map.items():
@@ -116,7 +116,7 @@ class Task(Stage):
                 )
 
     def check(self, names: Sequence[str]) -> None:
-        """Raise UserError if the input, which has the columns `names`, lacks one that this task reads."""
+        """Raises UserError if the input, which has the columns `names`, lacks one that this task reads."""
         for name in (self.column, *self.where):
             if name not in names:
                 key = "task.column=" if name == self.column else "task.where"
@@ -124,7 +124,7 @@ class Task(Stage):
                 raise UserError(f"task {self.name!r}: no column {name!r}; {known}. Name yours with {key}")
 
     def values(self, statement: Statement) -> tuple[str, ...] | Unused:
-        """Return the row's distinct values, mapped, sorted, without ignored ones; or the reason why it has none.
+        """Returns the row's distinct values, mapped, sorted, without ignored ones; or the reason why it has none.
 
         Raises KeyError if the statement lacks a column, which `check` rules out.
         """
@@ -156,7 +156,7 @@ class Task(Stage):
         return Classes(labels, self.multi_label, kept, dict(rows.most_common()), ambiguous)
 
     def known(self, counts: Mapping[tuple[str, ...], int], labels: tuple[str, ...]) -> Classes:
-        """Return the classes of a finished model, `labels`, however few rows they have here.
+        """Returns the classes of a finished model, `labels`, however few rows they have here.
 
         Where classes are discovered, values that are too rare for that are left out, as the training has left them out.
         Raises UserError if another value is none of them.
@@ -167,7 +167,7 @@ class Task(Stage):
         return known.decide(counts)
 
     def _discovered(self, rows: Counter[str], ambiguous: int) -> tuple[str, ...]:
-        """Return the values that have enough rows, sorted. Raises UserError if they are fewer than two, or too many."""
+        """Returns the values that have enough rows, sorted. Raises UserError if they are fewer than 2, or too many."""
         labels = sorted(value for value, count in rows.items() if count >= self.min_count)
         where, enough = f"task {self.name!r}: column {self.column!r}", f"of {_rows(self.min_count)} or more"
         if len(labels) > MOST_CLASSES:
@@ -181,7 +181,7 @@ class Task(Stage):
         return tuple(_name(f"{where}: a value cannot be a class; map it with task.map", label) for label in labels)
 
     def _given(self, rows: Counter[str], occurring: Counter[str]) -> tuple[str, ...]:
-        """Return the classes as listed. Raises UserError if a value is none of them, or one has too few rows."""
+        """Returns the classes as listed. Raises UserError if a value is none of them, or one has too few rows."""
         assert self.classes is not None
         strange = [item for item in occurring.most_common() if item[0] not in self.classes]
         if unknown := [item for item in strange if rows[item[0]] >= self.too_rare]:
@@ -196,7 +196,7 @@ class Task(Stage):
 
 
 def split_values(value: Any) -> list[str]:
-    """Return the values of one field: text is split at CLASS_SEPARATOR, lists are flattened, null and NaN give none."""
+    """Returns the values of one field: text is split at CLASS_SEPARATOR, lists are flat, null and NaN give none."""
     if isinstance(value, str):
         return [stripped for piece in value.split(CLASS_SEPARATOR) if (stripped := piece.strip())]
     if isinstance(value, list | tuple):
@@ -205,21 +205,21 @@ def split_values(value: Any) -> list[str]:
 
 
 def _text(value: Any) -> str:
-    """Return a value as text, numbers and booleans as JSON writes them."""
+    """Returns a value as text, numbers and booleans as JSON writes them."""
     if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT:
         value = int(value)  # pandas makes 10090 a 10090.0 if one row of the column is empty
     return json.dumps(value) if isinstance(value, bool | int | float) else str(value)
 
 
 def _column(where: str, value: Any) -> str:
-    """Return the name of a column. Its blanks are kept, because a header may have them. Raises UserError."""
+    """Returns the name of a column. Its blanks are kept, because a header may have them. Raises UserError."""
     if value is None or value == "" or isinstance(value, Mapping | list | tuple):
         raise UserError(f"{where}: {_shown.repr(value)} is no name of a column")
     return _text(value)
 
 
 def _name(where: str, value: Any) -> str:
-    """Return the name of a class or a value. Raises UserError if it cannot be one."""
+    """Returns the name of a class or a value. Raises UserError if it cannot be one."""
     name = "" if value is None or isinstance(value, Mapping | list | tuple) else _text(value).strip()
     if not name or any(letter in name for letter in "|\t\n\r"):
         raise UserError(f"{where}: {_shown.repr(value)} is no name; a name is a text without '|', tab or newline")

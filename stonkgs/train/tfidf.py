@@ -117,7 +117,7 @@ class TfIdf(Stage, Rater):
         return str(joblib.hash((read, self._weights()), hash_name="sha1"))
 
     def _weights(self) -> Any:
-        """Return the words and their weights. The pipeline itself contains addresses, which would change a hash."""
+        """Returns the words and their weights. The pipeline itself contains addresses, which would change a hash."""
         if self._pipeline is None:
             return None
         features, model = (step for _, step in self._pipeline.steps)
@@ -125,11 +125,11 @@ class TfIdf(Stage, Rater):
         return words, [(one.coef_, one.intercept_) for one in getattr(model, "estimators_", [model])]
 
     def encoder(self) -> Encoder:
-        """Return an encoder without inputs: the model reads the columns themselves."""
+        """Returns an encoder without inputs: the model reads the columns themselves."""
         return Encoder({})
 
     def __call__(self, batch: Batch) -> Tensor:
-        """Return the probabilities in the order of the labels, float32 [B, K].
+        """Returns the probabilities in the order of the labels, float32 [B, K].
 
         Raises UserError if the batch lacks a column that is read.
         """
@@ -150,7 +150,7 @@ class TfIdf(Stage, Rater):
 
 
 def node_tokens(statement: Statement) -> list[str]:
-    """Return tokens for the names of source and target: each whole name, and its words in lower case, with the role.
+    """Returns tokens for the names of source and target: each whole name, and its words in lower case, with the role.
 
     `p(HGNC:17927 ! SENP1)` gives `source=p(HGNC:17927 ! SENP1)`, `source:hgnc`, `source:17927`, `source:senp1`: the
     model can learn about this node, its namespace, and nodes that share a word.

@@ -67,7 +67,7 @@ def decode_json(text: str, decode: Callable[[str], Any]) -> Any:
 
 
 def check_surrogates(text: str) -> None:
-    """Raise UnusableError where JSON text without escapes has half a surrogate pair, which no file can hold."""
+    """Raises UnusableError where JSON text without escapes has half a surrogate pair, which no file can hold."""
     try:
         text.encode()
     except UnicodeEncodeError as error:

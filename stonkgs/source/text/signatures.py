@@ -27,7 +27,7 @@ _SIGNATURES = tuple((re.compile(start), what) for start, what in SIGNATURES)
 
 
 def check_text(file: str, head: bytes) -> None:
-    """Raise UserError where the first HEAD bytes of the (decompressed) content are not those of a text."""
+    """Raises UserError where the first HEAD bytes of the (decompressed) content are not those of a text."""
     for start, what in _SIGNATURES:
         if start.match(head):
             raise UserError(f"{file}: {what}")
