@@ -96,7 +96,7 @@ class Layout:
 
     @classmethod
     def of(cls, predictions: Predictions, schema: pa.Schema, by: Sequence[str]) -> Self:
-        """Returns the layout for files with this schema. Raises UserError if a column is missing, ambiguous, unfit."""
+        """Returns the layout of such files. Raises UserError for a column that is missing, ambiguous or unfit."""
         path, classes = predictions.path, list(predictions.classes.values())
         if isinstance(by, str):
             raise UserError(f"by={by!r}: must be a list of names")

@@ -34,7 +34,7 @@ class Launch:
     local: int
 
     def trainer_config(self, config: DictConfig) -> DictConfig:
-        """Returns the trainer's configuration, with torchrun's numbers of devices and machines if it has none itself."""
+        """Returns the trainer's configuration, with torchrun's numbers of devices and machines if it has none."""
         given: dict[str, Any] = {}
         if config.get("devices") == 1 and self.world > 1:
             given = {"devices": self.local, "num_nodes": self.world // self.local}
