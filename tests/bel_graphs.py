@@ -116,6 +116,11 @@ def ordered(edges: list[Any], indent: int | None = None) -> bytes:
     return json.dumps(dict(sorted(graph.items())), indent=indent, ensure_ascii=False).encode()
 
 
+def networkx(edges: list[Any]) -> bytes:
+    """With the name that NetworkX gives to links since 3.4: the first of their keys is the list's."""
+    return nodelink(edges).replace(b'"links"', b'"edges"')
+
+
 def umbrella(edges: list[Any]) -> bytes:
     """A node is its BEL, as PyBEL's to_umbrella_nodelink writes it."""
     return nodelink(edges, nodes=BEL)
@@ -125,6 +130,7 @@ def umbrella(edges: list[Any]) -> bytes:
 NUMBERED: dict[str, Write] = {
     "nodelink": nodelink,
     "indented": indented,
+    "networkx": networkx,
     "links first": ordered,
     "links first, indented": lambda edges: ordered(edges, indent=2),
     "umbrella": umbrella,

