@@ -6,10 +6,11 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from stat import S_ISDIR
 from typing import BinaryIO
+from weakref import finalize
 
 from stonkgs.errors import UserError, reason
 
@@ -138,7 +139,9 @@ class MappedFiles:
     """
 
     def __init__(self, paths: Sequence[str | Path]) -> None:
-        self._files = [open(path, "rb") for path in paths]  # noqa: SIM115  # open as long as the maps are
+        with ExitStack() as opened:
+            self._files = [opened.enter_context(open(path, "rb")) for path in paths]
+            finalize(self, opened.pop_all().close)  # they stay open as long as the maps are used
         self._before = [_state(file) for file in self._files]
 
     def check(self) -> None:

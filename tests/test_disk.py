@@ -1,12 +1,16 @@
 """A file's content is on the disk before it has its name, and the name where it is to last."""
 
 import errno
+import gc
 import os
+import warnings
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
-from stonkgs.disk import folder_name, link, publish
+from stonkgs.disk import MappedFiles, folder_name, link, publish
 
 
 @pytest.fixture
@@ -66,3 +70,19 @@ def test_any_name_is_that_of_a_folder_right_below(tmp_path: Path, name: str) -> 
     inner.mkdir()
     assert inner.resolve().parent == tmp_path.resolve()
     assert name not in ("rows", "a.b", "é") or inner.name == name
+
+
+def test_mapped_files_are_closed_with_their_owner(tmp_path: Path) -> None:
+    """Else Python warns of each, in whatever runs when it notices."""
+    path = tmp_path / "store"
+    path.write_bytes(b"x")
+    before = len(psutil.Process().open_files())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        files: list[Any] = [MappedFiles([path, path])]
+        files.append(files)  # a circle, as a job and its check are
+        files[0].check()
+        assert len(psutil.Process().open_files()) == before + 2
+        del files
+        gc.collect()
+    assert len(psutil.Process().open_files()) == before
