@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import RLock
 
 # Before torch is imported: see there.
 import stonkgs.cli  # noqa: F401  # isort: skip
@@ -13,6 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tqdm import tqdm
+
+# Its own lock is shared by all forks: one that is killed while it holds it would stop the others for ever.
+tqdm.set_lock(RLock())
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("STONKGS_SHARED", ROOT.parent / "shared"))
