@@ -1,7 +1,6 @@
 """What a tokenizer.json may be made of: what BERT tokenizers have, and nothing that could panic or never end."""
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -195,10 +194,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 def test_what_no_bert_tokenizer_has(name: str, tmp_path: Path) -> None:
     changes, message = REFUSED[name]
     path = written(tmp_path, BERT | changes)
-    started = time.monotonic()
     with pytest.raises(UserError, match=message) as caught:
         TextEncoder(path=path)(["x" * 50])
-    assert time.monotonic() - started < 1
     assert str(caught.value).startswith(f"{path}: not the tokenizer of a BERT: its ")
     assert len(str(caught.value)) < 400 + len(path)
 
