@@ -14,7 +14,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from stonkgs.errors import UserError
-from stonkgs.model.decision import CLASS_SEPARATOR, THRESHOLD, predicted_classes
+from stonkgs.model.decision import CLASS_SEPARATOR, THRESHOLD, predicted_classes, probabilities
 from stonkgs.source.parquet import open_parquet, parquet_errors
 
 Bools = npt.NDArray[np.bool_]
@@ -125,9 +125,9 @@ class Outcomes:
         if not temperature > 0:
             raise ValueError(f"a temperature of {temperature}")
         scaled = self.logits / temperature
-        probabilities = scaled.sigmoid() if self.multi_label else scaled.softmax(dim=1)
+        rated = probabilities(scaled, multi_label=self.multi_label)
         exact = None if self.exact_logits is None else scaled.numpy()
-        return replace(self, probabilities=probabilities.float().numpy(), exact_logits=exact)
+        return replace(self, probabilities=rated.float().numpy(), exact_logits=exact)
 
     @classmethod
     def read(

@@ -1,14 +1,23 @@
-"""Turns probabilities into predicted classes."""
+"""Turns logits into probabilities, and probabilities into predicted classes."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: Joins the classes of a row that has several.
 CLASS_SEPARATOR = "|"
 #: A multi-label model predicts each class whose probability is at least this.
 THRESHOLD = 0.5
+
+
+def probabilities(logits: "Tensor", *, multi_label: bool) -> "Tensor":
+    """Returns probabilities [N, K] of logits [N, K]: a softmax, or for a multi-label model a sigmoid."""
+    return logits.sigmoid() if multi_label else logits.softmax(dim=-1)
 
 
 def predicted_classes(probabilities: npt.NDArray[np.floating], *, multi_label: bool) -> npt.NDArray[np.bool_]:

@@ -18,7 +18,7 @@ from stonkgs.encode.nodes import Found
 from stonkgs.errors import UserError
 from stonkgs.indra.convert import Complexes
 from stonkgs.kge.store import KgeStore
-from stonkgs.model.decision import class_names, predicted_classes
+from stonkgs.model.decision import class_names, predicted_classes, probabilities
 from stonkgs.model.digest import model_digest
 from stonkgs.model.network import Inputs, Network
 from stonkgs.model.rater import Rater
@@ -223,7 +223,7 @@ class Predictor(Rater):
         """Returns the probabilities, float32, of logits [B, classes]: a softmax, or in multi-label models a sigmoid."""
         config = self.model.config
         logits = logits.float() / config.temperature
-        return torch.sigmoid(logits) if config.multi_label else torch.softmax(logits, dim=-1)
+        return probabilities(logits, multi_label=config.multi_label)
 
     def inputs(self, batch: Batch) -> Inputs:
         """Returns what the model reads of a batch, on its device."""

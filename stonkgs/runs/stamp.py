@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-#: Bytes read at a time.
+#: Bytes that are put together before they are written.
 BLOCK = 1 << 20
 
 
@@ -22,12 +22,9 @@ class Stamp:
     @classmethod
     def of(cls, path: Path) -> Self:
         """Reads a file and returns its stamp. Raises OSError."""
-        digest, size = hashlib.sha256(), 0
         with open(path, "rb") as file:
-            while block := file.read(BLOCK):
-                digest.update(block)
-                size += len(block)
-        return cls(size, digest.hexdigest())
+            digest = hashlib.file_digest(file, "sha256")
+            return cls(file.tell(), digest.hexdigest())
 
     @classmethod
     def of_all(cls, stamps: Iterable[Self]) -> Self:

@@ -154,18 +154,17 @@ def _with_columns(batch: pa.RecordBatch, names: Sequence[str], values: npt.NDArr
 
 
 def figures(
-    raw: Outcomes, validation: Outcomes | None, census: Census, protocol: str, temperature: float
+    test: Outcomes, validation: Outcomes | None, census: Census, protocol: str, before: Outcomes | None = None
 ) -> dict[str, Any]:
     """Returns the content of metrics.json: figures of test and validation part, and of the majority class on the test
-    part. `raw` is the test part before calibration, `validation` is calibrated.
+    part. `before` is the test part before its calibration, None if that changes nothing.
     """
-    test = raw.calibrated(temperature)
     values: dict[str, Any] = {"protocol": protocol, "test": metrics(test)}
     if validation is not None:
         values["validation"] = metrics(validation)
-    if temperature != 1:
-        before = metrics(raw)
-        values["test_uncalibrated"] = {name: before[name] for name in ("nll", "brier", "ece")}
+    if before is not None:
+        uncalibrated = metrics(before)
+        values["test_uncalibrated"] = {name: uncalibrated[name] for name in ("nll", "brier", "ece")}
     if TRAIN in census.rows:
         counts = [census.parts[TRAIN][label] for label in census.classes.labels]
         values["majority"] = metrics(majority(test, counts, census.rows[TRAIN]))

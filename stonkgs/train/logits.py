@@ -13,6 +13,7 @@ from torch import Tensor
 from stonkgs.batch import Batch
 from stonkgs.engine.lightning import StatementModule
 from stonkgs.evaluate.outcomes import BATCH_ROWS, Outcomes
+from stonkgs.model.decision import probabilities
 from stonkgs.source.parquet import open_parquet, parquet_errors
 from stonkgs.writer.parquet import ParquetWriter
 
@@ -34,14 +35,13 @@ class LogitsWriter(ParquetWriter):
         super().__init__(prefix=prefix)
         self.column = column
 
-    def add(self, batch: Batch, probabilities: npt.NDArray[np.float32]) -> None:
+    def add(self, batch: Batch, outputs: npt.NDArray[np.float32]) -> None:
         """Take a batch with its logits, float32 [B, classes], in place of its probabilities."""
-        logits = np.ascontiguousarray(probabilities)
+        logits = np.ascontiguousarray(outputs)
         held = pa.FixedSizeListArray.from_arrays(pa.array(logits.ravel(), pa.float32()), len(self.job.labels))
         schema = batch.columns.schema.append(self.schema.field(self.column))
         columns = pa.RecordBatch.from_arrays([*batch.columns.columns, held], schema=schema)
-        given = torch.from_numpy(logits)
-        rated = given.sigmoid() if self.job.multi_label else given.softmax(dim=1)
+        rated = probabilities(torch.from_numpy(logits), multi_label=self.job.multi_label)
         super().add(replace(batch, columns=columns), rated.numpy())
 
 

@@ -37,13 +37,7 @@ def train(cfg: DictConfig) -> Trained | None:
 
     Returns None in all processes but the first. Raises UserError.
     """
-    settings.quiet_libraries()
-    check_settings(cfg)
-    require("sklearn")
-    require("matplotlib")
-    if not cfg.output_dir:
-        cfg.output_dir = str(Path("training" if cfg.mode == "train" else "tested") / folder_name(str(cfg.task.name)))
-    check_folder(Path(cfg.output_dir), "output_dir")
+    _check(cfg)
     stages = TrainingStages.build(cfg)
     check_stages(cfg, stages)
     overwrite = cfg.overwrite and not stages.launch.child
@@ -92,6 +86,17 @@ def train(cfg: DictConfig) -> Trained | None:
     return trained
 
 
+def _check(cfg: DictConfig) -> None:
+    """Chooses the folder where none is given. Raises UserError for what can be known before any stage is built."""
+    settings.quiet_libraries()
+    check_settings(cfg)
+    require("sklearn")
+    require("matplotlib")
+    if not cfg.output_dir:
+        cfg.output_dir = str(Path("training" if cfg.mode == "train" else "tested") / folder_name(str(cfg.task.name)))
+    check_folder(Path(cfg.output_dir), "output_dir")
+
+
 def _protocol(stages: TrainingStages, divided: Division) -> str:
     """Returns the protocol as it stands beside every figure: with a doubt, where tested rows may have been learned."""
     protocol, tests_all = stages.protocol, TRAIN not in stages.protocol.parts
@@ -132,14 +137,14 @@ def _evaluate(rating: Rating, learned: Learned, protocol: str) -> dict[str, Any]
     if trainer.global_rank:
         return None
     raw = rating.read(rated)
-    values = figures(raw, validation, training.census, protocol, scale)
+    test, before = raw.calibrated(scale), None if scale == 1 else raw
+    values = figures(test, validation, training.census, protocol, before)
     if cfg.mode == "train":
         learned.save(folder.model, kge=training.kge, temperature=scale)
-    rating.keep(rated, raw if scale == 1 else raw.calibrated(scale))
+    rating.keep(rated, raw if scale == 1 else test)
     folder.write(folder.metrics, values)
     if learned.history:
         folder.write_history(learned.history)
-    before = None if scale == 1 else raw
-    draw_all(raw.calibrated(scale), protocol, folder.plots, before=before, history=learned.history)
-    told = list(remarks(raw.calibrated(scale), values))
+    draw_all(test, protocol, folder.plots, before=before, history=learned.history)
+    told = list(remarks(test, values))
     return {"metrics": values, "temperature": scale, "calibration": fit and asdict(fit), "remarks": told}

@@ -8,7 +8,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 from torchmetrics import Metric
 
 from stonkgs.evaluate.metrics import class_f1, macro_f1, weighted_f1
-from stonkgs.model.decision import predicted_classes
+from stonkgs.model.decision import predicted_classes, probabilities
 
 
 class Scores(Metric):
@@ -47,8 +47,8 @@ class Scores(Metric):
         self.loss_sum += float(losses(logits, targets).sum())
 
     def _decisions(self, logits: Tensor) -> Tensor:
-        probabilities = logits.sigmoid() if self.multi_label else logits.softmax(dim=1)
-        return torch.from_numpy(predicted_classes(probabilities.numpy(), multi_label=self.multi_label))
+        rated = probabilities(logits, multi_label=self.multi_label)
+        return torch.from_numpy(predicted_classes(rated.numpy(), multi_label=self.multi_label))
 
     def compute(self) -> dict[str, float]:
         """Returns the mean loss, and the F1 scores and accuracy as `stonkgs.evaluate.metrics` defines them."""

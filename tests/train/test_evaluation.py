@@ -99,7 +99,7 @@ def said(decisions: list[int], true: list[int], counts: list[int], *, multi_labe
     parts = {TRAIN: dict(zip(LABELS, counts, strict=True))}
     classes = Classes(LABELS, multi_label, parts[TRAIN])
     census = Census(classes, parts, {TRAIN: sum(counts)}, {}, np.zeros(1, np.int64))
-    return list(remarks(test, figures(test, None, census, "", 1.0)))
+    return list(remarks(test, figures(test, None, census, "")))
 
 
 @pytest.mark.parametrize("multi_label", [False, True])
