@@ -24,10 +24,10 @@ import torch  # isort: skip
 
 from stonkgs import Predictor, TsvSource
 from stonkgs.model import network
+from stonkgs.protocol import Grouped
 from stonkgs.train import stream
 from stonkgs.train.census import census
 from stonkgs.train.module import FineTuning
-from stonkgs.train.protocol import Grouped
 from stonkgs.train.schedule import Schedule
 from stonkgs.train.stream import Step, Stream
 from stonkgs.train.task import Task

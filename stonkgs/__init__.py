@@ -11,6 +11,7 @@ The flow. Each stage is a room (a folder or a module), a config group and a fold
 `predict` wires them on one screen. What stands beside them:
 
     kge         the store of knowledge graph embeddings that stage 2 reads
+    graph       from triples to such a store: a graph of one's own, its walks and vectors, and what they have learned
     rows        rows in memory, as people have them in a notebook, for the Predictor
     runs        what a run leaves on the disk and goes on from: plan, parts, accounts, record, status
     engine      who carries splits to the Predictor: Lightning in one process, several processes over one folder
@@ -24,7 +25,8 @@ The flow. Each stage is a room (a folder or a module), a config group and a fold
     config      what a config may build, and what values its keys may have
 
 Leaves that everything may use: `statement` (the records that flow), `errors` (words for people), `disk` (files that are
-there whole or not at all). `task` and `protocol` are addresses for configs.
+there whole or not at all). `protocol` divides rows into training, validation and test part, and `division` records how.
+`task` is an address for configs.
 """
 
 from importlib import import_module
@@ -37,6 +39,7 @@ if TYPE_CHECKING:  # what a type checker is told of the names below
     from stonkgs.kge.store import KgeStore
     from stonkgs.model.network import Network, STonKGs
     from stonkgs.model.predictor import Prediction, Predictor
+    from stonkgs.protocol import Protocol
     from stonkgs.source.base import Source
     from stonkgs.source.bel import BelSource
     from stonkgs.source.csv import CsvSource
@@ -45,7 +48,6 @@ if TYPE_CHECKING:  # what a type checker is told of the names below
     from stonkgs.source.parquet import ParquetSource
     from stonkgs.source.tsv import TsvSource
     from stonkgs.statement import Rejection, Statement
-    from stonkgs.train.protocol import Protocol
     from stonkgs.train.task import Task
     from stonkgs.writer.base import PredictionWriter
 
@@ -72,7 +74,7 @@ _WHERE = {
     "PredictionWriter": "stonkgs.writer.base",
     "Network": "stonkgs.model.network",
     "Task": "stonkgs.train.task",
-    "Protocol": "stonkgs.train.protocol",
+    "Protocol": "stonkgs.protocol",
 }
 
 __all__ = [

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from conftest import NODES
 
+from stonkgs.protocol import Protocol
 from stonkgs.source.base import Reader
 from stonkgs.source.parquet import ParquetSource
 from stonkgs.source.tsv import TsvSource
 from stonkgs.statement import Statement
-from stonkgs.train.protocol import Protocol
 from stonkgs.train.selection import Selection
 from stonkgs.train.task import Task, Unused
 

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from stonkgs.errors import UserError
-from stonkgs.statement import Statement
-from stonkgs.train.protocol import (
+from stonkgs.protocol import (
     PARTS,
     TEST,
     TRAIN,
@@ -28,6 +27,7 @@ from stonkgs.train.protocol import (
     scramble,
     scrambled,
 )
+from stonkgs.statement import Statement
 
 CONFIGS = ROOT / "configs"
 YAMLS = {

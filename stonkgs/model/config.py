@@ -118,7 +118,7 @@ class ModelConfig:
     kge_digest: str | None = None
     #: number of nodes of that store, if known
     kge_nodes: int | None = None
-    #: how its trainings have divided their rows, the first one first: see `stonkgs.train.division`
+    #: how its trainings have divided their rows, the first one first: see `stonkgs.division`
     divisions: tuple[Mapping[str, Any], ...] = ()
     #: version of this format
     version: int = 1

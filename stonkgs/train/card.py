@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from stonkgs.errors import printable
-from stonkgs.train.protocol import PARTS
+from stonkgs.protocol import PARTS
 
 #: The card's first lines, which Hugging Face reads. They contain no text of a user's, so nothing has to be escaped.
 FRONT_MATTER: Final = ModelCardData(

@@ -10,11 +10,11 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from stonkgs.errors import UserError
+from stonkgs.protocol import TEST, TRAIN, Protocol
 from stonkgs.runs.account import SplitStart, json_line, rejection_to_json
 from stonkgs.source.base import Reader, SplitRows
 from stonkgs.source.split import Plan, Split
 from stonkgs.statement import Rejection
-from stonkgs.train.protocol import TEST, TRAIN, Protocol
 from stonkgs.train.selection import TRUTH, Selection, class_numbers, with_targets
 from stonkgs.train.task import Classes, Task, Unused
 from stonkgs.writer.base import FLAGS, PREDICTION

@@ -20,12 +20,12 @@ from stonkgs.evaluate.metrics import metrics
 from stonkgs.evaluate.outcomes import Outcomes, majority
 from stonkgs.model.decision import class_names
 from stonkgs.model.rater import Rater
+from stonkgs.protocol import TRAIN
 from stonkgs.runs.job import Job
 from stonkgs.runs.plan_file import UnfinishedRun
 from stonkgs.runs.record import RunRecord
 from stonkgs.train.census import Census
 from stonkgs.train.logits import LogitsModule, LogitsWriter, logits_field, with_logits
-from stonkgs.train.protocol import TRAIN
 from stonkgs.train.selection import TRUTH, PartReader
 from stonkgs.train.start import Training
 from stonkgs.writer.base import FLAGS, PREDICTION

@@ -13,13 +13,13 @@ from torch.utils.data import DataLoader
 from stonkgs.batch import Batch, Batches
 from stonkgs.engine.lightning import OwnBatches, loader
 from stonkgs.errors import UserError, reason
+from stonkgs.protocol import VALIDATION
 from stonkgs.source.base import World
 from stonkgs.train.callbacks import KeepLast, TrainProgress
 from stonkgs.train.census import Census
 from stonkgs.train.checkpoints import BEST, ENDED, LAST, WholeCheckpoints, read_weights
 from stonkgs.train.folder import TrainFolder
 from stonkgs.train.module import BACKBONE, FineTuning
-from stonkgs.train.protocol import VALIDATION
 from stonkgs.train.selection import PartReader, Selection
 from stonkgs.train.stream import Step, Stream
 

@@ -6,10 +6,10 @@ import numpy.typing as npt
 from stonkgs.config import build
 from stonkgs.errors import UserError
 from stonkgs.model.predictor import Predictor
+from stonkgs.protocol import TRAIN
 from stonkgs.train.census import Census
 from stonkgs.train.fit import Fit, TrainingData
 from stonkgs.train.module import FineTuning
-from stonkgs.train.protocol import TRAIN
 from stonkgs.train.schedule import Schedule
 from stonkgs.train.start import Training
 

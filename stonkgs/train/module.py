@@ -17,7 +17,7 @@ from stonkgs.engine import interrupt
 from stonkgs.errors import UserError
 from stonkgs.model.decision import CLASS_SEPARATOR
 from stonkgs.model.predictor import Predictor
-from stonkgs.train.protocol import scramble
+from stonkgs.protocol import scramble
 from stonkgs.train.schedule import Schedule
 from stonkgs.train.scores import Scores
 from stonkgs.train.selection import TRUTH

@@ -10,18 +10,18 @@ from omegaconf import DictConfig
 
 from stonkgs.config import config_for_record
 from stonkgs.disk import check_folder, folder_name
+from stonkgs.division import Division, division, doubt
 from stonkgs.engine import settings
 from stonkgs.engine.failures import explained
 from stonkgs.evaluate.calibration import Calibration, calibration
 from stonkgs.evaluate.extras import require
 from stonkgs.evaluate.plots import draw_all
+from stonkgs.protocol import TEST, TRAIN, VALIDATION
 from stonkgs.runs.record import RunRecord, now
 from stonkgs.train.census import Census, census
-from stonkgs.train.division import Division, division, doubt
 from stonkgs.train.evaluation import Rating, figures, remarks
 from stonkgs.train.folder import TrainFolder, TrainingBegun
 from stonkgs.train.launch import reap
-from stonkgs.train.protocol import TEST, TRAIN, VALIDATION
 from stonkgs.train.settings import check_settings
 from stonkgs.train.stages import TrainingStages, check_stages
 from stonkgs.train.start import Learned, Training

@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from stonkgs.model.decision import CLASS_SEPARATOR
+from stonkgs.protocol import Protocol
 from stonkgs.source.base import Reader, World
 from stonkgs.source.split import Split
 from stonkgs.statement import Rejection, Statement, Tally
-from stonkgs.train.protocol import Protocol
 from stonkgs.train.task import Classes, Task, Unused
 
 #: The number of a row's class, or in a multi-label task those of its classes.

@@ -12,12 +12,12 @@ from stonkgs.config import build
 from stonkgs.engine.placement import Placement
 from stonkgs.errors import UserError
 from stonkgs.kge.store import KgeStore
+from stonkgs.protocol import TRAIN, Protocol
 from stonkgs.runs.identity import STORE
 from stonkgs.runs.record import RunRecord
 from stonkgs.runs.recording import PACKAGES, new_record
 from stonkgs.source.base import Reader
 from stonkgs.train.launch import Launch, launch
-from stonkgs.train.protocol import TRAIN, Protocol
 from stonkgs.train.start import Start
 from stonkgs.train.starts import start_of
 from stonkgs.train.task import Task

@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 
 from omegaconf import DictConfig
 
+from stonkgs.division import Division
 from stonkgs.engine.placement import Placement
 from stonkgs.kge.store import KgeStore
 from stonkgs.model.rater import Rater
+from stonkgs.protocol import TRAIN
 from stonkgs.train.census import Census
-from stonkgs.train.division import Division
 from stonkgs.train.folder import TrainFolder
-from stonkgs.train.protocol import TRAIN
 from stonkgs.train.selection import LabelledRow, Selection
 
 

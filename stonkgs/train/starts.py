@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from stonkgs.division import Division, extended
 from stonkgs.errors import UserError
 from stonkgs.kge.store import KgeStore
 from stonkgs.model.digest import model_digest
@@ -18,7 +19,6 @@ from stonkgs.model.network import Network
 from stonkgs.model.predictor import Predictor
 from stonkgs.runs.identity import MODEL
 from stonkgs.source.fingerprint import Fingerprint
-from stonkgs.train.division import Division, extended
 from stonkgs.train.learn import fine_tune
 from stonkgs.train.start import Learned, Start, Training
 from stonkgs.train.tfidf import TfIdf

@@ -11,11 +11,11 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from stonkgs.batch import Batch, collate
 from stonkgs.encode.encoder import Encoder
+from stonkgs.protocol import TRAIN
 from stonkgs.source.base import Reader
 from stonkgs.source.split import Split
 from stonkgs.statement import Statement
 from stonkgs.train.census import Census
-from stonkgs.train.protocol import TRAIN
 from stonkgs.train.schedule import Schedule
 from stonkgs.train.selection import LabelledRow, Selection, Target, class_numbers
 

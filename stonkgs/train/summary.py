@@ -7,9 +7,9 @@ from typing import Any, Final, Self
 
 from stonkgs.disk import publish
 from stonkgs.errors import printable
+from stonkgs.protocol import TEST
 from stonkgs.runs.record import RunRecord
 from stonkgs.train.card import model_card
-from stonkgs.train.protocol import TEST
 
 #: The figures of the printed table, by their names in metrics.json.
 SHOWN: Final = ("weighted_f1", "macro_f1", "accuracy", "auroc", "auprc", "brier", "ece")

@@ -10,11 +10,11 @@ import pytest
 from labelled import KINDS, LABELS, USED, direction, planned, rows, selected, statements, two_files, write
 
 from stonkgs.errors import UserError
+from stonkgs.protocol import PARTS, TEST, TRAIN, VALIDATION, Everything, Grouped, Protocol, Shuffled
 from stonkgs.source.base import Reader
 from stonkgs.source.parquet import ParquetSource
 from stonkgs.source.tsv import TsvSource
 from stonkgs.train.census import Census, census
-from stonkgs.train.protocol import PARTS, TEST, TRAIN, VALIDATION, Everything, Grouped, Protocol, Shuffled
 from stonkgs.train.task import Task
 
 #: Of LABELS' rows those that cannot be read.

@@ -17,12 +17,12 @@ from stonkgs.evaluate.calibration import temperature
 from stonkgs.evaluate.outcomes import Outcomes
 from stonkgs.model.network import Network
 from stonkgs.model.predictor import Predictor
+from stonkgs.protocol import PARTS, TEST, TRAIN, VALIDATION, Grouped
 from stonkgs.source.tsv import TsvSource
 from stonkgs.statement import Statement
 from stonkgs.train.census import Census
 from stonkgs.train.evaluation import figures, remarks
 from stonkgs.train.logits import logits_field
-from stonkgs.train.protocol import PARTS, TEST, TRAIN, VALIDATION, Grouped
 from stonkgs.train.task import Classes
 
 EXAMPLE = ROOT / "datasets" / "example"

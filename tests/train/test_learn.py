@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from stonkgs.protocol import TRAIN
 from stonkgs.train.census import Census
 from stonkgs.train.learn import balanced_weights
-from stonkgs.train.protocol import TRAIN
 from stonkgs.train.task import Classes
 
 

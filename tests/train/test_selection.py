@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from labelled import KINDS, LABELS, NAMES, USED, direction, selected, two_files
 
+from stonkgs.protocol import PARTS, TEST, TRAIN, VALIDATION, Everything, Grouped, Protocol
 from stonkgs.source.base import Reader, World
 from stonkgs.statement import Statement
-from stonkgs.train.protocol import PARTS, TEST, TRAIN, VALIDATION, Everything, Grouped, Protocol
 from stonkgs.train.selection import TRUTH, PartReader, Selection
 from stonkgs.train.task import Task
 

@@ -14,9 +14,9 @@ from stonkgs.cli import main
 from stonkgs.evaluate.calibration import temperature
 from stonkgs.evaluate.outcomes import Outcomes
 from stonkgs.model.network import Network
+from stonkgs.protocol import VALIDATION, Grouped
 from stonkgs.source.base import ROLES
 from stonkgs.statement import Statement
-from stonkgs.train.protocol import VALIDATION, Grouped
 
 LABELS = ("down", "up")
 

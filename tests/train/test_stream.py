@@ -23,11 +23,11 @@ from torch.utils.data import DataLoader
 from stonkgs.encode.encoder import Encoder, Example
 from stonkgs.encode.inputs import Input
 from stonkgs.model.predictor import Predictor
+from stonkgs.protocol import TRAIN, Grouped
 from stonkgs.source.base import Reader
 from stonkgs.source.parquet import ParquetSource
 from stonkgs.statement import Statement
 from stonkgs.train.census import census
-from stonkgs.train.protocol import TRAIN, Grouped
 from stonkgs.train.schedule import Schedule
 from stonkgs.train.selection import LabelledRow, Selection
 from stonkgs.train.stream import POOL, Step, Stream, hardly_mixed, shuffled, split_order

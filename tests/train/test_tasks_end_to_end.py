@@ -13,8 +13,8 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from stonkgs.cli import main
 from stonkgs.model.network import Network
+from stonkgs.protocol import TEST, Grouped
 from stonkgs.statement import Statement
-from stonkgs.train.protocol import TEST, Grouped
 
 LABELS = ("down", "up")
 HEADER = ["source", "target", "evidence", "polarity", "id"]

@@ -18,8 +18,8 @@ from stonkgs.batch import collate
 from stonkgs.cli import main
 from stonkgs.kge.build import build
 from stonkgs.model.network import read_text
+from stonkgs.protocol import TRAIN, Grouped
 from stonkgs.train.module import FineTuning
-from stonkgs.train.protocol import TRAIN, Grouped
 from stonkgs.train.schedule import Schedule
 from stonkgs.train.stream import Step
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from stonkgs.errors import printable
+from stonkgs.protocol import Protocol
 from stonkgs.source.fingerprint import Fingerprint
-from stonkgs.train.protocol import Protocol
 
 #: One training's division, as JSON values: `Protocol.division`, and these.
 Division = Mapping[str, Any]

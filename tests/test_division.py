@@ -8,11 +8,11 @@ import pytest
 from conftest import NODES, write_lines
 
 from stonkgs.cli import main
+from stonkgs.division import Division, division, doubt, extended
 from stonkgs.model.digest import model_digest
 from stonkgs.model.network import Network
+from stonkgs.protocol import Everything, Grouped, Protocol, Shuffled
 from stonkgs.source.fingerprint import Fingerprint
-from stonkgs.train.division import Division, division, doubt, extended
-from stonkgs.train.protocol import Everything, Grouped, Protocol, Shuffled
 
 ONE, OTHER = (Fingerprint(f"/{name}", 10, 1, name * 64) for name in "ab")
 
