@@ -245,7 +245,12 @@ def scramble(seed: int, number: int) -> int:
 
 def scrambled(seed: int, count: int) -> npt.NDArray[np.uint64]:
     """Returns `scramble` of 0 to count - 1: uint64 [count]."""
-    mixed = np.arange(count, dtype=np.uint64) * np.uint64(_STEP) + np.uint64(_start(seed))
+    return scrambled_numbers(seed, np.arange(count, dtype=np.uint64))
+
+
+def scrambled_numbers(seed: int, numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Returns `scramble` of each number: uint64, of the same shape."""
+    mixed = numbers * np.uint64(_STEP) + np.uint64(_start(seed))
     for shift, factor in _ROUNDS:
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
     return mixed ^ (mixed >> np.uint64(31))

@@ -41,8 +41,12 @@ class Hashes:
         self._sorted = array("Q", distinct.tobytes())
 
     def __contains__(self, hashed: int) -> bool:
+        return self.find(hashed) >= 0
+
+    def find(self, hashed: int) -> int:
+        """Returns the position of a hash among all, in ascending order; -1 if it is not there."""
         at = bisect_left(self._sorted, hashed)
-        return at < len(self._sorted) and self._sorted[at] == hashed
+        return at if at < len(self._sorted) and self._sorted[at] == hashed else -1
 
     def __len__(self) -> int:
         return len(self._sorted)
@@ -76,11 +80,11 @@ class Choice:
                 return WHERE
         if self.groups is not None and self.protocol and _group_hash(self.protocol, statement) in self.groups:
             return GROUP
-        return PAIR if self.leaves_pairs and self.states_tested_pair(statement) else ""
+        return PAIR if self.leaves_pairs and self.tested_pair(statement) >= 0 else ""
 
-    def states_tested_pair(self, statement: Statement) -> bool:
-        """Returns whether a tested row is about the same two nodes."""
-        return len(self.pairs) > 0 and _pair_hash(statement) in self.pairs
+    def tested_pair(self, statement: Statement) -> int:
+        """Returns which of `pairs` a row states, whatever its group; -1 if no tested row is about its two nodes."""
+        return self.pairs.find(_pair_hash(statement)) if len(self.pairs) else -1
 
 
 class LeaveOut(Stage):
