@@ -48,10 +48,6 @@ def test_the_law_against_sets(triples: list[Triple], chunk: int, block: int) -> 
         assert counts.self_loops == sum(source == target for source, _, target in set(triples))
         arrays = (graph.neighbours, graph.triples, graph.starts)
         assert [array.dtype.name for array in arrays] == ["int32", "int32", "int64"]
-            "int32",
-            "int32",
-            "int64",
-        ]
         again, _ = graph_of([*triples, *triples], scratch)
         assert again.digest == graph.digest, "of duplicates it does not depend, nor of blocks"
 
