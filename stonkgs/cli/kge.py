@@ -68,7 +68,7 @@ def _info(path: str) -> None:
     found, store = store_info(path), KgeStore(path=path)
     if words := origin_words(origin_of(store.header.origin)):
         found.pop("origin")
-    for label, value in {**found, **words}.items():
+    for label, value in [*found.items(), *words]:
         print(printable(f"{label:13} {value}"))
     print("first names")
     for number in range(min(SHOWN, store.nodes)):

@@ -28,13 +28,13 @@ class Counts(NamedTuple):
     """Distinct triples from a node to itself."""
 
 
-def build_graph(reading: Reading, scratch: Scratch) -> tuple[Graph, Counts]:
-    """Read triples and make a graph of them; its arrays lie in `scratch`'s folder.
+def build_graph(reading: Reading, scratch: Scratch, numbered: Numbered | None = None) -> tuple[Graph, Counts]:
+    """Read triples, unless they are `numbered` already, and make a graph of them, in files in `scratch`'s folder.
 
     Nodes are numbered in the order in which the kept rows first name them, source before target. Raises UserError where
     no two nodes have an edge between them.
     """
-    numbered = reading.numbered(scratch)
+    numbered = numbered or reading.numbered(scratch)
     numbering = number_lines(numbered.names, scratch)
     nodes = numbering.nodes
     if nodes > MAX_NODES:

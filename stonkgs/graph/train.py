@@ -54,10 +54,10 @@ class TrainedStore:
     def __str__(self) -> str:
         size = f"{self.size / 1e6:,.1f} MB in {self.seconds:.1f} s"
         shape = f"{self.nodes:,} nodes of {self.dimension} floats, walks of {self.walk_length} nodes"
-        words = {name: text for name, text in origin_words(self.origin).items() if name and name != "links"}
-        lines = {"store": f"{self.output}: {shape}", **words, "size": size, "digest": self.digest}
+        words = [line for line in origin_words(self.origin) if line[0] not in ("links", "")]  # a table shows these
+        lines = [("store", f"{self.output}: {shape}"), *words, ("size", size), ("digest", self.digest)]
         told = [f"{count:,} rows: {what}" for what, count in self.told.items()]
-        shown = [*(f"{name:13} {text}" for name, text in lines.items()), *told, *links_table(self.origin["links"])]
+        shown = [*(f"{name:13} {text}" for name, text in lines), *told, *links_table(self.origin["links"])]
         return "\n".join(map(printable, shown))
 
 

@@ -20,12 +20,12 @@ def left_out_words(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {LEFT_OUT[reason]}" for reason, count in counts.items() if count) or "none"
 
 
-def origin_words(origin: Mapping[str, Any]) -> dict[str, str]:
-    """Returns label -> text. Empty for a store that was not learned here, or says it in another way."""
+def origin_words(origin: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Returns labels and texts. Empty for a store that was not learned here, or says it in another way."""
     try:
-        return dict(_words(origin))
+        return list(_words(origin))
     except (KeyError, TypeError, ValueError, AttributeError):
-        return {}
+        return []
 
 
 def _words(origin: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
