@@ -1,6 +1,7 @@
 """Defines what a method of learning embeddings is: it fills the vectors and the walks of a store."""
 
 from abc import ABC, abstractmethod
+from inspect import signature
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,9 +28,12 @@ class Method(Stage, ABC):
     seed: int
 
     @property
-    @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """What decides the result beside the graph, as JSON values; the store records it."""
+        """What decides the result beside the graph, as JSON values; the store records it.
+
+        These are the arguments of the constructor, which keeps each under its name.
+        """
+        return {name: getattr(self, name) for name in signature(type(self)).parameters}
 
     @abstractmethod
     def learn(self, graph: Graph, vectors: NDArray[np.float32], walks: NDArray[np.int32]) -> None:
