@@ -124,17 +124,17 @@ class LeaveOut(Stage):
         if self.protocol is None:
             return Choice(self.where, None, None, Hashes(()), False, record)
         by_group = self.protocol.by in columns
-        if not by_group and not self.pairs:
-            raise UserError(
-                f"without: the input has no column {self.protocol.by!r}, so its rows of a tested group cannot be told; "
-                f"name a column with protocol.by= (there are {_listed(columns)}), or leave out all rows that are about "
-                "the same two nodes as a tested row: without.pairs=true"
-            )
-        if self.source is None and not by_group:
-            raise UserError(f"without: the input has no column {self.protocol.by!r}: name the rows that will be tested")
+        if not by_group and (self.source is None or not self.pairs):
+            raise UserError(self._missing(columns, self.protocol.by))
         groups, pairs, found = self._tested(self.protocol, rows)
         record |= {**found, "groups": by_group, "pairs": self.pairs}
         return Choice(self.where, self.protocol, groups if by_group else None, pairs, self.pairs, record)
+
+    def _missing(self, columns: Collection[str], by: str) -> str:
+        advice = f"name a column with protocol.by= (there are {_listed(columns)})"
+        if self.source is not None:
+            advice += ", or leave out all rows about the two nodes of a tested row: --pairs (without.pairs=true)"
+        return f"without: the input has no column {by!r}, by which its rows of a tested group could be told; {advice}"
 
     def _tested(self, protocol: Grouped, rows: Rows) -> tuple[Hashes, Hashes, dict[str, Any]]:
         """Returns the tested groups, the pairs that tested rows state, and how these were found, as JSON values."""

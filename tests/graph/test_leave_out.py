@@ -77,7 +77,7 @@ def test_pairs_are_left_out_where_the_input_has_no_groups(tmp_path: Path) -> Non
     write_lines(tmp_path / "rows.tsv", [*tested, ["one", "two"]])
     source, protocol = TsvSource(path=tmp_path / "rows.tsv"), Grouped(by="pmid")
     assert columns_of(source.reader()) == {"source", "target", "evidence", "pmid"}
-    with pytest.raises(UserError, match=r"no column 'pmid', so .*there are source, target\), or .*pairs=true"):
+    with pytest.raises(UserError, match=r"no column 'pmid', by which .*there are source, target\), or .*pairs=true"):
         LeaveOut(protocol=protocol, source=source).choice(["source", "target"], list)
     choice = LeaveOut(protocol=protocol, source=source, pairs=True).choice(["source", "target"], list)
     assert choice.reason(Statement("B", "A", "")) == PAIR
@@ -93,7 +93,7 @@ def test_pairs_are_left_out_where_the_input_has_no_groups(tmp_path: Path) -> Non
         ({"where": {"label": []}}, COLUMNS, r"without\.where\.label=\[\]: must be a value or a list"),
         ({"protocol": Everything()}, COLUMNS, r"without: only a protocol that divides rows by groups"),
         ({"protocol": Shuffled()}, COLUMNS, r"without: only a protocol that divides rows by groups"),
-        ({"protocol": Grouped(by="pmid"), "pairs": True}, {"source", "target"}, "name the rows that will be tested"),
+        ({"protocol": Grouped(by="pmid"), "pairs": True}, {"source", "target"}, r"there are source, target\)$"),
         ({"protocol": Grouped()}, COLUMNS, r"no row will be tested by this protocol \(grouped by evidence"),
     ],
 )  # fmt: skip
