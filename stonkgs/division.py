@@ -40,6 +40,11 @@ def extended(earlier: Sequence[Division], now: Division) -> tuple[Division, ...]
     return (*(one for one in earlier if one != now), now)
 
 
+def same_part(earlier: Division, now: Division) -> bool:
+    """Returns whether two divisions that depend on a row alone test the same rows of any file."""
+    return _same(earlier, now, by_row=True)
+
+
 def _same(earlier: Division, now: Division, *, by_row: bool) -> bool:
     ignored = {NAME, FILES} if by_row else {NAME}
     return dict(_rest(earlier, ignored)) == dict(_rest(now, ignored))

@@ -134,13 +134,17 @@ class Grouped(Protocol):
 
     def part(self, statement: Statement, number: int) -> str:
         """Returns the part by two hashes of the group: the first decides the test part, the second the other two."""
-        group = getattr(statement, self.by) if self.by in ROLES else statement.extra[self.by]
-        test, validation = self._hashes(_name(group) or _instead(statement))
+        test, validation = self._hashes(self.group(statement))
         if int(test * self.folds) == self.fold if self.folds else test < self.test:
             return TEST
         # `validation` is a share of all rows: of the rest it is a larger one.
         rest = 1 - (1 / self.folds if self.folds else self.test)
         return VALIDATION if validation * rest < self.validation else TRAIN
+
+    def group(self, statement: Statement) -> str:
+        """Returns the name of a row's group. Raises KeyError if the row lacks the column, which `columns` names."""
+        group = getattr(statement, self.by) if self.by in ROLES else statement.extra[self.by]
+        return _name(group) or _instead(statement)
 
     def _hashes(self, name: str) -> tuple[float, float]:
         """Returns two independent hashes of a name, as numbers in [0, 1) of 53 bits."""
@@ -241,7 +245,12 @@ def scramble(seed: int, number: int) -> int:
 
 def scrambled(seed: int, count: int) -> npt.NDArray[np.uint64]:
     """Returns `scramble` of 0 to count - 1: uint64 [count]."""
-    mixed = np.arange(count, dtype=np.uint64) * np.uint64(_STEP) + np.uint64(_start(seed))
+    return scrambled_numbers(seed, np.arange(count, dtype=np.uint64))
+
+
+def scrambled_numbers(seed: int, numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Returns `scramble` of each number: uint64, of the same shape."""
+    mixed = numbers * np.uint64(_STEP) + np.uint64(_start(seed))
     for shift, factor in _ROUNDS:
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
     return mixed ^ (mixed >> np.uint64(31))

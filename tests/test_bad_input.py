@@ -252,12 +252,18 @@ def replaced(file: h5py.File, **options: Any) -> None:
     file.create_dataset("vectors", data=None if options.get("external") else vectors, **options)
 
 
-@bad("kge", r"{}/nope\.h5: no such file; a KGE store is made by 'stonkgs kge build'")
+@bad(
+    "kge",
+    r"{}/nope\.h5: no such file; a KGE store is made by 'stonkgs kge build', or .* 'stonkgs kge train'",
+)
 def no_store(folder: Path) -> list[str]:
     return [f"kge.path={folder}/nope.h5"]
 
 
-@bad("kge", r"{}/rows\.tsv: not an HDF5 file; a KGE store is made by 'stonkgs kge build'")
+@bad(
+    "kge",
+    r"{}/rows\.tsv: not an HDF5 file; a KGE store is made by 'stonkgs kge build', or .* 'stonkgs kge train'",
+)
 def no_hdf5(folder: Path) -> list[str]:
     return [f"kge.path={folder}/rows.tsv"]
 
@@ -311,7 +317,7 @@ def a_huge_declared_shape(folder: Path) -> list[str]:
     return store(folder, huge)
 
 
-@bad("kge", r"{}/bad\.h5: the KGE store is damaged: .*; copy it again, or rebuild it")
+@bad("kge", r"{}/bad\.h5: the KGE store is damaged: .*; copy it again, or make it anew")
 def a_store_cut_off(folder: Path) -> list[str]:
     data = (folder / "kge.h5").read_bytes()
     (folder / "bad.h5").write_bytes(data[: len(data) // 2])

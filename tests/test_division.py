@@ -9,6 +9,7 @@ from conftest import NODES, write_lines
 
 from stonkgs.cli import main
 from stonkgs.division import Division, division, doubt, extended
+from stonkgs.graph.strict import UNKNOWN
 from stonkgs.model.digest import model_digest
 from stonkgs.model.network import Network
 from stonkgs.protocol import Everything, Grouped, Protocol, Shuffled
@@ -111,12 +112,13 @@ def test_the_training_finds_its_own_test_part_again(
     assert [retold[key] for key in ("rows", "nll", "ece")] == pytest.approx(
         [told[key] for key in ("rows", "nll", "ece")]
     )
-    assert again["protocol"] == trained["protocol"] == Grouped().name
+    assert again["protocol"] == trained["protocol"] == f"{Grouped().name}; but {UNKNOWN}", "of the store's graph"
     for name, protocol in {"seed": ["protocol.seed=1"], "all": ["protocol=all"]}.items():
         doubtful = run(name, *test, *protocol)
         figures = json.loads((tmp_path / name / "metrics.json").read_text())
         assert figures["protocol"] == doubtful["protocol"]
         assert "; but the model was trained with rows of this very file" in figures["protocol"]
+        assert figures["protocol"].endswith(f"; and {UNKNOWN}")
         assert Grouped().name in figures["protocol"]
     for name in ("out", "again"):  # one epoch is not enough
         assert "the model says 'no' of every row of the test part" in " ".join(json_of(tmp_path / name)["remarks"])

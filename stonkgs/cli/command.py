@@ -56,7 +56,8 @@ stonkgs: rate text-mined biomedical statements
   stonkgs status DIR               show how far a run is, and how many rows it has rejected
                                    (with verify=true: read its results, and compare them with their SHA-256)
   stonkgs aggregate PREDICTIONS    make one row for each statement, from the predictions for its evidences   (--help)
-  stonkgs kge build|info ...       make or show a store of knowledge graph embeddings   (--help)
+  stonkgs kge train ...            learn a store of knowledge graph embeddings from triples   (--help)
+  stonkgs kge build|info ...       make one of published files, or show one   (--help)
   stonkgs model convert|info ...   convert a published checkpoint, or show a model folder   (--help)
   stonkgs --version
 """

@@ -1,7 +1,8 @@
-"""The commands `stonkgs kge build` and `stonkgs kge info`."""
+"""The commands `stonkgs kge train`, `stonkgs kge build` and `stonkgs kge info`."""
 
 import argparse
 
+from stonkgs.cli import kge_train
 from stonkgs.errors import printable
 
 #: How many names of nodes `info` shows.
@@ -10,8 +11,13 @@ SHOWN = 5
 
 def main(argv: list[str]) -> int:
     """Runs the command; returns its exit status. Raises UserError."""
-    arguments = _parser().parse_args(argv)
-    if arguments.command == "build":
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(argv)
+    if wrong := [text for text in rest if arguments.command != "train" or text.startswith("-") or "=" not in text]:
+        parser.error(f"unrecognized arguments: {' '.join(wrong)}")
+    if arguments.command == "train":
+        kge_train.run(arguments, rest)
+    elif arguments.command == "build":
         _build(arguments)
     else:
         _info(arguments.store)
@@ -21,6 +27,7 @@ def main(argv: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="stonkgs kge", description="The store of a knowledge graph's embeddings.")
     commands = parser.add_subparsers(dest="command", required=True)
+    kge_train.add_parser(commands)
     build = commands.add_parser("build", help="make a store from vectors and walks")
     build.add_argument("--vectors", required=True, metavar="TSV", help="lines of a node's name and its vector")
     build.add_argument(
@@ -53,12 +60,16 @@ def _build(arguments: argparse.Namespace) -> None:
 
 
 def _info(path: str) -> None:
+    from stonkgs.graph.strict import origin_of
+    from stonkgs.graph.words import origin_words
     from stonkgs.kge.info import store_info
     from stonkgs.kge.store import KgeStore
 
-    for label, value in store_info(path).items():
+    found, store = store_info(path), KgeStore(path=path)
+    if words := origin_words(origin_of(store.header.origin)):
+        found.pop("origin")
+    for label, value in [*found.items(), *words]:
         print(printable(f"{label:13} {value}"))
-    store = KgeStore(path=path)
     print("first names")
     for number in range(min(SHOWN, store.nodes)):
         print(printable(f"  {store.name(number)}"))

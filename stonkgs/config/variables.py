@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 #: Keys whose value may come from an environment variable.
 PATHS: Final = {
-    *("source.path", "kge.path", "model.path", "model.tokenizer", "model.vocabulary"),
+    *("source.path", "without.source.path", "kge.path", "model.path", "model.tokenizer", "model.vocabulary"),
     *("output_dir", "logger.save_dir"),
 }
 

@@ -6,22 +6,19 @@ output.
 """
 
 import json
-import os
 import time
-from contextlib import suppress
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from stonkgs.disk import sync_folder
 from stonkgs.errors import UserError
 from stonkgs.kge.create import Draft
 from stonkgs.kge.index import LineNames, Scratch, chunks, number_lines, write_names
-from stonkgs.kge.layout import name_hash, reason
+from stonkgs.kge.layout import name_hash
 from stonkgs.kge.lookup import NameIndex
+from stonkgs.kge.output import new_store, release
 from stonkgs.kge.rows import (
     FLOATS,
     TextRows,
@@ -76,38 +73,13 @@ def build(*, vectors: str, walks: str, output: str, overwrite: bool = False, hal
     UserError, with the line, for any mistake in the files, and if the output cannot be written.
     """
     started = time.perf_counter()
-    _check_output(output, [vectors, walks], overwrite)
-    folder = str(Path(output).absolute().parent)
-    temporary = f"{output}.tmp-{os.getpid()}"
-    try:
-        with Scratch(folder) as scratch:
-            repeated, without_walk = _write(vectors, walks, temporary, scratch, half)
+    with new_store(output, inputs=[vectors, walks], overwrite=overwrite) as (temporary, scratch):
+        repeated, without_walk = _write(vectors, walks, temporary, scratch, half)
         written = KgeStore(path=temporary)
-        summary = BuildSummary(
+        return BuildSummary(
             output, written.nodes, written.dimension, written.walk_length, without_walk, repeated,
             written.header.size, time.perf_counter() - started, written.digest, half,
         )  # fmt: skip
-        Path(temporary).replace(output)
-        sync_folder(Path(folder))
-    except OSError as error:
-        raise UserError(
-            f"{output}: cannot be written ({reason(error)}); name a folder that exists, "
-            "can be written to and has room for the vectors"
-        ) from error
-    finally:
-        with suppress(OSError):
-            Path(temporary).unlink()
-    return summary
-
-
-def _check_output(output: str, inputs: list[str], overwrite: bool) -> None:
-    path = Path(output)
-    if path.is_dir():
-        raise UserError(f"{output}: is a directory; name a file in it, for example '{path / 'kge.h5'}'")
-    if path.exists() and any(Path(file).exists() and path.samefile(file) for file in inputs):
-        raise UserError(f"{output}: is one of the inputs; name another output")
-    if path.exists() and not overwrite:
-        raise UserError(f"{output}: exists; name another output, or replace it with --overwrite")
 
 
 def _write(vectors: str, walks: str, temporary: str, scratch: Scratch, half: bool) -> tuple[int, int]:
@@ -206,9 +178,5 @@ def _unknown(name: bytes, what: str) -> str:
 
 
 def _origin(files: list[str]) -> str:
-    try:
-        release = version("stonkgs")
-    except PackageNotFoundError:
-        release = "unknown"
     sizes = [{"name": Path(file).name, "bytes": Path(file).stat().st_size} for file in files]
-    return json.dumps({"vectors": sizes[0], "walks": sizes[1], "stonkgs": release})
+    return json.dumps({"vectors": sizes[0], "walks": sizes[1], "stonkgs": release()})

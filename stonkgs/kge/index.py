@@ -1,5 +1,6 @@
 """Numbers the nodes and writes the sorted hash indexes. Its arrays are kept on disk instead of in memory."""
 
+import mmap
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -27,6 +28,7 @@ class DiskArray:
 
     def __init__(self, file: BinaryIO, dtype: str) -> None:
         self._file, self._dtype = file, np.dtype(dtype)
+        self._maps: list[mmap.mmap] = []
 
     def append(self, values: bytes | NDArray[Any]) -> None:
         """Append values."""
@@ -43,7 +45,14 @@ class DiskArray:
         self._file.flush()
         if not os.fstat(self._file.fileno()).st_size:
             return np.empty(0, self._dtype)
-        return np.asarray(np.memmap(self._file, self._dtype, "r+"))
+        self._maps.append(mmap.mmap(self._file.fileno(), 0))
+        return np.frombuffer(self._maps[-1], self._dtype)
+
+    def release(self) -> None:
+        """Release the pages of the maps. The page cache keeps their content, and this process stays small."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            for mapped in self._maps:
+                mapped.madvise(mmap.MADV_DONTNEED)
 
 
 class Scratch(ExitStack):
@@ -52,10 +61,20 @@ class Scratch(ExitStack):
     def __init__(self, folder: str) -> None:
         super().__init__()
         self._folder = folder
+        self._arrays: list[DiskArray] = []
 
     def new_array(self, dtype: str) -> DiskArray:
         """Create an empty array."""
+        self._arrays.append(self._opened(dtype))
+        return self._arrays[-1]
+
+    def _opened(self, dtype: str) -> DiskArray:
         return DiskArray(cast(BinaryIO, self.enter_context(tempfile.TemporaryFile(dir=self._folder))), dtype)
+
+    def release(self) -> None:
+        """Release the pages of all maps."""
+        for array in self._arrays:
+            array.release()
 
 
 class LineNames(NamedTuple):
@@ -90,6 +109,7 @@ def number_lines(names: LineNames, scratch: Scratch) -> Numbering:
     for hashes, lines in _sorted_buckets(names.hashes):
         for line, first in _repeats(names, hashes, lines):
             numbers[line] = first + 1  # 0 marks the first line of a name
+        scratch.release()
     return _count(numbers, names.offsets)
 
 

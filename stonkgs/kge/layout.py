@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 from stonkgs.errors import UserError
 
+#: How a store comes into being, for people who have none.
+MADE = "a KGE store is made by 'stonkgs kge build', or of your own graph by 'stonkgs kge train'"
+
 FORMAT = "stonkgs-kge"
 VERSION = 2
 
@@ -72,7 +75,10 @@ class ArrayLocation(NamedTuple):
 
 def damaged(path: str, what: str) -> UserError:
     """Returns the error for a store whose content contradicts itself."""
-    return UserError(f"{path}: the KGE store is damaged: {what}; copy it again, or rebuild it with 'stonkgs kge build'")
+    return UserError(
+        f"{path}: the KGE store is damaged: {what}; copy it again, or make it anew with 'stonkgs kge build' or "
+        "'stonkgs kge train'"
+    )
 
 
 def reason(error: Exception) -> str:
@@ -106,7 +112,7 @@ def open_store(path: str) -> tuple[StoreHeader, StoreArrays]:
 
 def _check_regular(path: str) -> None:
     if not Path(path).exists():
-        raise UserError(f"{path}: no such file; a KGE store is made by 'stonkgs kge build'")
+        raise UserError(f"{path}: no such file; {MADE}")
     if not Path(path).is_file():
         kind = "a directory; name the KGE store in it" if Path(path).is_dir() else "no regular file; copy it to one"
         raise UserError(f"{path}: is {kind}")
@@ -118,7 +124,7 @@ def _open_hdf5(path: str, file: Any) -> Any:
     except OSError as error:
         if h5py.is_hdf5(path):
             raise damaged(path, f"it is truncated or unreadable ({reason(error)})") from error
-        raise UserError(f"{path}: not an HDF5 file; a KGE store is made by 'stonkgs kge build'") from error
+        raise UserError(f"{path}: not an HDF5 file; {MADE}") from error
 
 
 class Inspection:
@@ -137,11 +143,11 @@ class Inspection:
     def header(self) -> StoreHeader:
         """Returns the checked attributes. Raises UserError if this is no store of this version."""
         if self.attribute("format") != FORMAT:
-            raise UserError(f"{self.path}: an HDF5 file, but not a KGE store; one is made by 'stonkgs kge build'")
+            raise UserError(f"{self.path}: an HDF5 file, but not a KGE store; {MADE}")
         if (version := self.attribute("version")) != VERSION:
             raise UserError(
                 f"{self.path}: version {version} of the KGE store, and this stonkgs reads version {VERSION}: "
-                "rebuild it with 'stonkgs kge build', or use the stonkgs that wrote it"
+                "make it anew with 'stonkgs kge build' or 'stonkgs kge train', or use the stonkgs that wrote it"
             )
         digest, origin = self.attribute("digest"), self.attribute("origin")
         if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):

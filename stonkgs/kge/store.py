@@ -1,8 +1,8 @@
 """Reads a KGE store: the names, vectors and walks of a knowledge graph's nodes, memory-mapped from one HDF5 file.
 
 Reading vectors from the map is as fast as from RAM, all worker processes share its pages, and opening takes a few
-milliseconds for any number of nodes. In return, a store must be contiguous and uncompressed; `stonkgs kge build` writes
-it so.
+milliseconds for any number of nodes. In return, a store must be contiguous and uncompressed; `stonkgs kge build` and
+`stonkgs kge train` write it so.
 """
 
 import os
@@ -25,7 +25,7 @@ CACHED_NAMES = 16_384
 #: Longer names are not cached: without this bound, long names from the input could fill the memory.
 CACHED_LENGTH = 1024
 
-#: The vectors of a store. `stonkgs kge build --half` makes them float16.
+#: The vectors of a store. `--half` of the commands that make a store makes them float16.
 Vectors = NDArray[np.float32 | np.float16]
 #: The values of `KgeStore.match`.
 Match = Literal["exact", "identifier"]

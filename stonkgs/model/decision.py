@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from stonkgs.source.fields import SEPARATOR
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: Joins the classes of a row that has several.
-CLASS_SEPARATOR = "|"
+#: Joins the classes of a row that has several, as in the input's columns.
+CLASS_SEPARATOR = SEPARATOR
 #: A multi-label model predicts each class whose probability is at least this.
 THRESHOLD = 0.5
 

@@ -40,6 +40,8 @@ class Network(nn.Module, Stage, ABC):
     berts: ClassVar[tuple[str, ...]] = ()
     #: what it reads, for `stonkgs model info`
     reads: ClassVar[str] = "text and graph"
+    #: whether it reads the vectors of a store
+    reads_graph: ClassVar[bool] = True
     #: whether fine-tuning freezes the text backbone by default
     freezes_backbone: ClassVar[bool] = False
     #: the files of weights that it was read from, which may be mapped into memory
@@ -252,6 +254,7 @@ class TextOnly(Network):
     architecture = "text_only"
     berts = ("lm_backbone",)
     reads = "the text alone"
+    reads_graph = False
 
     def inputs(self, kge: KgeStore) -> Mapping[str, Input]:
         return {"text": Texts(self.text)}

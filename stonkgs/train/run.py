@@ -13,9 +13,11 @@ from stonkgs.disk import check_folder, folder_name
 from stonkgs.division import Division, division, doubt
 from stonkgs.engine import settings
 from stonkgs.engine.failures import explained
+from stonkgs.errors import printable
 from stonkgs.evaluate.calibration import Calibration, calibration
 from stonkgs.evaluate.extras import require
 from stonkgs.evaluate.plots import draw_all
+from stonkgs.graph.strict import doubt_of_graph
 from stonkgs.protocol import TEST, TRAIN, VALIDATION
 from stonkgs.runs.record import RunRecord, now
 from stonkgs.train.census import Census, census
@@ -98,10 +100,18 @@ def _check(cfg: DictConfig) -> None:
 
 
 def _protocol(stages: TrainingStages, divided: Division) -> str:
-    """Returns the protocol as it stands beside every figure: with a doubt, where tested rows may have been learned."""
+    """Returns the protocol as it stands beside every figure: with a doubt, where tested rows may have been learned.
+
+    The model may have learned them, or the vectors that it reads.
+    """
     protocol, tests_all = stages.protocol, TRAIN not in stages.protocol.parts
-    found = doubt(stages.start.divisions, divided, by_row=protocol.by_row, tests_all=tests_all)
-    return f"{protocol.name}; but {found}" if found else protocol.name
+    found = [doubt(stages.start.divisions, divided, by_row=protocol.by_row, tests_all=tests_all)]
+    if stages.start.reads_graph:
+        found.append(doubt_of_graph(stages.kge.header.origin, divided))
+    found = [text for text in found if text]
+    for text in found:
+        print(f"beware: {printable(text)}", file=sys.stderr)
+    return f"{protocol.name}; but {'; and '.join(found)}" if found else protocol.name
 
 
 def _count(

@@ -78,6 +78,11 @@ class Start(ABC):
         """How its earlier trainings have divided their rows, as far as it is known."""
         return ()
 
+    @property
+    def reads_graph(self) -> bool:
+        """Whether it reads the store's vectors, which may have been learned from rows that are tested."""
+        return False
+
     @abstractmethod
     def base(self, config: Mapping[str, Any]) -> str:
         """Returns its name in run.json and the model card. `config` is the configuration that it was built from."""

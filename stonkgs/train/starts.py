@@ -92,6 +92,10 @@ class Pretrained(NetworkStart):
     def divisions(self) -> Sequence[Division]:
         return self.given.config.divisions
 
+    @property
+    def reads_graph(self) -> bool:
+        return self.given.reads_graph
+
     def base(self, config: Mapping[str, Any]) -> str:
         return str(config.get("path") or config.get("name") or config["_target_"])
 
@@ -110,6 +114,10 @@ class FromScratch(NetworkStart):
 
     def __init__(self, fresh: Fresh) -> None:
         self.fresh = fresh
+
+    @property
+    def reads_graph(self) -> bool:
+        return Network.known[self.fresh.architecture].reads_graph
 
     def base(self, config: Mapping[str, Any]) -> str:
         return "random weights (Fresh)"

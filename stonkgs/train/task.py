@@ -2,8 +2,6 @@
 
 import copy
 import difflib
-import json
-import math
 import reprlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,15 +13,13 @@ from typing import Any
 from stonkgs.config import Stage
 from stonkgs.config.values import Count, check
 from stonkgs.errors import UserError
-from stonkgs.model.decision import CLASS_SEPARATOR
+from stonkgs.source.fields import split_values, text_of
 from stonkgs.statement import Statement
 
 #: In place of a list of classes: the classes are the values that occur often enough.
 DISCOVER = "discover"
 #: More discovered classes than this are an error: the column probably holds identifiers or text.
 MOST_CLASSES = 1000
-#: float64 represents all whole numbers up to this one.
-_EXACT = 2**53
 
 #: Shortens values of a file for a message: they may be many, long and contain any character.
 _shown = reprlib.Repr()
@@ -195,32 +191,16 @@ class Task(Stage):
         return self.classes
 
 
-def split_values(value: Any) -> list[str]:
-    """Returns the values of one field: text is split at CLASS_SEPARATOR, lists are flat, null and NaN give none."""
-    if isinstance(value, str):
-        return [stripped for piece in value.split(CLASS_SEPARATOR) if (stripped := piece.strip())]
-    if isinstance(value, list | tuple):
-        return [piece for item in value for piece in split_values(item)]
-    return [] if value is None or (isinstance(value, float) and math.isnan(value)) else split_values(_text(value))
-
-
-def _text(value: Any) -> str:
-    """Returns a value as text, numbers and booleans as JSON writes them."""
-    if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT:
-        value = int(value)  # pandas makes 10090 a 10090.0 if one row of the column is empty
-    return json.dumps(value) if isinstance(value, bool | int | float) else str(value)
-
-
 def _column(where: str, value: Any) -> str:
     """Returns the name of a column. Its blanks are kept, because a header may have them. Raises UserError."""
     if value is None or value == "" or isinstance(value, Mapping | list | tuple):
         raise UserError(f"{where}: {_shown.repr(value)} is no name of a column")
-    return _text(value)
+    return text_of(value)
 
 
 def _name(where: str, value: Any) -> str:
     """Returns the name of a class or a value. Raises UserError if it cannot be one."""
-    name = "" if value is None or isinstance(value, Mapping | list | tuple) else _text(value).strip()
+    name = "" if value is None or isinstance(value, Mapping | list | tuple) else text_of(value).strip()
     if not name or any(letter in name for letter in "|\t\n\r"):
         raise UserError(f"{where}: {_shown.repr(value)} is no name; a name is a text without '|', tab or newline")
     return name

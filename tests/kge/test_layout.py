@@ -170,7 +170,7 @@ def test_a_truncated_file(good: Path, tmp_path: Path, share: float) -> None:
         (
             "version",
             3,
-            "version 3 of the KGE store, and this stonkgs reads version 2: rebuild it with 'stonkgs kge build'",
+            "version 3 of the KGE store, and this stonkgs reads version 2: make it anew with 'stonkgs kge build'",
         ),
         ("digest", None, "'digest' is not a SHA-256"),
         ("digest", np.bytes_("\x1b[2J"), "'digest' is not a SHA-256"),
@@ -195,7 +195,7 @@ def test_a_store_of_the_first_version(good: Path, tmp_path: Path) -> None:
         file.attrs["version"] = 1
         del file["identifier_hashes"], file["identifier_order"]
     with pytest.raises(
-        UserError, match=r"old\.h5: version 1 of .* reads version 2: rebuild it with 'stonkgs kge build'"
+        UserError, match=r"old\.h5: version 1 of .* reads version 2: make it anew with 'stonkgs kge build'"
     ):
         _ = KgeStore(path=str(tmp_path / "old.h5")).nodes
 

@@ -1,0 +1,49 @@
+"""Builds what a configuration of `stonkgs kge train` names, and runs it."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+from omegaconf import DictConfig
+
+from stonkgs.config import build
+from stonkgs.config.values import Range, check
+from stonkgs.errors import UserError
+from stonkgs.graph.method import Method
+from stonkgs.graph.train import TrainedStore, train_store
+from stonkgs.graph.triples import SourceTriples, TripleFiles, Triples
+
+#: A share of the edges: with half of them nothing is left to learn from.
+Share = Annotated[float, Range(0, 0.5)]
+
+
+def train_configured(
+    cfg: DictConfig, *, files: Sequence[str], output: str, overwrite: bool, half: bool
+) -> TrainedStore:
+    """Learn a store as `configs/kge_train.yaml` explains, from `files` of triples or the source. Raises UserError."""
+    check("held_out", cfg.held_out, Share)
+    trust = tuple(cfg.trust)
+    method, without = build(cfg.method, trust=trust), build(cfg.without, trust=trust)
+    if not isinstance(method, Method):
+        raise UserError(f"method._target_: {type(method).__name__} is no method of learning embeddings")
+    triples: Triples
+    if files:
+        triples = TripleFiles(files)
+        for line in triples.headers():
+            print(line, file=sys.stderr)
+        inputs = list(files)
+    else:
+        source = build(cfg.source, trust=trust)
+        watched = source.watch()
+        triples = SourceTriples(source.reader(source.plan(watched=watched), watched=watched))
+        inputs = [watch.path for watch in watched]
+    return train_store(
+        triples=triples,
+        inputs=inputs,
+        without=without,
+        method=method,
+        output=output,
+        overwrite=overwrite,
+        half=half,
+        held_out=cfg.held_out,
+    )

@@ -1,0 +1,108 @@
+"""Which rows are left out for a test: a law against sets, and what cannot be told."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import write_lines
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stonkgs.errors import UserError
+from stonkgs.graph.leave_out import GROUP, PAIR, WHERE, LeaveOut, columns_of
+from stonkgs.protocol import TEST, Everything, Grouped, Shuffled
+from stonkgs.source.tsv import TsvSource
+from stonkgs.statement import Rejection, Statement
+
+COLUMNS = {"source", "target", "evidence", "pmid", "label"}
+NAMES = st.sampled_from("ABCDE")
+
+
+def row(source: str, target: str, pmid: Any = "", evidence: str = "e", label: str = "x") -> Statement:
+    return Statement(source, target, evidence, {"pmid": pmid, "label": label})
+
+
+ROWS = st.lists(st.builds(row, NAMES, NAMES, st.sampled_from([*"123456789", "", None, 4.0]), st.sampled_from("ef")))
+
+
+@given(ROWS, st.booleans(), st.integers(0, 2))
+def test_the_law_against_sets(rows: list[Statement], pairs: bool, fold: int) -> None:
+    protocol = Grouped(by="pmid", folds=3, fold=fold)
+    tested = [one for one in rows if protocol.part(one, 0) == TEST]
+    if not tested:
+        with pytest.raises(UserError, match="no row will be tested by this protocol"):
+            LeaveOut(protocol=protocol, pairs=pairs).choice(COLUMNS, lambda: rows)
+        return
+    choice = LeaveOut(protocol=protocol, pairs=pairs).choice(COLUMNS, lambda: rows)
+    choice = pickle.loads(pickle.dumps(choice))
+    about = {frozenset((one.source, one.target)) for one in tested}
+    same = {str(one.extra["pmid"]).removesuffix(".0") for one in tested if one.extra["pmid"]}
+    for one in rows:
+        named = str(one.extra["pmid"]).removesuffix(".0") in same
+        shares = frozenset((one.source, one.target)) in about
+        reason = choice.reason(one)
+        assert choice.keeps(one) == (not reason)
+        assert (choice.tested_pair(one) >= 0) == shares
+        if reason == GROUP:
+            assert named or one in tested
+        else:
+            assert one not in tested
+            assert not (one.extra["pmid"] and named)
+            assert reason == (PAIR if pairs and shares else "")
+
+
+def test_a_number_with_and_without_decimals_is_one_paper(tmp_path: Path) -> None:
+    """A Parquet file whose column has gaps gives 24497843.0, a TSV 24497843."""
+    protocol = next(
+        p for seed in range(9) if (p := Grouped(by="pmid", test=0.5, seed=seed)).part(row("A", "B", "7"), 0) == TEST
+    )
+    write_lines(tmp_path / "rows.tsv", [["source", "target", "evidence", "pmid"], ["A", "B", "e", "7"]])
+    choice = LeaveOut(protocol=protocol, source=TsvSource(path=tmp_path / "rows.tsv")).choice(COLUMNS, list)
+    assert choice.reason(row("C", "D", 7.0)) == choice.reason(row("C", "D", 7)) == GROUP
+    assert choice.keeps(row("A", "B", 8))
+    assert not choice.record["own"]
+    assert len(choice.record["division"]["files"]) == 1
+
+
+def test_rows_of_a_value_are_left_out() -> None:
+    choice = LeaveOut(where={"label": ["corrected", 3]}).choice(COLUMNS, list)
+    assert choice.reason(row("A", "B", label="corrected|x")) == choice.reason(row("A", "B", label="3")) == WHERE
+    assert choice.keeps(row("A", "B", label="correct"))
+    assert choice.record == {"where": {"label": ["3", "corrected"]}}
+
+
+def test_pairs_are_left_out_where_the_input_has_no_groups(tmp_path: Path) -> None:
+    tested = [["source", "target", "evidence", "pmid"], *(["A", "B", "e", str(n)] for n in range(20))]
+    write_lines(tmp_path / "rows.tsv", [*tested, ["one", "two"]])
+    source, protocol = TsvSource(path=tmp_path / "rows.tsv"), Grouped(by="pmid")
+    assert columns_of(source.reader()) == {"source", "target", "evidence", "pmid"}
+    with pytest.raises(UserError, match=r"no column 'pmid', by which .*there are source, target\), or .*pairs=true"):
+        LeaveOut(protocol=protocol, source=source).choice(["source", "target"], list)
+    choice = LeaveOut(protocol=protocol, source=source, pairs=True).choice(["source", "target"], list)
+    assert choice.reason(Statement("B", "A", "")) == PAIR
+    assert choice.keeps(Statement("B", "C", ""))
+    assert (choice.record["groups"], choice.record["rejected"]) == (False, 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "columns", "line"),
+    [
+        ({"where": {"colour": "red"}}, COLUMNS, r"without\.where: the input has no column .colour.; there are evid"),
+        ({"where": {"label": None}}, COLUMNS, r"without\.where\.label=None: must be a value or a list"),
+        ({"where": {"label": []}}, COLUMNS, r"without\.where\.label=\[\]: must be a value or a list"),
+        ({"protocol": Everything()}, COLUMNS, r"without: only a protocol that divides rows by groups"),
+        ({"protocol": Shuffled()}, COLUMNS, r"without: only a protocol that divides rows by groups"),
+        ({"protocol": Grouped(by="pmid"), "pairs": True}, {"source", "target"}, r"there are source, target\)$"),
+        ({"protocol": Grouped()}, COLUMNS, r"no row will be tested by this protocol \(grouped by evidence"),
+    ],
+)  # fmt: skip
+def test_one_line_each(settings: dict[str, Any], columns: set[str], line: str) -> None:
+    with pytest.raises(UserError, match=line):
+        LeaveOut(**settings).choice(columns, lambda: [Rejection("f", "r", b"")])
+
+
+def test_the_tested_file_needs_the_column(tmp_path: Path) -> None:
+    write_lines(tmp_path / "rows.tsv", [["source", "target", "evidence"], ["A", "B", "e"]])
+    with pytest.raises(UserError, match=r"rows\.tsv: no column 'pmid' \(protocol\.by=\); there are evidence, source"):
+        LeaveOut(protocol=Grouped(by="pmid"), source=TsvSource(path=tmp_path / "rows.tsv")).choice(COLUMNS, list)
