@@ -22,6 +22,7 @@ from stonkgs.train.census import Census, census
 from stonkgs.train.evaluation import Rating, figures, remarks
 from stonkgs.train.folder import TrainFolder, TrainingBegun
 from stonkgs.train.launch import reap
+from stonkgs.train.leak import told
 from stonkgs.train.settings import check_settings
 from stonkgs.train.stages import TrainingStages, check_stages
 from stonkgs.train.start import Learned, Training
@@ -113,6 +114,8 @@ def _count(
         counted = census(stages.reader, stages.task, stages.protocol, rejected, labels=labels)
     if cfg.mode == "train" and stages.start.in_steps:
         counted.warnings.extend(hardly_mixed(stages.reader, counted, cfg.batch.buffer))
+    selection = counted.selection(stages.reader, stages.task, stages.protocol)
+    counted.warnings.extend(told(selection, stages.start.columns))
     folder.begin(record, counted)
     return counted
 

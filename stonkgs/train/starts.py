@@ -89,6 +89,10 @@ class Pretrained(NetworkStart):
         return self.given.config.multi_label
 
     @property
+    def columns(self) -> Mapping[str, str]:
+        return self.given.columns
+
+    @property
     def divisions(self) -> Sequence[Division]:
         return self.given.config.divisions
 
@@ -110,6 +114,10 @@ class FromScratch(NetworkStart):
 
     def __init__(self, fresh: Fresh) -> None:
         self.fresh = fresh
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        return self.fresh.columns
 
     def base(self, config: Mapping[str, Any]) -> str:
         return "random weights (Fresh)"
