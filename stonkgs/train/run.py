@@ -115,7 +115,10 @@ def _count(
     if cfg.mode == "train" and stages.start.in_steps:
         counted.warnings.extend(hardly_mixed(stages.reader, counted, cfg.batch.buffer))
     selection = counted.selection(stages.reader, stages.task, stages.protocol)
-    counted.warnings.extend(told(selection, stages.start.columns))
+    for warning in told(selection, stages.start.columns):
+        counted.warnings.append(warning)
+        if not stages.launch.child:  # said at once: whoever did not mean it will not wait for the training to end
+            print(f"beware: {warning}", file=sys.stderr)
     folder.begin(record, counted)
     return counted
 
