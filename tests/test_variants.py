@@ -108,7 +108,7 @@ def test_rows_of_all_kinds_in_memory(walkless: Path, model: Path) -> None:
 
 def test_indras_statements_have_a_relation_of_another_name(walkless: Path, model: Path) -> None:
     agent = {"name": "HIF1A", "db_refs": {"HGNC": "4910"}}
-    statement = {"type": "Activation", "subj": agent, "obj": agent, "obj_activity": "activity"}
+    statement: dict[str, Any] = {"type": "Activation", "subj": agent, "obj": agent, "obj_activity": "activity"}
     statement["evidence"] = [{"text": "x"}]
     assert not list(predicted(model, walkless, "relation", [statement])), "INDRA's rows have no such column"
     (found,) = predicted(model, walkless, "stmt_type", [statement])
@@ -221,7 +221,9 @@ def test_columns_are_told_alike_by_all_who_know_them(model: Path, walkless: Path
     fresh = Fresh(architecture="triple")
     assert dict(predictor.columns) == dict(fresh.columns) == {"relation": "model.relation"}
     assert predictor.encoder().columns == ("relation",)
-    assert not Fresh(architecture="text_only", relation="x").columns
+    assert not Fresh(architecture="text_only").columns
+    with pytest.raises(UserError, match=r"^model\.relation=x: model\.architecture=text_only reads no relation$"):
+        Fresh(architecture="text_only", relation="x")
 
 
 def test_the_commands_that_the_page_shows(

@@ -39,6 +39,8 @@ class Fresh(Stage):
     ) -> None:
         if architecture not in ARCHITECTURES:
             raise UserError(f"model.architecture={architecture}: there are {', '.join(ARCHITECTURES)}")
+        if relation != "relation" and not Network.known[architecture].reads_relation:
+            raise UserError(f"{RELATION}={relation}: model.architecture={architecture} reads no relation")
         self.architecture = architecture
         self.num_layers = num_layers
         self.num_heads = num_heads
@@ -80,14 +82,14 @@ class Fresh(Stage):
         return initialised(Network.known[self.architecture](config.checked("model"), text))
 
     def _config(self, kge: KgeStore, entries: int, special: list[int]) -> ModelConfig:
-        walk_length = kge.walk_length if ARCHITECTURES[self.architecture].reads_walks else 0
+        graph_length = ARCHITECTURES[self.architecture].graph_length(kge.walk_length)
         sizes: dict[str, Any] = {
             "vocab_size": entries,
             "hidden_size": kge.dimension,
             "num_hidden_layers": self.num_layers,
             "num_attention_heads": self.num_heads,
             "intermediate_size": 4 * kge.dimension,
-            "max_position_embeddings": self.text_length + ARCHITECTURES[self.architecture].graph_length(walk_length),
+            "max_position_embeddings": self.text_length + graph_length,
             "type_vocab_size": 2,
             "hidden_dropout_prob": self.dropout,
             # On a CPU, attention dropout takes a quarter of a small model's time: see benchmarks/README.md.
@@ -99,7 +101,7 @@ class Fresh(Stage):
             bert=sizes,
             architecture=self.architecture,
             text_length=self.text_length,
-            walk_length=walk_length,
+            walk_length=kge.walk_length,
             relation_column=self.relation,
             special_tokens=(unknown, separator, mask),
         )

@@ -10,6 +10,8 @@ from stonkgs.train.task import Task
 
 #: From this share on, what is left to learn from the rest of a statement is mostly noise in the labels.
 MOST: Final = 0.9
+#: A column of more values holds no relations, but numbers or texts.
+MOST_VALUES: Final = 10_000
 
 
 def check_task(reads: Mapping[str, str], task: Task) -> None:
@@ -38,12 +40,14 @@ def explained(pairs: Iterable[tuple[str, Target]]) -> float:
 
     The errors are those of always answering the most frequent class; with the value known, the most frequent class of
     its rows is answered. This is Goodman and Kruskal's lambda (1954, J. Am. Stat. Assoc. 49, 732). It is 0 where there
-    is but one class.
+    is but one class, or more than MOST_VALUES values.
     """
     classes, by_value = Counter[Target](), dict[str, Counter[Target]]()
     for value, target in pairs:
         classes[target] += 1
         by_value.setdefault(value, Counter())[target] += 1
+        if len(by_value) > MOST_VALUES:
+            return 0.0
     most = max(classes.values(), default=0)
     errors = classes.total() - most
     return (sum(max(counts.values()) for counts in by_value.values()) - most) / errors if errors else 0.0
