@@ -95,6 +95,12 @@ class Batch:
         return np.zeros((len(self), 2), np.int8)
 
     @property
+    def relations_known(self) -> npt.NDArray[np.bool_] | None:
+        """Whether each row's relation is in the store, bool [B]; None if no relation is read."""
+        known: npt.NDArray[np.bool_] | None = self.inputs.get("triple", {}).get("known")
+        return known
+
+    @property
     def truncated(self) -> npt.NDArray[np.bool_]:
         """Whether each row's text was cut to fit, bool [B]; False if no text is read."""
         return self.inputs["text"]["truncated"] if "text" in self.inputs else np.zeros(len(self), np.bool_)

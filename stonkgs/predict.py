@@ -14,6 +14,7 @@ from stonkgs.batch import Batches
 from stonkgs.config import build
 from stonkgs.config.values import read_settings
 from stonkgs.disk import MappedFiles, check_folder, folder_name
+from stonkgs.encode.inputs import check_columns
 from stonkgs.engine import settings
 from stonkgs.engine.children import children, orders
 from stonkgs.engine.devices import devices_of, single
@@ -111,6 +112,7 @@ def predict(cfg: DictConfig, share: Share | None = None) -> RunSummary | Survey 
     if isinstance(run, FinishedRun):
         return _already_finished(run, folder, share)
     job = _job(cfg, stages, record, folder.path, run.plan if run else None, watched)
+    check_columns(predictor.columns, stages.source.others(job.plan.schema), "the input")
     if cfg.plan_only:
         return _survey(cfg, stages, job)
     job.check_files = MappedFiles(predictor.files).check

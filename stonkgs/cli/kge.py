@@ -28,13 +28,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="stonkgs kge", description="The store of a knowledge graph's embeddings.")
     commands = parser.add_subparsers(dest="command", required=True)
     kge_train.add_parser(commands)
-    build = commands.add_parser("build", help="make a store from vectors and walks")
+    build = commands.add_parser("build", help="make a store from vectors, and walks if there are any")
     build.add_argument("--vectors", required=True, metavar="TSV", help="lines of a node's name and its vector")
     build.add_argument(
         "--walks",
-        required=True,
         metavar="TSV",
-        help="lines of a node's name and the nodes of its walk",
+        help="lines of a node's name and the nodes of its walk; without it, the store is for models that read no walks",
     )
     build.add_argument("--output", required=True, metavar="H5", help="the store to write")
     build.add_argument("--overwrite", action="store_true", help="replace the output if it exists")

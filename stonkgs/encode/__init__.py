@@ -1,5 +1,5 @@
 """2. Statement -> Example. Each input that an architecture may read has a file here.
 
 To add one, write a subclass of `Input` here; an architecture in `stonkgs/model/` whose `inputs` names it and whose
-`pooled` reads its tensors; the architecture's name in `stonkgs/model/config.py`; its yaml; and a test.
+`pooled` reads its tensors; its yaml; and a test.
 """

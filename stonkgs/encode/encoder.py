@@ -63,6 +63,11 @@ class Encoder:
     def __init__(self, inputs: Mapping[str, Input]) -> None:
         self.inputs = inputs
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The keys of `Statement.extra` that some input reads."""
+        return tuple(dict.fromkeys(column for entry in self.inputs.values() for column in entry.columns))
+
     def sort(self, examples: list[tuple[int, Example]]) -> None:
         """Sort (position, example) pairs in place, by the order of the first input and then by position."""
         if self.inputs:

@@ -9,6 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from stonkgs.errors import UserError
+from stonkgs.source.base import shortened
 from stonkgs.statement import Statement
 
 #: What a batch holds of one input. The input chooses the names. Workers send these through a pipe.
@@ -24,6 +26,9 @@ class Input(ABC):
     both run in DataLoader workers, so an input must be picklable and open files on first use. `tensors` turns the
     arrays into what the network reads; it runs in the process that has the model.
     """
+
+    #: the keys of `Statement.extra` that it reads
+    columns: tuple[str, ...] = ()
 
     @abstractmethod
     def encode(self, statements: Sequence[Statement]) -> Sequence[Any]:
@@ -43,6 +48,19 @@ class Input(ABC):
         Only the first input of an architecture is asked. Texts use it to put equal lengths into one batch.
         """
         return ()
+
+
+def check_columns(reads: Mapping[str, str], names: Sequence[str], where: str) -> None:
+    """Raises UserError if `where`, which has the columns `names`, lacks a column that a model reads.
+
+    `reads` are these columns, and the key that names each; see `Network.columns`.
+    """
+    for column, key in reads.items():
+        if column not in names:
+            raise UserError(
+                f"{where}: no column {column!r}, which the model reads; there are {shortened(list(names))}. "
+                f"Name yours with {key}="
+            )
 
 
 def integers(arrays: Arrays, names: Sequence[str], weight: Tensor) -> dict[str, Tensor]:

@@ -1,6 +1,11 @@
-"""The input `walks`: turns the two nodes of a statement into rows of the store's vectors, by their random walks."""
+"""The input `walks`: turns the two nodes of a statement into rows of the store's vectors, by their random walks.
 
+`GraphHalf` is what it shares with every other input that is made of the store's vectors.
+"""
+
+from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +27,15 @@ SPECIALS = 3
 PUBLISHED_NUMBERS = {UNKNOWN: 100, SEPARATOR: 102, MASK: 103}
 
 
-class Walks(Input):
-    """The random walks of source and target, as rows of the store's vectors.
+#: What is encoded of one statement.
+Value = TypeVar("Value")
 
-    Arrays for B rows, G = 2 x walk length + 2: `nodes`, int32 [M], the distinct rows of vectors; `graph`, int32 [B, G]:
-    0 unknown, 1 separator, 2 mask, SPECIALS + k for `nodes[k]`. Tensors: `vectors`, float [M, D], the vectors of
-    `nodes`; `graph`, int64.
+
+class GraphHalf(Input, Generic[Value]):
+    """G rows of the store's vectors for each statement.
+
+    Arrays for B rows: `nodes`, int32 [M], the distinct rows of vectors; `graph`, int32 [B, G]: 0 unknown, 1 separator,
+    2 mask, SPECIALS + k for `nodes[k]`. Tensors: `vectors`, float [M, D], the vectors of `nodes`; `graph`, int64.
     """
 
     def __init__(self, nodes: Nodes, *, legacy_node_shift: bool = False) -> None:
@@ -35,13 +43,9 @@ class Walks(Input):
         self.kge = nodes.kge
         self.legacy_node_shift = legacy_node_shift
 
-    def encode(self, statements: Sequence[Statement]) -> list[npt.NDArray[np.int32]]:
-        """Returns int32 [G] for each statement: rows of the store's vectors, or UNKNOWN, SEPARATOR, MASK."""
-        return [self._rows(statement) for statement in statements]
-
-    def _rows(self, statement: Statement) -> npt.NDArray[np.int32]:
-        source, target = self.nodes.find(statement.source)[0], self.nodes.find(statement.target)[0]
-        return vector_rows(graph_half(self.kge, source, target), legacy_node_shift=self.legacy_node_shift)
+    @abstractmethod
+    def encode(self, statements: Sequence[Statement]) -> list[Value]:
+        """Returns a value for each statement, which has int32 [G]: rows of vectors, or UNKNOWN, SEPARATOR, MASK."""
 
     def vectors(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
         """Returns the vectors of rows [G], float32 [G, D], read from the memory map; zeros for special rows."""
@@ -49,7 +53,8 @@ class Walks(Input):
         vectors[rows >= 0] = self.kge.gather(rows[rows >= 0])
         return vectors
 
-    def collate(self, values: Sequence[npt.NDArray[np.int32]]) -> Arrays:
+    @staticmethod
+    def collated(values: Sequence[npt.NDArray[np.int32]]) -> Arrays:
         """Hold each distinct node once. Only numbers pass through a worker's pipe, no vectors."""
         rows = np.stack(values)
         nodes = np.unique(rows[rows >= 0])
@@ -60,6 +65,21 @@ class Walks(Input):
         """Read the vectors from the store's map."""
         vectors = torch.from_numpy(self.kge.gather(arrays["nodes"])).to(weight)
         return {"vectors": vectors, **integers(arrays, ("graph",), weight)}
+
+
+class Walks(GraphHalf[npt.NDArray[np.int32]]):
+    """The random walks of source and target: a `GraphHalf` of G = 2 x walk length + 2."""
+
+    def encode(self, statements: Sequence[Statement]) -> list[npt.NDArray[np.int32]]:
+        """Returns int32 [G] for each statement: rows of the store's vectors, or UNKNOWN, SEPARATOR, MASK."""
+        return [self._rows(statement) for statement in statements]
+
+    def _rows(self, statement: Statement) -> npt.NDArray[np.int32]:
+        source, target = self.nodes.find(statement.source)[0], self.nodes.find(statement.target)[0]
+        return vector_rows(graph_half(self.kge, source, target), legacy_node_shift=self.legacy_node_shift)
+
+    def collate(self, values: Sequence[npt.NDArray[np.int32]]) -> Arrays:
+        return self.collated(values)
 
 
 def graph_half(kge: KgeStore, source: int, target: int) -> npt.NDArray[np.int32]:

@@ -44,6 +44,8 @@ class Survey:
     #: encoded rows whose source, whose target is in the store, and whose text was cut
     sources_known: int = 0
     targets_known: int = 0
+    #: the same of relations; None if the model reads none
+    relations_known: int | None = None
     truncated: int = 0
     #: batches that the model is timed on
     batches: list[Batch] = field(default_factory=list)
@@ -67,11 +69,12 @@ class Survey:
         """Returns a line for each fact."""
         about = "" if self.plan.rows is not None else "about "
         rate = self.rows / self.seconds if self.seconds else 0.0
-        sources, targets = _percent(self.sources_known, self.encoded), _percent(self.targets_known, self.encoded)
+        known = {"sources": self.sources_known, "targets": self.targets_known, "relations": self.relations_known}
+        shares = [f"{name} {_percent(count, self.encoded)}" for name, count in known.items() if count is not None]
         lines = {
             "rows": f"{about}{self.rows:,} in {len(self.plan):,} splits of {len(self.plan.files):,} files",
             "rejected": f"{_percent(self.rejected, self.records)} of {self.records:,} rows read",
-            "known": f"sources {sources}, targets {targets} of {self.encoded:,} rows sampled",
+            "known": f"{', '.join(shares)} of {self.encoded:,} rows sampled",
             "texts cut": _percent(self.truncated, self.encoded),
             "time": f"about {duration(self.seconds)} at {rate:,.1f} rows/s" if self.predicted else "no row to tell by",
         }
@@ -120,6 +123,8 @@ def _encode(statements: list[Statement], encoder: Encoder, size: int, found: Sur
         sources, targets = (batch.found != Found.UNKNOWN).sum(axis=0).tolist()
         found.sources_known, found.targets_known = found.sources_known + sources, found.targets_known + targets
         found.truncated += int(batch.truncated.sum())
+        if batch.relations_known is not None:
+            found.relations_known = (found.relations_known or 0) + int(batch.relations_known.sum())
     found.batches += batches
 
 

@@ -1,4 +1,4 @@
-"""Builds a KGE store from two text files. Memory does not grow with the number of nodes.
+"""Builds a KGE store from one or two text files. Memory does not grow with the number of nodes.
 
 The file of vectors is read twice. The first pass reads the names and numbers the nodes; the second pass writes the
 values straight to their place in the store. Intermediate data that grow with the graph are kept in files beside the
@@ -7,6 +7,7 @@ output.
 
 import json
 import time
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -59,21 +60,25 @@ class BuildSummary(NamedTuple):
 
     def __str__(self) -> str:
         floats = "half-precision floats" if self.half else "floats"
+        walks = f"walks of {self.walk_length} nodes" if self.walk_length else "no walks"
         return (
-            f"{self.output}: {self.nodes:,} nodes of {self.dimension} {floats}, walks of {self.walk_length} nodes\n"
+            f"{self.output}: {self.nodes:,} nodes of {self.dimension} {floats}, {walks}\n"
             f"{self.without_walk:,} nodes without a walk, {self.repeated:,} repeated lines\n"
             f"{self.size / 1e6:,.1f} MB in {self.seconds:.1f} s, digest {self.digest}"
         )
 
 
-def build(*, vectors: str, walks: str, output: str, overwrite: bool = False, half: bool = False) -> BuildSummary:
+def build(
+    *, vectors: str, output: str, walks: str | None = None, overwrite: bool = False, half: bool = False
+) -> BuildSummary:
     """Build a store from `vectors` (a name and D floats per line) and `walks` (a name and L names per line).
 
-    `half` stores the vectors as float16, which halves the size. The output appears complete or not at all. Raises
-    UserError, with the line, for any mistake in the files, and if the output cannot be written.
+    Without `walks`, L is 0, and the store is for models that read none. `half` stores the vectors as float16, which
+    halves the size. The output appears complete or not at all. Raises UserError, with the line, for any mistake in the
+    files, and if the output cannot be written.
     """
     started = time.perf_counter()
-    with new_store(output, inputs=[vectors, walks], overwrite=overwrite) as (temporary, scratch):
+    with new_store(output, inputs=[vectors, *([walks] if walks else [])], overwrite=overwrite) as (temporary, scratch):
         repeated, without_walk = _write(vectors, walks, temporary, scratch, half)
         written = KgeStore(path=temporary)
         return BuildSummary(
@@ -82,10 +87,10 @@ def build(*, vectors: str, walks: str, output: str, overwrite: bool = False, hal
         )  # fmt: skip
 
 
-def _write(vectors: str, walks: str, temporary: str, scratch: Scratch, half: bool) -> tuple[int, int]:
+def _write(vectors: str, walks: str | None, temporary: str, scratch: Scratch, half: bool) -> tuple[int, int]:
     """Write and seal the store. Returns the number of repeated lines, and of nodes without a walk."""
     names, dimension = _read_names(vectors, scratch)
-    walk_length = _first_width(walks)
+    walk_length = _first_width(walks) if walks else 0
     numbering = number_lines(names, scratch)
     nodes = numbering.nodes
     if nodes > MAX_NODES:
@@ -97,8 +102,8 @@ def _write(vectors: str, walks: str, temporary: str, scratch: Scratch, half: boo
     write_names(names, numbering.numbers, draft.arrays)
     draft.index()
     _fill_vectors(vectors, draft, numbering.numbers, dimension)
-    without_walk = _fill_walks(walks, draft, walk_length)
-    draft.seal(_origin([vectors, walks]))
+    without_walk = _fill_walks(walks, draft, walk_length) if walks else nodes
+    draft.seal(_origin({"vectors": vectors, "walks": walks}))
     return len(numbering.numbers) - nodes, without_walk
 
 
@@ -177,6 +182,7 @@ def _unknown(name: bytes, what: str) -> str:
     return f"{what} without a vector, {readable(name)}; {remedy}"
 
 
-def _origin(files: list[str]) -> str:
-    sizes = [{"name": Path(file).name, "bytes": Path(file).stat().st_size} for file in files]
-    return json.dumps({"vectors": sizes[0], "walks": sizes[1], "stonkgs": release()})
+def _origin(files: Mapping[str, str | None]) -> str:
+    read = {what: Path(file) for what, file in files.items() if file}
+    sizes = {what: {"name": path.name, "bytes": path.stat().st_size} for what, path in read.items()}
+    return json.dumps({**sizes, "stonkgs": release()})

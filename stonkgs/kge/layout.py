@@ -25,7 +25,7 @@ VERSION = 2
 #: Dataset -> the dtypes it may have. There are N nodes, D floats per vector, L nodes per walk and B bytes of names.
 DTYPES = {
     "vectors": ("<f4", "<f2"),  # [N, D]
-    "walks": ("<i4",),  # [N, L], node numbers; -1 if a node has no walk
+    "walks": ("<i4",),  # [N, L], node numbers; -1 if a node has no walk; L is 0 in a store without walks
     "names": ("|u1",),  # [B], all names in UTF-8, one after the other
     "name_offsets": ("<i8",),  # [N + 1], where each name begins in `names`
     "hashes": ("<u8",),  # [N], hashes of the names, sorted
@@ -190,7 +190,7 @@ class Inspection:
             if len(found[name]) != rank:
                 raise damaged(self.path, f"'{name}' has {len(found[name])} dimensions, not {rank}")
         (nodes, dimension), walk_length, (name_bytes,) = found["vectors"], found["walks"][1], found["names"]
-        if not (nodes and dimension and walk_length):
+        if not (nodes and dimension):
             raise UserError(f"{self.path}: the KGE store is empty; rebuild it from a graph that has nodes")
         expected = shapes(nodes=nodes, dimension=dimension, walk_length=walk_length, name_bytes=name_bytes)
         for name, shape in expected.items():

@@ -111,7 +111,7 @@ class KgeStore(Stage):
 
     @property
     def walk_length(self) -> int:
-        """L, the number of nodes in a walk."""
+        """L, the number of nodes in a walk; 0 for a store without walks."""
         return int(self.walks.shape[1])
 
     def number(self, name: str) -> int:
@@ -140,7 +140,7 @@ class KgeStore(Stage):
         """
         self._check(number, number)
         walk: NDArray[np.int32] = self.walks[number]
-        if walk.min() < -1 or walk.max() >= self.nodes:
+        if walk.min(initial=-1) < -1 or walk.max(initial=-1) >= self.nodes:
             raise damaged(self.path, f"the walk of node {number} leaves the graph")
         return walk
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from stonkgs.disk import sync_folder
 from stonkgs.encode.text import TextEncoder
+from stonkgs.encode.triple import LENGTH as TRIPLE
 from stonkgs.errors import UserError, printable
 from stonkgs.model.config import ARCHITECTURES, ModelConfig, bert_fields, id2label, is_ours, read_json
 from stonkgs.model.weights import Weights, first_sentence, read_weights, write_weights
@@ -24,8 +25,13 @@ OLD_BUFFERS = (".position_ids", ".token_type_ids")
 #: The files of a model folder. config.json is last: a folder without it is no model.
 FILES = ("model.safetensors", "tokenizer.json", "tokenizer_config.json", "config.json")
 
-#: The architectures that config.json of the first implementation may name.
-PUBLISHED_ARCHITECTURES = ("STonKGsForSequenceClassification", "STonKGsForPreTraining")
+#: The architectures that config.json of the first implementation may name, and what they are here.
+PUBLISHED_ARCHITECTURES = {
+    "STonKGsForSequenceClassification": "stonkgs",
+    "STonKGsForPreTraining": "stonkgs",
+    "TransESTonKGsForSequenceClassification": "triple",
+    "TransESTonKGsForPreTraining": "triple",
+}
 
 
 def read(folder: Path, tokenizer: str | None, labels: Any) -> tuple[ModelConfig, TextEncoder, Weights]:
@@ -146,11 +152,14 @@ def _backbone_weights(backbone: Path, folder: Path) -> Weights:
     return {f"lm_backbone.{k.removeprefix(prefix)}": w for k, w in weights.items() if k.startswith(kept)}
 
 
+def _named(values: Mapping[str, Any]) -> list[str]:
+    """Returns the architectures that a config.json names; they may be none."""
+    named = values.get("architectures") or []
+    return [str(name) for name in (named if isinstance(named, list) else [named])]
+
+
 def _check_architecture(values: Mapping[str, Any], where: str) -> None:
-    named = values.get("architectures") or list(PUBLISHED_ARCHITECTURES)
-    if unknown := [
-        str(name) for name in (named if isinstance(named, list) else [named]) if name not in PUBLISHED_ARCHITECTURES
-    ]:
+    if unknown := [name for name in _named(values) if name not in PUBLISHED_ARCHITECTURES]:
         raise UserError(
             f"{where}: a {printable(', '.join(unknown))}; this release reads {' and '.join(PUBLISHED_ARCHITECTURES)}"
         )
@@ -158,18 +167,21 @@ def _check_architecture(values: Mapping[str, Any], where: str) -> None:
 
 def _published_config(values: Mapping[str, Any], where: str, backbone: Path, weights: Weights) -> ModelConfig:
     """Returns the configuration of a checkpoint of the first implementation, which states only a part of it."""
-    joint = bert_fields(values, where)
+    joint, names, own = bert_fields(values, where), _named(values), backbone / "config.json"
+    places, triple = joint["max_position_embeddings"], PUBLISHED_ARCHITECTURES[names[0]] == "triple" if names else None
     # The checkpoint does not describe its backbone. Without the backbone's own file, it is assumed to be built as the
-    # joint BERT.
-    own = backbone / "config.json"
-    text = bert_fields(read_json(own), str(own)) if own.is_file() and str(own) != where else joint
+    # joint BERT. A BERT over walks has twice as many positions as a text has tokens, and so has any backbone.
+    assumed = joint | ({"max_position_embeddings": 2 * (places - TRIPLE)} if triple else {})
+    text = bert_fields(read_json(own), str(own)) if own.is_file() and str(own) != where else assumed
     text_length = text["max_position_embeddings"] // 2
+    triple = places == text_length + TRIPLE if triple is None else triple
     return ModelConfig(
         lm_backbone=text,
         bert=joint,
         labels=id2label(values, where) if "classifier.weight" in weights else (),
+        architecture="triple" if triple else "stonkgs",
         text_length=text_length,
-        walk_length=(joint["max_position_embeddings"] - text_length - 2) // 2,
+        walk_length=0 if triple else (places - text_length - 2) // 2,
         legacy_text_padding=True,
         legacy_node_shift=True,
         kge_match="exact",
@@ -182,7 +194,7 @@ def _check_layers(config: ModelConfig, weights: Weights, where: str) -> None:
 
     This comes before the network is built, because a configuration of a million layers would be built layer by layer.
     """
-    for name in ARCHITECTURES[config.architecture]:
+    for name in ARCHITECTURES[config.architecture].berts:
         fields = getattr(config, name)
         layers = {key.split(".")[3] for key in weights if key.startswith(f"{name}.encoder.layer.")}
         if fields["num_hidden_layers"] != len(layers):

@@ -5,15 +5,24 @@ import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from stonkgs.errors import UserError, reason
 
 #: `model_type` in the config.json of this project's model folders.
 MODEL_TYPE = "stonkgs"
 
-#: Architecture -> the BERTs that it consists of. Each subclass of `Network` adds itself when it is defined.
-ARCHITECTURES: dict[str, tuple[str, ...]] = {}
+
+class Architecture(NamedTuple):
+    """What a configuration must know of an architecture; see `Network`."""
+
+    berts: tuple[str, ...]
+    reads_walks: bool
+    graph_length: Callable[[int], int]
+
+
+#: The architectures by their names. Each subclass of `Network` adds itself when it is defined.
+ARCHITECTURES: dict[str, Architecture] = {}
 
 #: The values of `kge_match`.
 MATCHES = ("exact", "identifier")
@@ -60,7 +69,7 @@ SHAPES = (
 #: What the values of a ModelConfig must be.
 CHECKS: dict[str, Check] = {
     "text_length": (lambda value: _count(value) and value >= 2, "a whole number of 2 or more"),
-    "walk_length": COUNT,
+    "walk_length": (lambda value: type(value) is int and value >= 0, "a whole number of 0 or more"),
     "special_tokens": (
         lambda value: type(value) is tuple and len(value) == 3 and all(type(t) is int and t >= 0 for t in value),
         "three whole numbers of 0 or more",
@@ -74,13 +83,14 @@ CHECKS: dict[str, Check] = {
     "kge_match": (lambda value: type(value) is str and value in MATCHES, " or ".join(MATCHES)),
     "kge_digest": (lambda value: value is None or type(value) is str, "a text or null"),
     "kge_nodes": (lambda value: value is None or _count(value), "a whole number of 1 or more, or null"),
+    "relation_column": (lambda value: type(value) is str and value != "", "a name"),
     "divisions": (
         lambda value: type(value) is tuple and all(isinstance(one, Mapping) for one in value),
         "a list of tables",
     ),
 }
-#: Fields that later versions added.
-LATER = ("text_pooler", "divisions")
+#: Fields that later versions added, and what they are in models of earlier ones.
+LATER = {"text_pooler": False, "divisions": (), "relation_column": "relation"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +111,7 @@ class ModelConfig:
     architecture: str = "stonkgs"
     #: most tokens of a text; the graph half starts at this position
     text_length: int = 256
-    #: nodes in a walk; the graph half has two walks and two separators
+    #: nodes in a walk; may be 0 for an architecture that reads no walks
     walk_length: int = 127
     #: token numbers of [UNK], [SEP], [MASK], whose vectors represent an unknown node, a separator and a masked node
     special_tokens: tuple[int, int, int] = (100, 102, 103)
@@ -114,6 +124,8 @@ class ModelConfig:
     #: how this model finds nodes in its store: by "exact" name only, or by that first and then by "identifier"; models
     #: of the first implementation use exact names only, as they did there
     kge_match: str = "identifier"
+    #: the input's column that holds a statement's relation, for an architecture that reads it
+    relation_column: str = "relation"
     #: digest of the KGE store that the model was trained with, if known
     kge_digest: str | None = None
     #: number of nodes of that store, if known
@@ -125,8 +137,8 @@ class ModelConfig:
 
     @property
     def graph_length(self) -> int:
-        """Length of the graph half: walk, separator, walk, separator."""
-        return 2 * self.walk_length + 2
+        """Length of the graph half, as the architecture has it."""
+        return ARCHITECTURES[self.architecture].graph_length(self.walk_length)
 
     @property
     def dimension(self) -> int:
@@ -137,8 +149,8 @@ class ModelConfig:
         """Returns the content of config.json. Labels are written as transformers writes them."""
         values = asdict(self)
         labels = values.pop("labels")
-        for key in LATER:
-            if not values[key]:  # written only where it is set, so that the digests of earlier models stay
+        for key, usual in LATER.items():
+            if values[key] == usual:  # written only where it is set, so that the digests of earlier models stay
                 del values[key]
         values |= {
             "model_type": MODEL_TYPE,
@@ -168,11 +180,19 @@ class ModelConfig:
     def checked(self, where: str) -> Self:
         """Returns self. Raises UserError, naming `where`, if a value is impossible."""
         _check(vars(self), CHECKS, where)
+        if ARCHITECTURES[self.architecture].reads_walks and not self.walk_length:
+            raise UserError(
+                f"{where}: walk_length is 0; it must be 1 or more for {self.architecture}, which reads walks"
+            )
         text, joint = self.lm_backbone, self.bert
         for what, has, most in (
             ("special_tokens reach", max(self.special_tokens), text["vocab_size"] - 1),
             ("text_length is", self.text_length, text["max_position_embeddings"]),
-            ("text and walks take", self.text_length + self.graph_length, joint["max_position_embeddings"]),
+            (
+                f"text and {'walks' if self.walk_length else 'graph half'} take",
+                self.text_length + self.graph_length,
+                joint["max_position_embeddings"],
+            ),
         ):
             if has > most:
                 raise UserError(f"{where}: {what} {has}, but this model has no more than {most}")

@@ -1,6 +1,6 @@
 """Makes a small model with random weights, for training without a pre-trained one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,14 +14,14 @@ from stonkgs.encode.vocabulary import learn_vocabulary
 from stonkgs.errors import UserError
 from stonkgs.kge.store import KgeStore
 from stonkgs.model.config import ARCHITECTURES, ModelConfig
-from stonkgs.model.network import Network
+from stonkgs.model.network import RELATION, Network, check_walks
 
 
 class Fresh(Stage):
     """Describes a new model. `make` builds it, as wide as the store's vectors.
 
     `vocabulary` is a vocab.txt. Without one, a WordPiece vocabulary of `words` entries is learned from the training
-    texts.
+    texts. `relation` is the input's column of the relation, for an architecture that reads it.
     """
 
     @checked("model")
@@ -35,9 +35,12 @@ class Fresh(Stage):
         dropout: Fraction = 0.1,
         vocabulary: str | None = None,
         words: Annotated[int, Range(100, MOST)] = 8000,
+        relation: str = "relation",
     ) -> None:
         if architecture not in ARCHITECTURES:
             raise UserError(f"model.architecture={architecture}: there are {', '.join(ARCHITECTURES)}")
+        if relation != "relation" and not Network.known[architecture].reads_relation:
+            raise UserError(f"{RELATION}={relation}: model.architecture={architecture} reads no relation")
         self.architecture = architecture
         self.num_layers = num_layers
         self.num_heads = num_heads
@@ -45,9 +48,15 @@ class Fresh(Stage):
         self.dropout = dropout
         self.vocabulary = vocabulary
         self.words = words
+        self.relation = relation
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """What `Network.columns` of the model will be."""
+        return {self.relation: RELATION} if Network.known[self.architecture].reads_relation else {}
 
     def check(self, kge: KgeStore) -> None:
-        """Raises UserError if the vocabulary is bad, or the store's dimension not divisible by the number of heads."""
+        """Raises UserError if the vocabulary is bad, or the store has no walks or a dimension that does not fit."""
         if self.vocabulary:
             text = TextEncoder(path=self.vocabulary, length=self.text_length)
             text.check(text.vocabulary_size)
@@ -55,6 +64,8 @@ class Fresh(Stage):
             raise UserError(
                 f"model.num_heads={self.num_heads}: the store's vectors of {kge.dimension} do not divide so"
             )
+        if ARCHITECTURES[self.architecture].reads_walks:
+            check_walks(kge)
 
     def make(self, kge: KgeStore, texts: Callable[[], Iterator[str]], folder: Path) -> Network:
         """Returns the model. Its weights come from torch's global random generator.
@@ -71,13 +82,14 @@ class Fresh(Stage):
         return initialised(Network.known[self.architecture](config.checked("model"), text))
 
     def _config(self, kge: KgeStore, entries: int, special: list[int]) -> ModelConfig:
+        graph_length = ARCHITECTURES[self.architecture].graph_length(kge.walk_length)
         sizes: dict[str, Any] = {
             "vocab_size": entries,
             "hidden_size": kge.dimension,
             "num_hidden_layers": self.num_layers,
             "num_attention_heads": self.num_heads,
             "intermediate_size": 4 * kge.dimension,
-            "max_position_embeddings": self.text_length + 2 * kge.walk_length + 2,
+            "max_position_embeddings": self.text_length + graph_length,
             "type_vocab_size": 2,
             "hidden_dropout_prob": self.dropout,
             # On a CPU, attention dropout takes a quarter of a small model's time: see benchmarks/README.md.
@@ -90,6 +102,7 @@ class Fresh(Stage):
             architecture=self.architecture,
             text_length=self.text_length,
             walk_length=kge.walk_length,
+            relation_column=self.relation,
             special_tokens=(unknown, separator, mask),
         )
 

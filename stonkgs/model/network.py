@@ -1,4 +1,4 @@
-"""Defines the networks: what all architectures share, the cross-modal transformer, and the two baselines."""
+"""Defines the networks: what all architectures share, the cross-modal transformers, and the two baselines."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -16,13 +16,17 @@ from stonkgs.config.values import check
 from stonkgs.encode.inputs import Input, Tensors
 from stonkgs.encode.nodes import Nodes
 from stonkgs.encode.text import TextEncoder, Texts
-from stonkgs.encode.walks import SPECIALS, Walks
+from stonkgs.encode.triple import LENGTH, Triples
+from stonkgs.encode.walks import SPECIALS, GraphHalf, Walks
 from stonkgs.errors import UserError
 from stonkgs.kge.store import KgeStore
 from stonkgs.model import checkpoint
 from stonkgs.model.bert import bert_modules, embed, encode, positions
-from stonkgs.model.config import ARCHITECTURES, ModelConfig
+from stonkgs.model.config import ARCHITECTURES, Architecture, ModelConfig
 from stonkgs.model.weights import Weights
+
+#: The key that names the input's column of the relation.
+RELATION = "model.relation"
 
 #: What a network reads of a batch: name of an input -> its tensors; see `stonkgs.encode`.
 Inputs = Mapping[str, Tensors]
@@ -42,6 +46,10 @@ class Network(nn.Module, Stage, ABC):
     reads: ClassVar[str] = "text and graph"
     #: whether it reads the vectors of a store
     reads_graph: ClassVar[bool] = True
+    #: whether it reads walks: then its store must have some, of its length
+    reads_walks: ClassVar[bool] = True
+    #: whether it reads a statement's relation, from the input's column `config.relation_column`
+    reads_relation: ClassVar[bool] = False
     #: whether fine-tuning freezes the text backbone by default
     freezes_backbone: ClassVar[bool] = False
     #: the files of weights that it was read from, which may be mapped into memory
@@ -52,7 +60,7 @@ class Network(nn.Module, Stage, ABC):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         Network.known[cls.architecture] = cls
-        ARCHITECTURES[cls.architecture] = cls.berts
+        ARCHITECTURES[cls.architecture] = Architecture(cls.berts, cls.reads_walks, cls.graph_length)
 
     def __init__(self, config: ModelConfig, text: TextEncoder) -> None:
         super().__init__()
@@ -67,6 +75,16 @@ class Network(nn.Module, Stage, ABC):
     @abstractmethod
     def inputs(self, kge: KgeStore) -> Mapping[str, Input]:
         """Returns this model's inputs by name. Rows are sorted by the first one; `pooled` gets the tensors of all."""
+
+    @classmethod
+    def graph_length(cls, walk_length: int) -> int:
+        """Returns the length of the graph half: here walk, separator, walk, separator."""
+        return 2 * walk_length + 2
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """The input's columns that it reads beside source, target and evidence, and the key that names each."""
+        return {self.config.relation_column: RELATION} if self.reads_relation else {}
 
     def nodes(self, kge: KgeStore) -> Nodes:
         """Returns how this model finds nodes in a store."""
@@ -90,18 +108,27 @@ class Network(nn.Module, Stage, ABC):
 
     @classmethod
     def from_pretrained(
-        cls, path: str | Path, *, tokenizer: str | None = None, labels: list[str] | None = None, calibrated: bool = True
+        cls,
+        path: str | Path,
+        *,
+        tokenizer: str | None = None,
+        labels: list[str] | None = None,
+        calibrated: bool = True,
+        relation: str | None = None,
     ) -> "Network":
         """Load a model folder, of this project or of the first implementation, in eval mode.
 
         `tokenizer` is the folder of a published checkpoint's text backbone: vocab.txt, and the weights if the
         checkpoint lacks them. `labels` rename the classes. Without `calibrated`, probabilities are those before
-        calibration. Raises UserError.
+        calibration. `relation` is the input's name of the column that an architecture such as `triple` reads; None: as
+        the model was trained. Raises UserError.
         """
         check("model.calibrated", calibrated, bool)
         config, text, weights = checkpoint.read(Path(path), tokenizer, labels)
         if not calibrated:
             config = replace(config, temperature=1.0)
+        if relation is not None:
+            config = _with_relation(config, relation, path)
         network = cls.assemble(config, text, weights, path)
         network.files = checkpoint.weight_files(Path(path), tokenizer)
         return network
@@ -143,6 +170,7 @@ class Network(nn.Module, Stage, ABC):
         config = replace(config, architecture=cls.architecture, labels=(), temperature=1.0, **changes)
         if "bert" not in cls.berts:
             config = replace(config, legacy_text_padding=False, legacy_node_shift=False)
+        config = config.checked(str(path))
         with torch.device("meta"):
             wanted = cls(config, text).state_dict()
         return cls.assemble(config, text, {name: weights[name] for name in wanted if name in weights}, path)
@@ -194,11 +222,17 @@ class STonKGs(Network):
     architecture = "stonkgs"
     berts = ("bert", "lm_backbone")
     freezes_backbone = True
+    #: the input that its graph half reads, a `GraphHalf`
+    graph_half: ClassVar[str] = "walks"
     #: float32 [3, H]: the vectors of an unknown node, a separator and a masked node
     specials: Tensor | None
 
     def inputs(self, kge: KgeStore) -> Mapping[str, Input]:
-        return {"text": Texts(self.text), "walks": self.walks(kge)}
+        return {"text": Texts(self.text), self.graph_half: self.graph(kge)}
+
+    def graph(self, kge: KgeStore) -> GraphHalf[Any]:
+        """Returns the input of the graph half."""
+        return self.walks(kge)
 
     def layers(self, config: ModelConfig) -> None:
         self.lm_backbone = bert_modules(config.lm_backbone, words=True, pooler=False)
@@ -212,10 +246,10 @@ class STonKGs(Network):
 
     def pooled(self, inputs: Inputs) -> Tensor:
         """Returns the joint BERT's pooled output, [B, H]."""
-        texts, walks = inputs["text"], inputs["walks"]
+        texts, graph = inputs["text"], inputs[self.graph_half]
         text = read_text(self.lm_backbone, texts["tokens"], texts["lengths"], padded_to=self.padded_to)
-        vectors = torch.cat([self.special_vectors(), walks["vectors"]])
-        both = torch.cat([text[texts["index"]], functional.embedding(walks["graph"], vectors)], dim=1)
+        vectors = torch.cat([self.special_vectors(), graph["vectors"]])
+        both = torch.cat([text[texts["index"]], functional.embedding(graph["graph"], vectors)], dim=1)
         hidden = embed(self.bert.embeddings, both, *self._places(text.shape[1], both.device))
         # The text half is as long as the batch's longest text. Padding of shorter texts is masked.
         real = positions(0, both.shape[1], both.device) < texts["lengths"][texts["index"]][:, None]
@@ -243,6 +277,35 @@ class STonKGs(Network):
         return self.specials
 
 
+class Triple(STonKGs):
+    """STonKGs whose graph half is source, relation, target and a separator: the first implementation's TransE variant.
+
+    Its store holds relations beside nodes, from any method that learns vectors of both, and needs no walks.
+    """
+
+    architecture = "triple"
+    reads = "text and triple"
+    reads_walks = False
+    reads_relation = True
+    graph_half = "triple"
+
+    @classmethod
+    def graph_length(cls, walk_length: int) -> int:  # noqa: ARG003  # it does not depend on it
+        return LENGTH
+
+    def graph(self, kge: KgeStore) -> GraphHalf[Any]:
+        config = self.config
+        return Triples(self.nodes(kge), relation=config.relation_column, legacy_node_shift=config.legacy_node_shift)
+
+    @classmethod
+    def part_of(cls, path: str | Path, *, tokenizer: str | None = None, relation: str = "relation") -> "Network":
+        """As of any architecture; `relation` is the input's column of the relation. A joint BERT over walks fits, too.
+
+        It then reads the three vectors at the places where it has read the first nodes of the source's walk.
+        """
+        return cls._part_of(path, tokenizer, walk_length=0, relation_column=relation)
+
+
 class TextOnly(Network):
     """The text-only baseline: a linear layer over the backbone's last hidden state of [CLS].
 
@@ -255,6 +318,7 @@ class TextOnly(Network):
     berts = ("lm_backbone",)
     reads = "the text alone"
     reads_graph = False
+    reads_walks = False
 
     def inputs(self, kge: KgeStore) -> Mapping[str, Input]:
         return {"text": Texts(self.text)}
@@ -295,6 +359,19 @@ class GraphOnly(Network):
         highest = functional.embedding(graph, torch.cat([nowhere, vectors])).amax(dim=1)
         known = (graph >= SPECIALS).any(dim=1, keepdim=True)
         return highest.where(known, torch.zeros_like(highest))
+
+
+def check_walks(kge: KgeStore) -> None:
+    """Raises UserError if the store has no walks, for a model that reads them."""
+    if not kge.walk_length:
+        raise UserError(f"{kge.path}: has no walks, which the model reads; build the store with them (--walks)")
+
+
+def _with_relation(config: ModelConfig, relation: str, path: str | Path) -> ModelConfig:
+    """Returns the configuration with another column of the relation. Raises UserError if the model reads none."""
+    if not Network.known[config.architecture].reads_relation:
+        raise UserError(f"{RELATION}={relation}: {path} reads no relation; leave this key out")
+    return replace(config, relation_column=relation).checked(RELATION)
 
 
 def read_text(

@@ -20,7 +20,7 @@ from stonkgs.indra.convert import Complexes
 from stonkgs.kge.store import KgeStore
 from stonkgs.model.decision import class_names, predicted_classes, probabilities
 from stonkgs.model.digest import model_digest
-from stonkgs.model.network import Inputs, Network
+from stonkgs.model.network import Inputs, Network, check_walks
 from stonkgs.model.rater import Rater
 from stonkgs.model.weights import first_sentence
 from stonkgs.rows.rows import Row, frame_rows, is_frame, role_names, windows
@@ -45,6 +45,8 @@ class Prediction:
     target_known: bool
     #: whether the sentence was longer than the model reads
     text_truncated: bool
+    #: whether the relation is in the store; None if the model reads no relation
+    relation_known: bool | None = None
 
 
 class Predictor(Rater):
@@ -94,6 +96,11 @@ class Predictor(Rater):
         return model_digest(self.model)
 
     @property
+    def columns(self) -> Mapping[str, str]:
+        """The columns of rows that the model reads beside source, target and evidence, and the key that names each."""
+        return self.model.columns
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """The files that are mapped into memory: the store, and the weights if they were read from files."""
         return (Path(self.kge.path), *self.model.files)
@@ -139,8 +146,10 @@ class Predictor(Rater):
                 raise UserError(f"{name}={value!r}: must be a whole number of {least} or more")
         check("complexes", complexes, Complexes)
         role_names(columns)  # raises its errors now, not when the first row is read
-        source = frame_rows(rows, columns) if is_frame(rows) else _iterated(rows)
-        read = windows(source, size=window, columns=columns, on_rejected=on_rejected, complexes=complexes)
+        source = frame_rows(rows, columns, self.columns) if is_frame(rows) else _iterated(rows)
+        read = windows(
+            source, size=window, columns=columns, on_rejected=on_rejected, complexes=complexes, reads=self.columns
+        )
         return self._predict(read, size, num_workers)
 
     def predict(
@@ -192,7 +201,10 @@ class Predictor(Rater):
         for row, position in enumerate(batch.positions.tolist()):
             values = dict(zip(self.labels, probabilities[row].tolist(), strict=True))
             flags = (*known[row].tolist(), bool(batch.truncated[row]))
-            yield position, Prediction(statements[position], classes[row], values, *flags)
+            found = Prediction(statements[position], classes[row], values, *flags)
+            if batch.relations_known is not None:
+                found.relation_known = bool(batch.relations_known[row])
+            yield position, found
 
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> Tensor:
@@ -287,10 +299,11 @@ def _check_free(frame: Any, labels: tuple[str, ...]) -> None:
 def _check_fit(model: Network, kge: KgeStore) -> None:
     """Raises UserError if the model cannot work with the store."""
     config = model.config
-    for what, has, wants in (
-        ("vectors of dimension", kge.dimension, config.dimension),
-        ("walks of length", kge.walk_length, config.walk_length),
-    ):
+    sizes = [("vectors of dimension", kge.dimension, config.dimension)]
+    if model.reads_walks:
+        check_walks(kge)
+        sizes.append(("walks of length", kge.walk_length, config.walk_length))
+    for what, has, wants in sizes:
         if has != wants:
             raise UserError(f"{kge.path}: {what} {has}, but the model reads {wants}: this is another model's store")
     if config.legacy_node_shift and kge.nodes <= 103:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isnan
 from typing import Any
 
+from stonkgs.encode.inputs import check_columns
 from stonkgs.errors import UserError
 from stonkgs.indra.convert import Complexes, Converter, Fault, Skipped, is_statement
 from stonkgs.source.base import ROLES
@@ -23,15 +24,18 @@ def windows(
     columns: Mapping[str, str] | None,
     on_rejected: OnRejected | None,
     complexes: Complexes = "skip",
+    reads: Mapping[str, str] | None = None,
 ) -> Iterator[list[Statement]]:
     """Yields statements, `size` at a time. `on_rejected` is called with each row that is no statement.
 
     Without `on_rejected`, the first such row raises UserError, after the rows before it were yielded. `complexes` says
-    what becomes of an INDRA statement that is a Complex, as for `Converter`.
+    what becomes of an INDRA statement that is a Complex, as for `Converter`. `reads` are further columns that a row
+    must have to be a statement, and the key that names each.
     """
     window: list[Statement] = []
     try:
-        for statement in _statements(rows, role_names(columns), on_rejected, Converter(complexes=complexes)):
+        convert = Converter(complexes=complexes)
+        for statement in _statements(rows, role_names(columns), on_rejected, convert, reads or {}):
             window.append(statement)
             if len(window) >= size:
                 yield window
@@ -45,12 +49,17 @@ def windows(
 
 
 def _statements(
-    rows: Iterable[Row], names: Mapping[str, str], on_rejected: OnRejected | None, convert: Converter
+    rows: Iterable[Row],
+    names: Mapping[str, str],
+    on_rejected: OnRejected | None,
+    convert: Converter,
+    reads: Mapping[str, str],
 ) -> Iterator[Statement]:
     without = Counter[str]()
     for number, row in enumerate(rows, start=1):
         indra = not _has_roles(row, names) and is_statement(row)
-        for record in _from_indra(row, number, convert, without) if indra else [as_statement(row, number, names)]:
+        records = _from_indra(row, number, convert, without) if indra else [as_statement(row, number, names)]
+        for record in (_complete(record, row, number, reads) for record in records):
             if isinstance(record, Statement):
                 yield record
             elif on_rejected:
@@ -61,6 +70,15 @@ def _statements(
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in without.most_common())
         advice = "; complexes='pairs' pairs the members of a Complex" if "Complex" in without else ""
         warnings.warn(f"INDRA statements or evidences without a row: {reasons}{advice}", stacklevel=2)
+
+
+def _complete(record: Statement | Rejection, row: Any, number: int, reads: Mapping[str, str]) -> Statement | Rejection:
+    """Returns the record, or a Rejection in place of a statement that lacks a column which the model reads."""
+    if isinstance(record, Statement):
+        for name, key in reads.items():
+            if name not in record.extra:
+                return _rejection(row, number, f"no {name!r}, which the model reads ({key} names another)")
+    return record
 
 
 def _has_roles(row: Any, names: Mapping[str, str]) -> bool:
@@ -150,9 +168,12 @@ def is_frame(rows: Any) -> bool:
     return hasattr(rows, "iloc") and any(kind.__name__ == "DataFrame" for kind in type(rows).__mro__)
 
 
-def frame_rows(frame: Any, columns: Mapping[str, str] | None) -> Iterator[dict[str, Any]]:
-    """Yields a DataFrame's rows. Raises UserError if one of the three columns is missing or occurs twice."""
+def frame_rows(frame: Any, columns: Mapping[str, str] | None, reads: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Yields a DataFrame's rows. Raises UserError if a column is missing that is read, or one of the three is there
+    twice.
+    """
     names = list(frame.columns)
+    check_columns(reads, names, "the data frame")
     for name in role_names(columns).values():
         if names.count(name) != 1:
             found = "no column" if name not in names else "more than one column"

@@ -2,7 +2,7 @@
 
 import signal
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
@@ -29,7 +29,7 @@ def encode_windows(
     with explain_full_shm(num_workers):
         pool = ProcessPoolExecutor(num_workers, initializer=_start_worker, initargs=(encoder, size))
     try:
-        yield from _ahead(read, pool, num_workers)
+        yield from _ahead(read, pool, num_workers, encoder.columns)
     except BrokenProcessPool as error:
         raise UserError(
             "a worker process ended early: killed, perhaps for want of memory (try a smaller num_workers), or, where "
@@ -39,7 +39,9 @@ def encode_windows(
         pool.shutdown(cancel_futures=True)
 
 
-def _ahead(read: Iterator[Window], pool: ProcessPoolExecutor, ahead: int) -> Iterator[tuple[Window, list[Batch]]]:
+def _ahead(
+    read: Iterator[Window], pool: ProcessPoolExecutor, ahead: int, columns: Sequence[str]
+) -> Iterator[tuple[Window, list[Batch]]]:
     pending: deque[tuple[Window, Future[list[Batch]]]] = deque()
     failure: Exception | None = None
     while failure is None:
@@ -49,15 +51,19 @@ def _ahead(read: Iterator[Window], pool: ProcessPoolExecutor, ahead: int) -> Ite
             window, failure = None, error
         if window is None:
             break
-        # Without `extra`, which workers do not need and which may be large.
-        bare = [Statement(statement.source, statement.target, statement.evidence) for statement in window]
-        pending.append((window, pool.submit(_encode, bare)))
+        pending.append((window, pool.submit(_encode, [_bare(statement, columns) for statement in window])))
         if len(pending) > ahead:
             yield _result(pending)
     while pending:
         yield _result(pending)
     if failure is not None:
         raise failure
+
+
+def _bare(statement: Statement, columns: Sequence[str]) -> Statement:
+    """Returns a statement without those values that workers do not need, and which may be large."""
+    extra = {name: statement.extra[name] for name in columns if name in statement.extra}
+    return Statement(statement.source, statement.target, statement.evidence, extra)
 
 
 def _result(pending: deque[tuple[Window, Future[list[Batch]]]]) -> tuple[Window, list[Batch]]:

@@ -29,6 +29,8 @@ class Account:
     nodes_exact: int = 0
     nodes_identifier: int = 0
     nodes_unknown: int = 0
+    #: predicted rows whose relation is not in the store; None where the model reads no relation
+    relations_unknown: int | None = None
     #: texts that were cut because the model reads fewer tokens
     texts_truncated: int = 0
     #: class -> predicted rows
@@ -90,8 +92,9 @@ class Account:
         return cls(**known)
 
     def as_result(self) -> dict[str, Any]:
-        """Returns the counts as run.json holds them: without what no value became null for."""
-        left_out = ("lines",) if self.made_null else ("lines", "made_null")
+        """Returns the counts as run.json holds them: without those of relations or nulls where there are none."""
+        left_out = {"lines", *(() if self.made_null else ("made_null",))}
+        left_out |= {"relations_unknown"} if self.relations_unknown is None else set()
         return {"read": self.read} | {key: value for key, value in asdict(self).items() if key not in left_out}
 
     def add(self, counts: Mapping[str, Any]) -> None:
@@ -121,7 +124,7 @@ def _is_count(name: str, value: Any) -> bool:
     """Returns whether a value has the type that `Account.as_result` gives to this field."""
     if name in ("classes", "without_row", "made_null"):
         return type(value) is dict and all(type(count) is int for count in value.values())
-    return type(value) is int or (value is None and name == "records")
+    return type(value) is int or (value is None and name in ("records", "relations_unknown"))
 
 
 def stamp_of_rows(account: Path) -> Stamp | None:

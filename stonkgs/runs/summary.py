@@ -38,6 +38,7 @@ class RunSummary:
             ("rejected", account.rejected, str(self.output_dir / "rejected.jsonl") if account.rejected else ""),
             ("classes", None, _shares(account.classes)),
             ("nodes", 2 * account.predicted, _shares(found | {"unknown": account.nodes_unknown})),
+            *self._relations(),
             ("texts cut", account.texts_truncated, ""),
             *self._nulls(),
             self._rate(),
@@ -52,6 +53,13 @@ class RunSummary:
             return []
         note = _reasons(account.without_row)
         return [("statements", account.records, ""), ("no row", sum(account.without_row.values()), note)]
+
+    def _relations(self) -> list[tuple[str, float | None, str]]:
+        """Returns how many relations are in the store, where the model reads them."""
+        total, unknown = self.account.predicted, self.account.relations_unknown
+        return (
+            [] if unknown is None else [("relations", total, _shares({"known": total - unknown, "unknown": unknown}))]
+        )
 
     def _nulls(self) -> list[tuple[str, float | None, str]]:
         """Returns how many values became null and why, where some did."""

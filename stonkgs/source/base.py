@@ -107,6 +107,10 @@ class Source(IterableDataset[Statement | Rejection], Stage, ABC):
         """Plan, and yield all rows; in a DataLoader's worker the rows of its share."""
         yield from self.reader()
 
+    def others(self, schema: pa.Schema) -> list[str]:
+        """Returns the columns of a plan's schema beside source, target and evidence: the keys of `Statement.extra`."""
+        return [name for name in schema.names if name not in self.columns.values()]
+
     def files(self) -> tuple[str, ...]:
         """Returns the files that `path` names, in order. Raises UserError where there are none or one is no file."""
         return tuple(expand(self.path))

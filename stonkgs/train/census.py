@@ -104,7 +104,7 @@ def census(
 
 
 def _check_columns(reader: Reader, task: Task, protocol: Protocol) -> None:
-    names = [name for name in reader.plan.schema.names if name not in reader.source.columns.values()]
+    names = reader.source.others(reader.plan.schema)
     task.check(names)
     if TRUTH in reader.plan.schema.names:
         raise UserError(f"the input has a column {TRUTH!r}, which evaluation adds; rename it")

@@ -24,6 +24,7 @@ from stonkgs.train.census import Census, census
 from stonkgs.train.evaluation import Rating, figures, remarks
 from stonkgs.train.folder import TrainFolder, TrainingBegun
 from stonkgs.train.launch import reap
+from stonkgs.train.leak import told
 from stonkgs.train.settings import check_settings
 from stonkgs.train.stages import TrainingStages, check_stages
 from stonkgs.train.start import Learned, Training
@@ -109,8 +110,9 @@ def _protocol(stages: TrainingStages, divided: Division) -> str:
     if stages.start.reads_graph:
         found.append(doubt_of_graph(stages.kge.header.origin, divided))
     found = [text for text in found if text]
-    for text in found:
-        print(f"beware: {printable(text)}", file=sys.stderr)
+    if not stages.launch.child:
+        for text in found:
+            print(f"beware: {printable(text)}", file=sys.stderr)
     return f"{protocol.name}; but {'; and '.join(found)}" if found else protocol.name
 
 
@@ -123,6 +125,11 @@ def _count(
         counted = census(stages.reader, stages.task, stages.protocol, rejected, labels=labels)
     if cfg.mode == "train" and stages.start.in_steps:
         counted.warnings.extend(hardly_mixed(stages.reader, counted, cfg.batch.buffer))
+    selection = counted.selection(stages.reader, stages.task, stages.protocol)
+    for warning in told(selection, stages.start.columns):
+        counted.warnings.append(warning)
+        if not stages.launch.child:  # said at once: whoever did not mean it will not wait for the training to end
+            print(f"beware: {warning}", file=sys.stderr)
     folder.begin(record, counted)
     return counted
 

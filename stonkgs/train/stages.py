@@ -9,6 +9,7 @@ import torch
 from omegaconf import DictConfig
 
 from stonkgs.config import build
+from stonkgs.encode.inputs import check_columns
 from stonkgs.engine.placement import Placement
 from stonkgs.errors import UserError
 from stonkgs.kge.store import KgeStore
@@ -18,6 +19,7 @@ from stonkgs.runs.record import RunRecord
 from stonkgs.runs.recording import PACKAGES, new_record
 from stonkgs.source.base import Reader
 from stonkgs.train.launch import Launch, launch
+from stonkgs.train.leak import check_task
 from stonkgs.train.start import Start
 from stonkgs.train.starts import start_of
 from stonkgs.train.task import Task
@@ -78,6 +80,8 @@ def check_stages(cfg: DictConfig, stages: TrainingStages) -> None:
         part = str(cfg.model.get("_target_")).endswith(".part_of")
         how = "model=stonkgs reads one of any architecture" if part else "give its folder as model.path="
         raise UserError(f"mode=test needs a model that was fine-tuned: {how}")
+    check_task(start.columns, stages.task)
+    check_columns(start.columns, stages.reader.source.others(stages.reader.plan.schema), "the input")
     start.check(stages.kge, any_kge=cfg.any_kge, processes=stages.trainer.world_size)
     if cfg.mode == "test" and start.multi_label != stages.task.multi_label:
         raise UserError(f"mode=test: this model needs task.multi_label={str(start.multi_label).lower()}")

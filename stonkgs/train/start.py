@@ -74,6 +74,11 @@ class Start(ABC):
         return False
 
     @property
+    def columns(self) -> Mapping[str, str]:
+        """The input's columns that it reads beside source, target and evidence, and the key that names each."""
+        return {}
+
+    @property
     def divisions(self) -> Sequence[Division]:
         """How its earlier trainings have divided their rows, as far as it is known."""
         return ()

@@ -89,6 +89,10 @@ class Pretrained(NetworkStart):
         return self.given.config.multi_label
 
     @property
+    def columns(self) -> Mapping[str, str]:
+        return self.given.columns
+
+    @property
     def divisions(self) -> Sequence[Division]:
         return self.given.config.divisions
 
@@ -118,6 +122,10 @@ class FromScratch(NetworkStart):
     @property
     def reads_graph(self) -> bool:
         return Network.known[self.fresh.architecture].reads_graph
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        return self.fresh.columns
 
     def base(self, config: Mapping[str, Any]) -> str:
         return "random weights (Fresh)"

@@ -132,7 +132,7 @@ class PredictionWriter(BasePredictionWriter, ABC):
     def add(self, batch: Batch, probabilities: npt.NDArray[np.float32]) -> None:
         """Takes a batch with its probabilities, float32 [B, classes]; with its last batch, a split is committed."""
         columns = batch.columns.select(self.passed.names)
-        held = HeldBatch(batch.positions, columns, batch.found, batch.truncated, probabilities)
+        held = HeldBatch(batch.positions, columns, batch.found, batch.truncated, probabilities, batch.relations_known)
         if (part := self._open.get(batch.split)) is None:
             part = OpenPart(batch.split, self.parts, self.format, self.job, self.schema, self._table)
             self._open[batch.split] = part

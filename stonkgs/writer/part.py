@@ -40,6 +40,8 @@ class HeldBatch(NamedTuple):
     truncated: npt.NDArray[np.bool_]
     #: float32 [B, classes]
     probabilities: npt.NDArray[np.float32]
+    #: bool [B], or None: see Batch
+    relations_known: npt.NDArray[np.bool_] | None = None
 
 
 #: Returns rows in the input's order, as the output has them.
@@ -97,6 +99,8 @@ class OpenPart:
         account.nodes_identifier += int((held.found == Found.IDENTIFIER).sum())
         account.nodes_unknown += int((held.found == Found.UNKNOWN).sum())
         account.texts_truncated += int(held.truncated.sum())
+        if held.relations_known is not None:
+            account.relations_unknown = (account.relations_unknown or 0) + int((~held.relations_known).sum())
         for label, count in zip(self.job.labels, classes.sum(axis=0).tolist(), strict=True):
             account.classes[label] += count
 

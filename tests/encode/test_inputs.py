@@ -21,7 +21,7 @@ from stonkgs.encode.text import Texts
 from stonkgs.kge.store import KgeStore
 from stonkgs.model.bert import bert_modules
 from stonkgs.model.config import ModelConfig
-from stonkgs.model.network import GraphOnly, Inputs, Network, STonKGs, TextOnly, read_text
+from stonkgs.model.network import GraphOnly, Inputs, Network, STonKGs, TextOnly, Triple, read_text
 from stonkgs.model.predictor import Predictor
 from stonkgs.source.tsv import TsvSource
 from stonkgs.statement import Statement
@@ -134,7 +134,10 @@ def test_it_pickles(batches: Batches) -> None:
     assert [batch.positions.tolist() for batch in again] == [batch.positions.tolist() for batch in batches]
 
 
-@pytest.mark.parametrize(("kind", "asked"), [(STonKGs, "text walks"), (TextOnly, "text"), (GraphOnly, "walks")])
+@pytest.mark.parametrize(
+    ("kind", "asked"),
+    [(STonKGs, "text walks"), (Triple, "text triple"), (TextOnly, "text"), (GraphOnly, "walks")],
+)
 def test_each_architecture_gets_what_it_asks_for(
     kind: type[Network], asked: str, model_path: Path, kge_path: Path
 ) -> None:

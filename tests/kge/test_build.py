@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from conftest import file_size_limit
 
+from stonkgs.cli import main
 from stonkgs.errors import UserError
 from stonkgs.kge.build import BuildSummary, build
 from stonkgs.kge.layout import DTYPES
@@ -37,6 +38,20 @@ def test_round_trip(make: Make, opened: Opened, tmp_path: Path) -> None:
     assert "3 nodes of 2 floats, walks of 3 nodes" in str(summary)
     assert "1 nodes without a walk" in str(summary)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["k.h5", "v.tsv", "w.tsv"]
+
+
+def test_a_store_without_walks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "v.tsv").write_bytes(V)
+    summary = build(vectors=str(tmp_path / "v.tsv"), output=str(tmp_path / "k.h5"))
+    assert (summary.nodes, summary.walk_length, summary.without_walk) == (3, 0, 3)
+    assert "3 nodes of 2 floats, no walks\n3 nodes without a walk" in str(summary)
+    store = KgeStore(path=tmp_path / "k.h5")
+    assert (store.walk_length, store.walks.shape, store.walk(2).tolist()) == (0, (3, 0), [])
+    assert (store.vectors.tolist(), store.number("B")) == ([[1, 2], [3, 4], [5, 6]], 1)
+    assert json.loads(store.header.origin)["vectors"] == {"name": "v.tsv", "bytes": len(V)}
+    assert "walks" not in json.loads(store.header.origin)
+    assert main(["kge", "info", str(tmp_path / "k.h5")]) == 0
+    assert "walk length   none: for models that read no walks\nwithout walk  3 nodes\n" in capsys.readouterr().out
 
 
 def test_the_digest_tells_stores_apart(make: Make) -> None:

@@ -98,6 +98,13 @@ def test_hostile_vectors_are_refused(good: Path, tmp_path: Path, case: str) -> N
     assert "\n" not in str(refused.value)
 
 
+def test_walks_that_are_gone(good: Path, tmp_path: Path) -> None:
+    """A store may have none, but then it says so."""
+    bad = change(good, tmp_path / "bad.h5", "walks", lambda file, _: file.create_dataset("walks", (7, 0), "<i4"))
+    with pytest.raises(UserError, match="'walk_length' is 3, its data say 0"):
+        _ = bad.vectors
+
+
 @pytest.mark.parametrize("name", DTYPES)
 def test_every_dataset_is_checked(good: Path, tmp_path: Path, name: str) -> None:
     for make, message in (

@@ -23,9 +23,10 @@ from stonkgs.errors import UserError
 from stonkgs.kge.store import KgeStore
 from stonkgs.model.config import ARCHITECTURES, ModelConfig
 from stonkgs.model.fresh import Fresh
-from stonkgs.model.network import GraphOnly, Inputs, Network, STonKGs, TextOnly
+from stonkgs.model.network import GraphOnly, Inputs, Network, STonKGs, TextOnly, Triple
 from stonkgs.model.predictor import Predictor
 from stonkgs.model.weights import read_weights
+from stonkgs.statement import Statement
 
 WALK, TEXT, HIDDEN, WORDS = 4, 12, 16, 50
 BERT: dict[str, Any] = {
@@ -144,17 +145,18 @@ def test_an_unknown_statement_alone(kind: Any, model_path: Path, kge_path: Path)
     """A batch of one row, of whose nodes none is known, and without a text."""
     start = STonKGs.from_pretrained(model_path) if kind is STonKGs else kind.part_of(model_path)
     predictor = Predictor(start.with_classes(("x", "y")), str(kge_path))
-    rows = [("nobody", "no one", ""), (NODES[0], NODES[1], "a b"), ("nobody", NODES[-1], "c")]  # the last has no walk
+    given = [("nobody", "no one", ""), (NODES[0], NODES[1], "a b"), ("nobody", NODES[-1], "c")]  # the last has no walk
+    rows = [Statement(*names, {"relation": relation}) for names, relation in zip(given, ["", "x", "NA"], strict=True)]
     alone = [found.probabilities["x"] for found in predictor.predict_iter(rows, window=1)]
     together = [found.probabilities["x"] for found in predictor.predict_iter(rows)]
     assert alone == pytest.approx(together, abs=1e-6)
 
 
-@pytest.mark.parametrize("kind", [TextOnly, GraphOnly, STonKGs])
+@pytest.mark.parametrize("kind", [TextOnly, GraphOnly, STonKGs, Triple])
 def test_only_the_joint_bert_keeps_the_defects_of_a_published_checkpoint(kind: type[Network], golden: Path) -> None:
     upstream = golden / "upstream"
     part = kind.part_of(str(upstream / "checkpoint"), tokenizer=str(upstream / "lm_backbone"))
-    keeps = kind is STonKGs
+    keeps = issubclass(kind, STonKGs)
     assert (part.config.legacy_node_shift, part.config.legacy_text_padding) == (keeps, keeps)
     assert part.padded_to == (part.config.text_length if keeps else None)
     assert part.config.kge_match == "exact", "theirs found nodes by their exact names, too"

@@ -170,8 +170,11 @@ def test_what_is_ours_needs_no_converting(here: Path) -> None:
 
 
 def test_a_checkpoint_of_another_kind(golden: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="a TransESTonKGsForSequenceClassification; this release reads"):
-        main(["convert", str(golden / "transe" / "checkpoint"), "--output", str(tmp_path / "ours")])
+    shutil.copytree(golden / "transe" / "checkpoint", tmp_path / "other")
+    config = tmp_path / "other" / "config.json"
+    config.write_text(config.read_text().replace("TransESTonKGs", "ProtSTonKGs"))
+    with pytest.raises(UserError, match="a ProtSTonKGsForSequenceClassification; this release reads"):
+        main(["convert", str(tmp_path / "other"), "--output", str(tmp_path / "ours")])
 
 
 def test_overwrite_replaces_a_model_folder_alone(here: Path) -> None:
