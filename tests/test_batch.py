@@ -10,7 +10,8 @@ from conftest import NODES
 
 from stonkgs.batch import Batch, Batches
 from stonkgs.encode.nodes import Found
-from stonkgs.encode.walks import SEPARATOR, SPECIALS, UNKNOWN, Walks
+from stonkgs.encode.walks import SPECIALS, Walks
+from stonkgs.kge.shift import SEPARATOR, UNKNOWN
 from stonkgs.kge.store import KgeStore
 from stonkgs.model.predictor import Predictor
 from stonkgs.source.base import World

@@ -15,8 +15,8 @@ from conftest import HIDDEN, NODES, ROOT, write_lines
 
 from stonkgs.cli import main
 from stonkgs.encode.triple import Triples
-from stonkgs.encode.walks import SEPARATOR, UNKNOWN
 from stonkgs.errors import UserError
+from stonkgs.kge.shift import SEPARATOR, UNKNOWN
 from stonkgs.kge.store import KgeStore
 from stonkgs.model.fresh import Fresh
 from stonkgs.model.network import GraphOnly, Network, STonKGs, TextOnly, Triple

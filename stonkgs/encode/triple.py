@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from stonkgs.encode.inputs import Arrays
 from stonkgs.encode.nodes import Nodes
-from stonkgs.encode.walks import SEPARATOR, UNKNOWN, GraphHalf, vector_rows
+from stonkgs.encode.walks import GraphHalf
+from stonkgs.kge.shift import SEPARATOR, UNKNOWN, vector_rows
 from stonkgs.statement import Statement
 
 #: Length of this graph half: source, relation, target, separator.

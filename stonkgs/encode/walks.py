@@ -14,17 +14,12 @@ from torch import Tensor
 
 from stonkgs.encode.inputs import Arrays, Input, Tensors, integers
 from stonkgs.encode.nodes import Nodes
+from stonkgs.kge.shift import SEPARATOR, UNKNOWN, vector_rows
 from stonkgs.kge.store import KgeStore
 from stonkgs.statement import Statement
 
-#: Codes for positions of a graph half that hold no node. Node numbers are 0 or more.
-UNKNOWN, SEPARATOR, MASK = -1, -2, -3
-
 #: Number of special vectors (unknown, separator, mask), which a batch counts before its nodes.
 SPECIALS = 3
-
-#: The numbers that the first implementation gives to these codes: the tokens [UNK], [SEP], [MASK] of BERT.
-PUBLISHED_NUMBERS = {UNKNOWN: 100, SEPARATOR: 102, MASK: 103}
 
 
 #: What is encoded of one statement.
@@ -92,19 +87,3 @@ def graph_half(kge: KgeStore, source: int, target: int) -> npt.NDArray[np.int32]
         # The store marks a missing walk by -1, which equals UNKNOWN.
         place[:] = kge.walk(node) if node >= 0 else UNKNOWN
     return half
-
-
-def vector_rows(numbers: npt.NDArray[np.int32], *, legacy_node_shift: bool) -> npt.NDArray[np.int32]:
-    """Returns the row of the store's vectors that is read for each node number. The special codes stay the same.
-
-    Usually this is the node's own row. The first implementation reserved the numbers 100, 102 and 103 for the special
-    vectors when it assigned the vectors, but not when it numbered the nodes. So from node 100 on it read a vector up to
-    three rows off, or a special one. Its weights were trained so, and `legacy_node_shift` reproduces it.
-    """
-    if not legacy_node_shift:
-        return numbers
-    rows = np.where(numbers > PUBLISHED_NUMBERS[MASK], numbers - 3, numbers).astype(np.int32)
-    for code, number in PUBLISHED_NUMBERS.items():
-        rows[numbers == number] = code
-    rows[numbers == 101] = 100
-    return rows

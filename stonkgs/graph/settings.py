@@ -26,17 +26,7 @@ def train_configured(
     method, without = build(cfg.method, trust=trust), build(cfg.without, trust=trust)
     if not isinstance(method, Method):
         raise UserError(f"method._target_: {type(method).__name__} is no method of learning embeddings")
-    triples: Triples
-    if files:
-        triples = TripleFiles(files)
-        for line in triples.headers():
-            print(line, file=sys.stderr)
-        inputs = list(files)
-    else:
-        source = build(cfg.source, trust=trust)
-        watched = source.watch()
-        triples = SourceTriples(source.reader(source.plan(watched=watched), watched=watched))
-        inputs = [watch.path for watch in watched]
+    triples, inputs = triples_of(cfg, files)
     return train_store(
         triples=triples,
         inputs=inputs,
@@ -47,3 +37,16 @@ def train_configured(
         half=half,
         held_out=cfg.held_out,
     )
+
+
+def triples_of(cfg: DictConfig, files: Sequence[str]) -> tuple[Triples, list[str]]:
+    """Returns the triples of `files`, or of the source of a configuration, and the names of the files. Raises UserError."""
+    if files:
+        triples = TripleFiles(files)
+        for line in triples.headers():
+            print(line, file=sys.stderr)
+        return triples, list(files)
+    source = build(cfg.source, trust=tuple(cfg.trust))
+    watched = source.watch()
+    inputs = [watch.path for watch in watched]
+    return SourceTriples(source.reader(source.plan(watched=watched), watched=watched)), inputs

@@ -9,7 +9,8 @@ from conftest import NODES
 
 from stonkgs.encode.encoder import Encoder
 from stonkgs.encode.nodes import Found, Nodes
-from stonkgs.encode.walks import SEPARATOR, UNKNOWN, Walks
+from stonkgs.encode.walks import Walks
+from stonkgs.kge.shift import SEPARATOR, UNKNOWN
 from stonkgs.kge.store import KgeStore
 from stonkgs.model.network import STonKGs
 from stonkgs.model.predictor import Predictor

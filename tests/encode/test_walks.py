@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from conftest import HIDDEN, NODES, write_lines
 
-from stonkgs.encode.walks import MASK, SEPARATOR, UNKNOWN, graph_half, vector_rows
+from stonkgs.encode.walks import graph_half
 from stonkgs.kge.build import build
+from stonkgs.kge.shift import MASK, SEPARATOR, UNKNOWN, vector_rows
 from stonkgs.kge.store import KgeStore
 from stonkgs.model.fresh import Fresh
 from stonkgs.model.network import Network

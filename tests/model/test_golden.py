@@ -12,7 +12,8 @@ import torch
 
 from stonkgs.batch import collate
 from stonkgs.encode.encoder import Example
-from stonkgs.encode.walks import PUBLISHED_NUMBERS, graph_half
+from stonkgs.encode.walks import graph_half
+from stonkgs.kge.shift import PUBLISHED_NUMBERS
 from stonkgs.kge.store import KgeStore
 from stonkgs.model.network import STonKGs
 from stonkgs.model.predictor import Predictor
