@@ -74,7 +74,7 @@ class Reading:
                 raise UserError(f"over {MOST_RELATIONS:,} relations; is the relation's column the right one?")
         if not lines:
             raise UserError(f"the graph is empty: {self.said()}")
-        names_of = LineNames(text.mapped(), offsets.mapped(), hashes.mapped())
+        names_of = LineNames(text, offsets.mapped(), hashes.mapped())
         return Numbered(names_of, ends.mapped().reshape(-1, 2), kinds.mapped(), tuple(relations))
 
     def said(self) -> str:

@@ -122,7 +122,7 @@ def _read_names(path: str, scratch: Scratch) -> tuple[LineNames, int]:
         offsets.append(ends)
         hashes.append(np.array([name_hash(name) for name in rows.names], np.uint64))
     assert width is not None  # read_rows refuses a file without rows
-    return LineNames(text.mapped(), offsets.mapped(), hashes.mapped()), width
+    return LineNames(text, offsets.mapped(), hashes.mapped()), width
 
 
 def _first_width(path: str) -> int:

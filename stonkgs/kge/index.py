@@ -48,6 +48,14 @@ class DiskArray:
         self._maps.append(mmap.mmap(self._file.fileno(), 0))
         return np.frombuffer(self._maps[-1], self._dtype)
 
+    def read(self, start: int, stop: int) -> bytes:
+        """Returns the bytes [start, stop) without a map of them, whose pages would count as this process' memory."""
+        self._file.flush()
+        data = os.pread(self._file.fileno(), stop - start, start)
+        while len(data) < stop - start:  # the system reads at most 2 GB at a time
+            data += os.pread(self._file.fileno(), stop - start - len(data), start + len(data))
+        return data
+
     def release(self) -> None:
         """Release the pages of the maps. The page cache keeps their content, and this process stays small."""
         if hasattr(mmap, "MADV_DONTNEED"):
@@ -80,7 +88,7 @@ class Scratch(ExitStack):
 class LineNames(NamedTuple):
     """The names in the file of vectors, one for each line."""
 
-    text: NDArray[np.uint8]
+    text: DiskArray
     """uint8 [bytes]: all names in UTF-8, one after the other."""
     offsets: Ints
     """int64 [lines + 1]: where each name starts in `text`."""
@@ -89,7 +97,7 @@ class LineNames(NamedTuple):
 
     def name(self, line: int) -> bytes:
         """Returns the name of a line. Lines are counted from 0."""
-        return self.text[self.offsets[line] : self.offsets[line + 1]].tobytes()
+        return self.text.read(int(self.offsets[line]), int(self.offsets[line + 1]))
 
 
 class Numbering(NamedTuple):
@@ -107,6 +115,7 @@ def number_lines(names: LineNames, scratch: Scratch) -> Numbering:
     """Number the nodes. A line that repeats a name has the number of the name's first line."""
     numbers = scratch.new_array("<i8").zeros(len(names.hashes)).mapped()
     for hashes, lines in _sorted_buckets(names.hashes):
+        scratch.release()
         for line, first in _repeats(names, hashes, lines):
             numbers[line] = first + 1  # 0 marks the first line of a name
         scratch.release()
@@ -164,7 +173,8 @@ def write_names(names: LineNames, line_numbers: Ints, arrays: StoreArrays) -> No
         lengths = np.diff(offsets)
         ends = byte + np.cumsum(lengths[firsts])
         arrays["name_offsets"][node + 1 : node + 1 + len(ends)] = ends
-        text = names.text[offsets[0] : offsets[-1]][np.repeat(firsts, lengths)]
+        read = np.frombuffer(names.text.read(int(offsets[0]), int(offsets[-1])), np.uint8)
+        text = read[np.repeat(firsts, lengths)]
         arrays["names"][byte : byte + len(text)] = text
         node, byte = node + len(ends), byte + len(text)
 
