@@ -7,6 +7,8 @@ import argparse
 import resource
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -32,11 +34,9 @@ def main() -> None:
     chosen = parser.parse_args()
     spawn = get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
-        for job in (
-            (_draw, folder, chosen.nodes, chosen.edges),
-            *((_measure, folder, name) for name in chosen.methods),
-        ):
-            process = spawn.Process(target=job[0], args=job[1:])
+        jobs: list[Callable[[], None]] = [partial(_draw, folder, chosen.nodes, chosen.edges)]
+        for job in jobs + [partial(_measure, folder, name) for name in chosen.methods]:
+            process = spawn.Process(target=job)
             process.start()
             process.join()
 

@@ -1,22 +1,24 @@
-"""The commands `stonkgs kge train`, `stonkgs kge build` and `stonkgs kge info`."""
+"""The commands `stonkgs kge train`, `stonkgs kge update`, `stonkgs kge build` and `stonkgs kge info`."""
 
 import argparse
 
-from stonkgs.cli import kge_train
+from stonkgs.cli import kge_train, kge_update
 from stonkgs.errors import printable
 
 #: How many names of nodes `info` shows.
 SHOWN = 5
+#: Commands that take KEY=VALUE arguments -> what runs them.
+COMPOSED = {"train": kge_train.run, "update": kge_update.run}
 
 
 def main(argv: list[str]) -> int:
     """Runs the command; returns its exit status. Raises UserError."""
     parser = _parser()
     arguments, rest = parser.parse_known_args(argv)
-    if wrong := [text for text in rest if arguments.command != "train" or text.startswith("-") or "=" not in text]:
+    if wrong := [text for text in rest if arguments.command not in COMPOSED or text.startswith("-") or "=" not in text]:
         parser.error(f"unrecognized arguments: {' '.join(wrong)}")
-    if arguments.command == "train":
-        kge_train.run(arguments, rest)
+    if arguments.command in COMPOSED:
+        COMPOSED[arguments.command](arguments, rest)
     elif arguments.command == "build":
         _build(arguments)
     else:
@@ -28,6 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="stonkgs kge", description="The store of a knowledge graph's embeddings.")
     commands = parser.add_subparsers(dest="command", required=True)
     kge_train.add_parser(commands)
+    kge_update.add_parser(commands)
     build = commands.add_parser("build", help="make a store from vectors, and walks if there are any")
     build.add_argument("--vectors", required=True, metavar="TSV", help="lines of a node's name and its vector")
     build.add_argument(

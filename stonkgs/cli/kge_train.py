@@ -62,14 +62,19 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace, given: Sequence[str]) -> None:
     """Run the command with the KEY=VALUE arguments `given`, and print its summary. Raises UserError."""
-    files = [file for file in arguments.triples if not _is_setting(file)]
-    settings = [*given, *(file for file in arguments.triples if _is_setting(file))]
+    files, settings = files_and_settings(arguments.triples, given)
     settings = [*_strict(arguments), *map(_long, settings)]
     cfg = composed(settings, files)
     from stonkgs.graph.settings import train_configured  # imports torch, which --help must not wait for
 
     output, overwrite, half = arguments.output, arguments.overwrite, arguments.half
     print(train_configured(cfg, files=files, output=output, overwrite=overwrite, half=half))
+
+
+def files_and_settings(triples: Sequence[str], given: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Returns the files behind --triples, and all KEY=VALUE arguments, some of which may stand behind these files."""
+    files = [file for file in triples if not _is_setting(file)]
+    return files, [*given, *(file for file in triples if _is_setting(file))]
 
 
 def composed(settings: Sequence[str], files: Sequence[str]) -> "DictConfig":

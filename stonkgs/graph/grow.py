@@ -102,7 +102,7 @@ class Growth:
         return without
 
     def _go_on(self, rows: NDArray[np.int32], walks: NDArray[np.int32]) -> None:
-        """Replace what follows the first node that has a walk in `walks` [N, l] by that walk, in place, in rows [n, l]."""
+        """Replace in rows [n, l] what follows the first node that has a walk in `walks` [N, l] by that walk."""
         old = (rows >= 0) & (rows < self.old)
         old[old] = walks[rows[old], 0] >= 0
         row = np.flatnonzero(old.any(axis=1))

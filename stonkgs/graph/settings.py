@@ -12,6 +12,7 @@ from stonkgs.errors import UserError
 from stonkgs.graph.method import Method
 from stonkgs.graph.train import TrainedStore, train_store
 from stonkgs.graph.triples import SourceTriples, TripleFiles, Triples
+from stonkgs.graph.update import UpdatedStore, update_store
 
 #: A share of the edges: with half of them nothing is left to learn from.
 Share = Annotated[float, Range(0, 0.5)]
@@ -39,8 +40,24 @@ def train_configured(
     )
 
 
+def update_configured(
+    cfg: DictConfig, *, store: str, files: Sequence[str], output: str, overwrite: bool, legacy_node_shift: bool
+) -> UpdatedStore:
+    """Grow a store by the triples of a configuration; see `update_store`. Raises UserError."""
+    triples, inputs = triples_of(cfg, files)
+    return update_store(
+        store=store,
+        triples=triples,
+        inputs=inputs,
+        without=build(cfg.without, trust=tuple(cfg.trust)),
+        output=output,
+        overwrite=overwrite,
+        legacy_node_shift=legacy_node_shift,
+    )
+
+
 def triples_of(cfg: DictConfig, files: Sequence[str]) -> tuple[Triples, list[str]]:
-    """Returns the triples of `files`, or of the source of a configuration, and the names of the files. Raises UserError."""
+    """Returns the triples of `files`, or of the configuration's source, and the files' names. Raises UserError."""
     if files:
         triples = TripleFiles(files)
         for line in triples.headers():

@@ -1,4 +1,4 @@
-"""Grows a store by new triples: `stonkgs kge update`. What it holds already keeps number, vector and walk to the bit."""
+"""Grows a store by new triples: `stonkgs kge update`. What it holds keeps number, vector and walk to the bit."""
 
 import json
 import time
@@ -150,9 +150,8 @@ def _draft(growth: Growth, old: StoreArrays, temporary: str, new: int) -> Draft:
     )  # fmt: skip
     copy_store(draft.arrays, old, ("names", "name_offsets", "vectors", "walks"))
     offsets, names = draft.arrays["name_offsets"], draft.arrays["names"]
-    offsets[count + 1 : growth.old + 1] = (
-        offsets[count] + np.cumsum([len(name) for name in between] or [0])[: len(between)]
-    )
+    for place, name in enumerate(between, count):
+        offsets[place + 1] = offsets[place] + len(name)
     names[offsets[count] : offsets[growth.old]] = np.frombuffer(b"".join(between), np.uint8)
     offsets[growth.old + 1 :] = offsets[growth.old] + np.cumsum(lengths)
     _write_names(growth.graph, added, names[offsets[growth.old] :])

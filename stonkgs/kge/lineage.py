@@ -32,7 +32,7 @@ class Lineage(NamedTuple):
 
 
 def lineage_of(origin: str) -> Lineage:
-    """Read a store's origin. What is damaged, or in another form, names no ancestor: the file may be somebody else's."""
+    """Read a store's origin. What is damaged or of another form names no ancestor: it may be somebody else's file."""
     try:
         grown = json.loads(origin)[GROWN]
         ancestors = tuple(Ancestor(str(one["digest"]), int(one["nodes"])) for one in grown["from"])

@@ -17,6 +17,7 @@ from stonkgs.encode.encoder import Encoder
 from stonkgs.encode.nodes import Found
 from stonkgs.errors import UserError
 from stonkgs.indra.convert import Complexes
+from stonkgs.kge.lineage import lineage_of
 from stonkgs.kge.store import KgeStore
 from stonkgs.model.decision import class_names, predicted_classes, probabilities
 from stonkgs.model.digest import model_digest
@@ -53,8 +54,8 @@ class Predictor(Rater):
     """A model with its store. The Lightning module, or any other engine, calls it with batches.
 
     Both may be paths. A model that is loaded here goes to `device`, by default to a GPU if there is one; a model object
-    stays on its device unless `device` is given. Raises UserError if the model was trained with another store. With
-    `any_kge`, only a store that cannot work is refused.
+    stays on its device unless `device` is given. Raises UserError if the model was trained with another store, and not
+    with one that this has grown from. With `any_kge`, only a store that cannot work is refused.
     """
 
     has_logits: ClassVar[bool] = True
@@ -311,8 +312,16 @@ def _check_fit(model: Network, kge: KgeStore) -> None:
 
 
 def _check_same(model: Network, kge: KgeStore) -> None:
-    """Raises UserError if the model was trained with another store."""
-    config = model.config
+    """Raises UserError if the model was trained with another store, and not with one that this has grown from."""
+    config, lineage = model.config, lineage_of(kge.header.origin)
+    if lineage.ancestors and lineage.legacy_node_shift != config.legacy_node_shift:
+        how = "with" if config.legacy_node_shift else "without"
+        raise UserError(
+            f"{kge.path}: has grown for other models, which read vectors of other nodes than this one. "
+            f"Grow it {how} --legacy-node-shift, or insist with any_kge=true"
+        )
+    if lineage.has(digest=config.kge_digest, nodes=config.kge_nodes):
+        return
     if config.kge_nodes not in (None, kge.nodes):
         raise UserError(
             f"{kge.path}: {kge.nodes:,} nodes, but the model was trained with {config.kge_nodes:,}. "
