@@ -1,8 +1,8 @@
-"""The commands `stonkgs kge train`, `stonkgs kge update`, `stonkgs kge build` and `stonkgs kge info`."""
+"""The commands of `stonkgs kge`: train, update, import, build and info."""
 
 import argparse
 
-from stonkgs.cli import kge_train, kge_update
+from stonkgs.cli import kge_import, kge_train, kge_update
 from stonkgs.errors import printable
 
 #: How many names of nodes `info` shows.
@@ -21,6 +21,8 @@ def main(argv: list[str]) -> int:
         COMPOSED[arguments.command](arguments, rest)
     elif arguments.command == "build":
         _build(arguments)
+    elif arguments.command == "import":
+        kge_import.run(arguments)
     else:
         _info(arguments.store)
     return 0
@@ -31,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     kge_train.add_parser(commands)
     kge_update.add_parser(commands)
+    kge_import.add_parser(commands)
     build = commands.add_parser("build", help="make a store from vectors, and walks if there are any")
     build.add_argument("--vectors", required=True, metavar="TSV", help="lines of a node's name and its vector")
     build.add_argument(

@@ -183,8 +183,7 @@ def test_a_model_of_the_first_store_takes_what_has_grown_from_it_and_another_doe
     small: Path, tmp_path: Path
 ) -> None:
     before = KgeStore(path=str(small))
-    sizes = {"hidden": WIDTH, "layers": 1, "text_length": 16, "walk_length": LENGTH}
-    write_model(tmp_path / "plain", **sizes)
+    write_model(tmp_path / "plain", hidden=WIDTH, layers=1, text_length=16, walk_length=LENGTH)
     STonKGs.from_pretrained(str(tmp_path / "plain")).save_pretrained(tmp_path / "model", kge=before)
     model = STonKGs.from_pretrained(str(tmp_path / "model"))
     once = grown(small, tmp_path, NEW)
