@@ -30,8 +30,9 @@ import pyarrow.parquet as pq
 from synthetic import node_name
 
 from stonkgs.indra.convert import COLUMNS
+from stonkgs.model.answer import PREDICTION
 from stonkgs.source.base import ROLES
-from stonkgs.writer.base import FLAGS, PREDICTION
+from stonkgs.writer.base import FLAGS
 from stonkgs.writer.parquet import ParquetWriter
 
 LABELS = ("incorrect", "correct")
@@ -119,7 +120,7 @@ def write_predictions(path: Path, rows: int, statements: int) -> Path:
             yield part
 
     with open(path, "wb") as file:
-        ParquetWriter().join(parts(), SCHEMA, file)
+        ParquetWriter().format.join(parts(), SCHEMA, file)
     return path
 
 

@@ -60,7 +60,7 @@ class ReadMemory(pl.Callback):
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Warm the store."""
         assert isinstance(pl_module, StatementModule | FineTuning)
-        rater = pl_module.rater if isinstance(pl_module, StatementModule) else pl_module.predictor
+        rater = pl_module.responder if isinstance(pl_module, StatementModule) else pl_module.predictor
         assert isinstance(rater, Predictor)
         rater.kge.vectors.sum()
         rater.kge.walks.sum()

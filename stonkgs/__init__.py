@@ -5,10 +5,10 @@ The flow. Each stage is a room (a folder or a module), a config group and a fold
     1. source   files -> Statement         IterableDatasets over splits; `text/` finds where a record starts and ends
     2. encode   Statement -> Example       tokens, walks, memory-mapped vectors
     3. batch    Example -> Batch           sorted by length, what is equal is sent once
-    4. model    Batch -> probabilities     networks, checkpoints, the Predictor
-    5. writer   probabilities -> files     one part a split, joined in the input's order
+    4. model    Batch -> answers           probabilities or embeddings: networks, checkpoints, the Predictor
+    5. writer   answers -> files           one part a split, joined in the input's order
 
-`predict` wires them on one screen. What stands beside them:
+`predict` wires them on one screen, for `stonkgs predict` and `stonkgs embed`. What stands beside them:
 
     kge         the store of knowledge graph embeddings that stage 2 reads
     graph       from triples to such a store: a graph of one's own, its walks and vectors, and what they have learned
@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # what a type checker is told of the names below
     from stonkgs.encode.encoder import Encoder, Example
     from stonkgs.errors import UserError
     from stonkgs.kge.store import KgeStore
+    from stonkgs.model.embedder import Embedding
     from stonkgs.model.network import Network, STonKGs
     from stonkgs.model.predictor import Prediction, Predictor
     from stonkgs.protocol import Protocol
@@ -71,6 +72,7 @@ _WHERE = {
     "STonKGs": "stonkgs.model.network",
     "Predictor": "stonkgs.model.predictor",
     "Prediction": "stonkgs.model.predictor",
+    "Embedding": "stonkgs.model.embedder",
     "PredictionWriter": "stonkgs.writer.base",
     "Network": "stonkgs.model.network",
     "Task": "stonkgs.train.task",
@@ -82,6 +84,7 @@ __all__ = [
     "Batches",
     "BelSource",
     "CsvSource",
+    "Embedding",
     "Encoder",
     "Example",
     "IndraSource",

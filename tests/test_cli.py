@@ -139,7 +139,7 @@ def test_a_misspelt_override_is_one_line(
 
 def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predcit"]) == 2
-    assert "there are predict, train, status, aggregate, kge, model" in capsys.readouterr().err
+    assert "there are predict, embed, train, status, aggregate, kge, model" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

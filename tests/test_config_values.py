@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from stonkgs.cli import CONFIG_DIR
 from stonkgs.config.values import Count, Fraction, Range, Whole, check, checked, read_settings
-from stonkgs.engine.settings import PredictSettings
+from stonkgs.engine.settings import EmbedSettings, PredictSettings
 from stonkgs.errors import UserError
 from stonkgs.train.settings import TrainSettings
 
@@ -89,7 +89,9 @@ ELSEWHERE = {"source", "kge", "model", "writer", "trainer", "task", "protocol", 
 ELSEWHERE |= {"trust", "splits"}
 
 
-@pytest.mark.parametrize(("name", "kind"), [("predict", PredictSettings), ("train", TrainSettings)])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("predict", PredictSettings), ("embed", EmbedSettings), ("train", TrainSettings)]
+)
 def test_each_key_of_a_command_has_a_type(name: str, kind: type[Any]) -> None:
     """A key that is added to a yaml and not to the settings, or the other way round, fails here."""
     cfg = composed(name)

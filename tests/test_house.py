@@ -49,4 +49,5 @@ def _typed(predictor: stonkgs.Predictor, statement: stonkgs.Statement) -> None:
     """Never called: the type checker reads it, and refuses it where the public names are `Any`."""
     assert_type(predictor.labels, tuple[str, ...])
     assert_type(next(predictor.predict_iter([statement])), stonkgs.Prediction)
+    assert_type(next(predictor.embed_iter([statement])), stonkgs.Embedding)
     predictor.nonsense()  # type: ignore[attr-defined]

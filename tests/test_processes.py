@@ -142,10 +142,10 @@ def test_what_the_others_are_told() -> None:
     cfg = OmegaConf.create(
         {"overwrite": True, "trainer": {"devices": 3}, "splits": "1/2", "path": "${trainer.devices}"}
     )
-    told = orders(cfg, Share(1, 2), [[0], [4], [7]])
+    told = orders("embed", cfg, Share(1, 2), [[0], [4], [7]])
     assert [order["config"]["trainer"]["devices"] for order in told] == [[4], [7]]
     assert [(order["share"]["index"], order["share"]["of"]) for order in told] == [(4, 6), (5, 6)]
-    assert all(order["share"]["launched"] for order in told)
+    assert all(order["share"]["launched"] and order["command"] == "embed" for order in told)
     assert {(order["config"]["overwrite"], order["config"]["path"]) for order in told} == {(False, 3)}
 
 

@@ -90,6 +90,26 @@ def test_a_row_depends_on_its_relation_and_not_on_its_neighbours(walkless: Path,
     assert [found.probabilities["yes"] for found in worked] == pytest.approx(probabilities), "workers get the relation"
 
 
+def test_embeddings_read_the_relation_but_for_those_of_the_text(walkless: Path, model: Path, tmp_path: Path) -> None:
+    predictor = Predictor(model, walkless, device="cpu")
+    pair = [row("increases"), row("decreases")]
+    for what in ("pooled", "mean"):
+        first, second = predictor.embed(pair, what=what)
+        assert np.abs(first.embedding - second.embedding).max() > 1e-4
+        assert first.relation_known
+    bare = [(NODES[0], NODES[2], "HIF1A acts")]
+    with pytest.raises(UserError, match="no 'relation', which the model reads"):
+        predictor.embed(bare)
+    (text,) = predictor.embed(bare, what="text")
+    assert text.relation_known is None
+    paths = [f"model.path={model}", f"kge.path={walkless}", f"source.path={tmp_path}/rows.tsv"]
+    write_lines(tmp_path / "rows.tsv", [["source", "target", "evidence"], *map(list, bare)])
+    assert main(["embed", *paths, f"output_dir={tmp_path}/refused"]) == 1
+    assert main(["embed", *paths, f"output_dir={tmp_path}/out", "what=text", "writer=npy"]) == 0
+    seen = np.load(tmp_path / "out" / "embeddings.npy", allow_pickle=False)
+    assert np.abs(seen[0] - text.embedding).max() < 1e-6
+
+
 def test_rows_of_all_kinds_in_memory(walkless: Path, model: Path) -> None:
     predictor, rejected = Predictor(model, walkless, device="cpu"), list[Rejection]()
     lacking = {key: value for key, value in row("increases").items() if key != "relation"}
@@ -219,7 +239,7 @@ def test_parts_of_it_and_what_it_is_made_of(
 def test_columns_are_told_alike_by_all_who_know_them(model: Path, walkless: Path) -> None:
     predictor = Predictor(model, walkless, device="cpu")
     fresh = Fresh(architecture="triple")
-    assert dict(predictor.columns) == dict(fresh.columns) == {"relation": "model.relation"}
+    assert dict(predictor.reads) == dict(fresh.columns) == {"relation": "model.relation"}
     assert predictor.encoder().columns == ("relation",)
     assert not Fresh(architecture="text_only").columns
     with pytest.raises(UserError, match=r"^model\.relation=x: model\.architecture=text_only reads no relation$"):

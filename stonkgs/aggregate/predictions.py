@@ -8,6 +8,7 @@ from pathlib import Path
 from stonkgs.errors import UserError
 from stonkgs.runs.finished import FinishedRun, read_finished
 from stonkgs.runs.folder import RunFolder
+from stonkgs.runs.identity import PREDICT
 from stonkgs.runs.parts import Parts
 from stonkgs.tables.format import Format
 from stonkgs.tables.formats import formats
@@ -98,6 +99,8 @@ def _check_finished(run: RunFolder, finished: FinishedRun | None) -> tuple[str, 
     """Returns the file name of a finished run's predictions, and its run.json. Raises UserError if there are none."""
     if not finished and not run.plan.exists():
         raise UserError(f"{run.record}: no run of `stonkgs predict` wrote it; name the file of predictions itself")
+    if finished and (command := finished.record.identity.command) != PREDICT:
+        raise UserError(f"{run.path}: is of stonkgs {command}; what is aggregated are predictions (stonkgs predict)")
     if finished and finished.predictions is None and not run.plan.exists():
         raise UserError(f"{run.path}: every row of its run was rejected; there is nothing to aggregate")
     if not finished or finished.predictions is None or not run.success.exists():

@@ -32,7 +32,7 @@ DATA_DIR = _HERE / "datasets" if (_HERE / "configs").is_dir() else _HERE.parent 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 #: command of hydra's -> the module whose function of the same name runs it
-_RUNS = {"predict": "stonkgs.predict", "train": "stonkgs.train.run"}
+RUNS = {"predict": "stonkgs.predict", "embed": "stonkgs.predict", "train": "stonkgs.train.run"}
 #: other command -> the module whose `main` runs it
 _MAINS = {
     "status": "stonkgs.runs.status",
@@ -45,13 +45,14 @@ _MAINS = {
 _REMEDY = {"task.name": "task= (or task.name=, a column whose classes are discovered)"}
 
 #: command -> the folder for the jobs of a sweep, by default
-_RESULTS = {"predict": "predictions", "train": "training"}
+_RESULTS = {"predict": "predictions", "embed": "embeddings", "train": "training"}
 
 USAGE = """\
 stonkgs: rate text-mined biomedical statements
 
   stonkgs predict KEY=VALUE ...    predict statements, write the predictions to disk   (--help: the keys)
                                    without any key: predict the shipped example
+  stonkgs embed KEY=VALUE ...      embed statements, or their texts alone, with the keys of predict   (--help: the keys)
   stonkgs train KEY=VALUE ...      fine-tune a model for a task, and evaluate it   (--help: the keys)
   stonkgs status DIR               show how far a run is, and how many rows it has rejected
                                    (with verify=true: read its results, and compare them with their SHA-256)
@@ -71,15 +72,15 @@ def entry() -> NoReturn:
 def main(argv: Sequence[str]) -> int:
     """Runs a command; returns its exit status: 0, 1 for an error, 2 for an unknown command, 128 + n for signal n."""
     command, rest = (argv[0], list(argv[1:])) if argv else ("", [])
-    if command not in (*_RUNS, *_MAINS, "", "-h", "--help", "--version"):
-        print(f"error: no command {command!r}; there are {', '.join([*_RUNS, *_MAINS])}", file=sys.stderr)
+    if command not in (*RUNS, *_MAINS, "", "-h", "--help", "--version"):
+        print(f"error: no command {command!r}; there are {', '.join([*RUNS, *_MAINS])}", file=sys.stderr)
         return 2
     debug = any(argument.lower() == "debug=true" for argument in rest)
     return guarded(lambda: _run(command, rest), debug=debug)
 
 
 def _run(command: str, rest: list[str]) -> int:
-    if command in _RUNS:
+    if command in RUNS:
         return _hydra(command, rest)
     if command in _MAINS:
         return int(import_module(_MAINS[command]).main(rest))
@@ -145,7 +146,7 @@ def _hydra(name: str, rest: list[str]) -> int:
                 raise UserError(f"{name} needs {needed} (--help shows all keys)")
             check_targets(cfg, given.overrides)
             check_variables(cfg)
-            result = import_module(_RUNS[name]).__dict__[name](cfg)
+            result = import_module(RUNS[name]).__dict__[name](cfg)
             if result is not None:
                 print(result)
             return getattr(result, "objective", None)  # what a sweep optimises

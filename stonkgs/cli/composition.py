@@ -39,7 +39,7 @@ _SET_BY_HYDRA: Final = {
     *(("hydra", key) for key in ("overrides", "runtime", "searchpath")),
     *(("hydra", "job", key) for key in ("config_name", "id", "num", "override_dirname")),
 }
-#: The stages of the shipped example, which is predicted where none of them is given.
+#: The stages of the shipped example, which is predicted or embedded where none of them is given.
 _STAGES: Final = ("source", "kge", "model")
 #: Packages that a run imports anyway.
 _IMPORTED: Final = ("stonkgs.", "torch.optim.", "pytorch_lightning.", "lightning_fabric.")
@@ -61,7 +61,7 @@ def checked_composition(name: str, config_dir: str, given: Namespace) -> Iterato
 
     class Loader(CheckedLoader):
         command, shipped, typed = name, config_dir, tuple(given.overrides)
-        example = name == "predict" and not given.help
+        example = name in ("predict", "embed") and not given.help
         ask_for_mode = bool(given.config_dir or given.config_path) or any("hydra" in one for one in given.overrides)
 
     hydra_internals.__dict__["ConfigLoaderImpl"] = Loader  # hydra.main takes no loader

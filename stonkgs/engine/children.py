@@ -66,14 +66,16 @@ class Children:
                 process.wait()
 
 
-def orders(cfg: DictConfig, share: Share, devices: Sequence[Any]) -> list[dict[str, Any]]:
-    """Returns the orders to the processes for all devices but the first: the configuration, and their part of `share`.
+def orders(command: str, cfg: DictConfig, share: Share, devices: Sequence[Any]) -> list[dict[str, Any]]:
+    """Returns the orders to the processes for all devices but the first: the command, its configuration, and their
+    part of `share`.
 
     `overwrite` is off in them, because the command itself has begun the run by then.
     """
     config: Any = OmegaConf.to_container(cfg, resolve=True)
     return [
         {
+            "command": command,
             "config": config | {"overwrite": False, "trainer": config["trainer"] | {"devices": devices[number]}},
             "share": asdict(share.subshare(number, len(devices))),
         }

@@ -1,4 +1,4 @@
-"""Connects the Predictor to Lightning: a module that rates batches, and the data that a process reads."""
+"""Connects the Predictor to Lightning: a module that answers batches, and the data that a process reads."""
 
 import gc
 import signal
@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from stonkgs.batch import Batch, Batches
 from stonkgs.engine import interrupt
-from stonkgs.model.rater import Rater
+from stonkgs.model.answer import Responder
 from stonkgs.source.base import Reader, World
 from stonkgs.source.split import Committed
 
@@ -20,13 +20,13 @@ T = TypeVar("T")
 
 
 class StatementModule(pl.LightningModule):
-    """Takes a batch, returns probabilities, float32 [B, classes]."""
+    """Takes a batch, returns what a responder gives for it: probabilities, or embeddings."""
 
-    def __init__(self, rater: Rater, *, threads: int | None = None) -> None:
+    def __init__(self, responder: Responder, *, threads: int | None = None) -> None:
         super().__init__()
-        self.rater = rater
-        # As an attribute it is moved to the device by Lightning; the rater calls the same object.
-        self.network = rater.module
+        self.responder = responder
+        # As an attribute it is moved to the device by Lightning; the responder calls the same object.
+        self.network = responder.module
         self.threads = threads
 
     def on_predict_start(self) -> None:
@@ -43,7 +43,7 @@ class StatementModule(pl.LightningModule):
         interrupt.stop_deferring()
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        return self.rater(batch)
+        return self.responder(batch)
 
 
 class OwnBatches(pl.LightningDataModule):

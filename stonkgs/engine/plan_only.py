@@ -11,7 +11,7 @@ from stonkgs.batch import Batch, window_batches
 from stonkgs.encode.encoder import Encoder
 from stonkgs.encode.nodes import Found
 from stonkgs.errors import duration
-from stonkgs.model.predictor import Predictor
+from stonkgs.model.answer import Responder
 from stonkgs.source.base import Reader
 from stonkgs.source.split import Plan
 from stonkgs.statement import Statement
@@ -38,7 +38,7 @@ class Survey:
     #: rows that were encoded, and the time
     encoded: int = 0
     encoding: float = 0.0
-    #: rows that the model has rated, and the time
+    #: rows that the model has answered, and the time
     predicted: int = 0
     predicting: float = 0.0
     #: encoded rows whose source, whose target is in the store, and whose text was cut
@@ -81,12 +81,12 @@ class Survey:
         return "\n".join(f"{name:10} {fact}" for name, fact in lines.items()) + "\nnothing was written (plan_only=true)"
 
 
-def survey(reader: Reader, encoder: Encoder, predictor: Predictor, *, size: int, workers: int) -> Survey:
+def survey(reader: Reader, encoder: Encoder, responder: Responder, *, size: int, workers: int) -> Survey:
     """Reads and encodes some splits of a planned source, and times the model on batches of `size` rows of them."""
     found = Survey(reader.plan, workers=workers)
     for number in spread(len(reader.plan), SPLITS):
         _encode(_read(reader, number, found), encoder, size, found)
-    _predict(predictor, found)
+    _predict(responder, found)
     return found
 
 
@@ -128,14 +128,14 @@ def _encode(statements: list[Statement], encoder: Encoder, size: int, found: Sur
     found.batches += batches
 
 
-def _predict(predictor: Predictor, found: Survey) -> None:
+def _predict(responder: Responder, found: Survey) -> None:
     """Times the model on batches of all lengths, after one batch that is not timed."""
     random.Random(0).shuffle(found.batches)
     if found.batches:
-        predictor(found.batches[0]).cpu()
+        responder(found.batches[0]).cpu()
     for batch in found.batches:
         started = time.perf_counter()
-        predictor(batch).cpu()
+        responder(batch).cpu()
         found.predicting += time.perf_counter() - started
         found.predicted += len(batch)
         if found.predicting > SECONDS:

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from stonkgs.config.values import Count, Whole
 from stonkgs.errors import UserError
+from stonkgs.model.embedder import What
 
 StartMethod = Literal["fork", "forkserver", "spawn"]
 
@@ -44,6 +45,13 @@ class PredictSettings:
     threads: Count | None
     any_kge: bool
     debug: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedSettings(PredictSettings):
+    """The same for `configs/embed.yaml`."""
+
+    what: What
 
 
 def check_paths(cfg: DictConfig) -> None:

@@ -1,1 +1,1 @@
-"""4. Batch -> probabilities: the networks, their files on disk, and the Predictor."""
+"""4. Batch -> probabilities or embeddings: the networks, their files on disk, and the Predictor."""

@@ -68,6 +68,15 @@ def _layer(layer: Any, hidden: Tensor, mask: Tensor | None, *, keep: int) -> Ten
     return result
 
 
+def mean(hidden: Tensor, counted: Tensor) -> Tensor:
+    """Returns the mean over those positions of [B, S, H] that are `counted`, bool [B, S]: float32 [B, H].
+
+    A row must have one at least.
+    """
+    shares = counted.float() / counted.sum(dim=1, keepdim=True)
+    return (hidden.float() * shares[:, :, None]).sum(dim=1)
+
+
 def positions(start: int, stop: int, device: torch.device) -> Tensor:
     """Returns the numbers from `start` to below `stop`, int64."""
     return torch.arange(start, stop, device=device)

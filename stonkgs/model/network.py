@@ -1,7 +1,7 @@
 """Defines the networks: what all architectures share, the cross-modal transformers, and the two baselines."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -21,7 +21,7 @@ from stonkgs.encode.walks import SPECIALS, GraphHalf, Walks
 from stonkgs.errors import UserError
 from stonkgs.kge.store import KgeStore
 from stonkgs.model import checkpoint
-from stonkgs.model.bert import bert_modules, embed, encode, positions
+from stonkgs.model.bert import bert_modules, embed, encode, mean, positions
 from stonkgs.model.config import ARCHITECTURES, Architecture, ModelConfig
 from stonkgs.model.weights import Weights
 
@@ -101,6 +101,23 @@ class Network(nn.Module, Stage, ABC):
     @abstractmethod
     def pooled(self, inputs: Inputs) -> Tensor:
         """Returns what the classifier reads, [B, H], from the tensors of `inputs`."""
+
+    def embeddings(self) -> Mapping[str, Callable[[Inputs], Tensor]]:
+        """Returns by name what this architecture can embed a statement by; each gives [B, H] from inputs.
+
+        `pooled` is what the classifier reads. `text` reads no other input than the one of this name.
+        """
+        return {"pooled": self.pooled, **({"text": self.text_mean} if "lm_backbone" in self.berts else {})}
+
+    def text_mean(self, inputs: Inputs) -> Tensor:
+        """Returns the mean of the text backbone's last hidden states over a text's tokens, [B, H].
+
+        [CLS] and [SEP] are among the tokens, padding is not.
+        """
+        texts = inputs["text"]
+        tokens, lengths = texts["tokens"], texts["lengths"]
+        hidden = read_text(self.get_submodule("lm_backbone"), tokens, lengths, padded_to=self.padded_to)
+        return mean(hidden, positions(0, tokens.shape[1], tokens.device) < lengths[:, None])[texts["index"]]
 
     def refresh(self) -> None:
         """Forget what was computed from the weights. Call this after they have changed."""
@@ -244,8 +261,31 @@ class STonKGs(Network):
     def refresh(self) -> None:
         self.specials = None
 
+    def embeddings(self) -> Mapping[str, Callable[[Inputs], Tensor]]:
+        return {**super().embeddings(), "mean": self.mean}
+
     def pooled(self, inputs: Inputs) -> Tensor:
         """Returns the joint BERT's pooled output, [B, H]."""
+        pooled: Tensor = self.bert.pooler(self._joint(inputs, keep=1)[0])
+        return pooled
+
+    def mean(self, inputs: Inputs) -> Tensor:
+        """Returns the mean of the joint BERT's last hidden states, [B, H].
+
+        It is over the text's tokens, [CLS] and [SEP] among them, and the places of the graph half that read a vector of
+        the store: neither over padding, nor over separators, nor over unknown nodes. Each place counts alike.
+        """
+        graph = inputs[self.graph_half]["graph"]
+        hidden, real = self._joint(inputs, keep=None)
+        real[:, -graph.shape[1] :] = graph >= SPECIALS
+        return mean(hidden, real)
+
+    def _joint(self, inputs: Inputs, *, keep: int | None) -> tuple[Tensor, Tensor]:
+        """Returns the joint BERT's last hidden state of the first `keep` (by default all) places, [B, keep, H].
+
+        The places are the T tokens of the batch's longest text and those of the graph half. The second tensor, bool
+        [B, T + G], is False for padding.
+        """
         texts, graph = inputs["text"], inputs[self.graph_half]
         text = read_text(self.lm_backbone, texts["tokens"], texts["lengths"], padded_to=self.padded_to)
         vectors = torch.cat([self.special_vectors(), graph["vectors"]])
@@ -254,9 +294,7 @@ class STonKGs(Network):
         # The text half is as long as the batch's longest text. Padding of shorter texts is masked.
         real = positions(0, both.shape[1], both.device) < texts["lengths"][texts["index"]][:, None]
         real[:, text.shape[1] :] = True
-        cls = encode(self.bert, hidden, real, keep=1)
-        pooled: Tensor = self.bert.pooler(cls)
-        return pooled
+        return encode(self.bert, hidden, real, keep=keep or both.shape[1]), real
 
     def _places(self, tokens: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Returns positions and segments [tokens + G]. Those of the graph half do not depend on the texts' length."""

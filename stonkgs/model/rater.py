@@ -1,17 +1,16 @@
 """Defines Rater: the interface of everything that turns batches into probabilities."""
 
-from abc import ABC, abstractmethod
-from pathlib import Path
+from abc import abstractmethod
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from stonkgs.batch import Batch
-from stonkgs.encode.encoder import Encoder
+from stonkgs.model.answer import Probabilities, Responder
 
 
-class Rater(ABC):
-    """Turns batches into probabilities. A row's probabilities must not depend on the other rows of its batch."""
+class Rater(Responder):
+    """Turns batches into probabilities, float32 [B, classes]."""
 
     #: whether `logits` gives something
     has_logits: ClassVar[bool] = False
@@ -27,27 +26,9 @@ class Rater(ABC):
         """Whether a row may have several classes, each with its own probability, or has exactly one."""
 
     @property
-    @abstractmethod
-    def digest(self) -> str:
-        """A hash of all that decides the probabilities: raters with equal digests give equal ones."""
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The files that must not be written to while it is used, because they are mapped into memory."""
-        return ()
-
-    @property
-    def module(self) -> nn.Module | None:
-        """The module that an engine moves to its device; None if there is nothing to move."""
-        return None
-
-    @abstractmethod
-    def encoder(self) -> Encoder:
-        """Returns the encoder that makes this rater's examples. It is pickled for worker processes."""
-
-    @abstractmethod
-    def __call__(self, batch: Batch) -> Tensor:
-        """Returns probabilities, float32 [B, classes], on the rater's device."""
+    def answer(self) -> Probabilities:
+        """A probability for each class."""
+        return Probabilities(self.labels, self.multi_label)
 
     def logits(self, batch: Batch) -> Tensor:
         """Returns what probabilities are made of before any temperature, float32 [B, classes], on the rater's device.

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from stonkgs.runs.account import Account
-from stonkgs.runs.parts import Parts
+from stonkgs.runs.parts import JOINED, Parts
 from stonkgs.runs.record import RunRecord
 from stonkgs.runs.stamp import Stamp
 
 #: `format` in a run.json of ours.
 FORMAT: Final = "stonkgs-run-2"
-#: The names that predictions may have: the folder of parts, or the file that joins them.
-_PREDICTIONS: Final = re.compile(r"parts|predictions\.[\w.]+")
+#: The names that results may have: the folder of parts, or the files that join them.
+RESULT: Final = re.compile(rf"parts|{JOINED}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class FinishedRun:
     finished: str
     splits: int
     account: Account
-    #: the name of the predictions in the run's folder; None where every row was rejected
+    #: the name of the predictions or embeddings in the run's folder; None where every row was rejected
     predictions: str | None
     #: name of a result -> its stamp; of the folder of parts, that of all of them together; empty from earlier versions
     stamps: Mapping[str, Stamp] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class FinishedRun:
     def from_json(cls, values: Any) -> Self:
         """Reads what `to_json` returned. Raises ValueError where it is something else."""
         name = values.get("predictions")
-        if name is not None and not (type(name) is str and _PREDICTIONS.fullmatch(name)):
+        if name is not None and not (type(name) is str and RESULT.fullmatch(name)):
             raise ValueError(f"{name!r} is no name of predictions")
         record = RunRecord.from_json(values)
         try:
@@ -67,16 +67,27 @@ class FinishedRun:
         again = again if type(again) is int else 0
         return cls(record=record, account=account, predictions=name, stamps=stamps, done_again=again, **own)
 
+    @property
+    def results(self) -> tuple[str, ...]:
+        """The names of what all parts were joined to, or of their folder: the predictions first, then what belongs to
+        them. Empty where every row was rejected.
+        """
+        first = (self.predictions,) if self.predictions else ()
+        return (*first, *(name for name in self.stamps if RESULT.fullmatch(name) and name not in first))
+
     def size_problem(self, folder: Path) -> str:
-        """Returns how the predictions in the run's folder differ in size from what was written; "" where they do not.
+        """Returns how a result in the run's folder differs in size from what was written; "" where none does.
 
         A file that is gone is another matter.
         """
-        stamp = self.stamps.get(self.predictions or "")
-        if stamp is None or not (path := folder / str(self.predictions)).exists():
-            return ""
-        size = sum(file.stat().st_size for file in _files(path))
-        return "" if size == stamp.size else _changed(path, f"had {stamp.size:,} bytes, has {size:,}")
+        for name in self.results:
+            stamp = self.stamps.get(name)
+            if stamp is None or not (path := folder / name).exists():
+                continue
+            size = sum(file.stat().st_size for file in _files(path))
+            if size != stamp.size:
+                return _changed(path, f"had {stamp.size:,} bytes, has {size:,}")
+        return ""
 
     def content_problem(self, folder: Path) -> str:
         """Returns which of the run's results is not what was written, by its SHA-256, and how; "" where all are.
@@ -86,7 +97,7 @@ class FinishedRun:
         for name, stamp in self.stamps.items():
             path = folder / name
             if not path.exists():
-                if name == self.predictions:
+                if name in self.results:
                     return f"{path}: is gone"
                 continue
             files = _files(path)

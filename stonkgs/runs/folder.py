@@ -4,7 +4,7 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
@@ -34,12 +34,13 @@ class RunFolder:
     them two processes may do the same work.
     """
 
-    def __init__(self, path: Path, extension: str) -> None:
+    def __init__(self, path: Path, extension: str = "", results: Sequence[str] = ()) -> None:
+        """`extension` is that of parts, and `results` are the names of what they are joined to."""
         self.path = path
         self.extension = extension
         self.plan = path / "plan.json"
         self._plan_file = PlanFile(self.plan)
-        self.predictions = path / f"predictions.{extension}"
+        self.results = tuple(path / name for name in results)
         self.rejected = path / "rejected.jsonl"
         self.record = path / "run.json"
         self.success = path / SUCCESS
@@ -83,8 +84,8 @@ class RunFolder:
                 f"{self.path}: holds a finished run of other settings: {found}. Choose another output_dir=, "
                 "or replace it: overwrite=true"
             )
-        if not (self.path / str(finished.predictions)).exists():
-            raise UserError(f"{self.path}: its run is finished, but {finished.predictions} is gone: overwrite=true")
+        if gone := [name for name in finished.results if not (self.path / name).exists()]:
+            raise UserError(f"{self.path}: its run is finished, but {gone[0]} is gone: overwrite=true")
         if problem := finished.size_problem(self.path):
             raise UserError(f"{problem}. Restore it, or do it again: overwrite=true")
         return finished
@@ -154,18 +155,18 @@ class RunFolder:
         finished = self.finished()
         return finished is not None and finished.plan == plan_id
 
-    def retract(self, plan_id: str, name: str | None) -> None:
-        """Removes an earlier run's result, when this one's is complete and about to get its place as `name`."""
+    def retract(self, plan_id: str, names: Sequence[str]) -> None:
+        """Removes an earlier run's results, when this one's are complete and about to get their places as `names`."""
         if self.is_joined(plan_id):
             return
         self.success.unlink(missing_ok=True)
         finished = self.finished()
-        earlier = finished.predictions if finished else None
-        if earlier == self.kept.name:
-            if self.parts(plan_id).path.exists():
-                Parts(self.kept, self.extension).discard()
-        elif earlier and earlier != name:
-            (self.path / earlier).unlink(missing_ok=True)
+        for earlier in finished.results if finished else ():
+            if earlier == self.kept.name:
+                if self.parts(plan_id).path.exists():
+                    Parts(self.kept, self.extension).discard()
+            elif earlier not in names:
+                (self.path / earlier).unlink(missing_ok=True)
 
     def write_record(self, finished: FinishedRun, parts: Parts) -> None:
         """Writes run.json in the folder of parts, then moves it to its place."""
@@ -217,7 +218,7 @@ class RunFolder:
 
     def _refuse_others_files(self) -> None:
         """Raises UserError where a file has one of our names, and no run has made it."""
-        ours = (self.success, self.predictions, self.rejected, self.record, self.plan, self.kept)
+        ours = (self.success, *self.results, self.rejected, self.record, self.plan, self.kept)
         taken = [path.name for path in ours if path.exists() or path.is_symlink()]
         # Both are read only now, and in this order: another process may just begin or finish a run.
         begun = bool(taken) and self._plan_file.is_ours()
@@ -227,7 +228,7 @@ class RunFolder:
             raise UserError(f"{self.path}: holds {', '.join(taken)}, which no run wrote; choose another output_dir=")
 
     def _refuse_inputs(self, plan: Plan) -> None:
-        mine = {path.resolve() for path in (self.predictions, self.rejected, self.record, self.plan, self.success)}
+        mine = {path.resolve() for path in (*self.results, self.rejected, self.record, self.plan, self.success)}
         for file in map(Path, plan.files):
             if file.resolve() in mine or self.kept.resolve() in file.resolve().parents:
                 raise UserError(f"{file}: the run would replace its own input; choose another output_dir=")

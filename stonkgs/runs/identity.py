@@ -14,6 +14,9 @@ TAKEN_OVER: Final = ("split.rows", "threads")
 MODEL: Final = "the model's digest"
 STORE: Final = "the KGE store's digest"
 LABELS: Final = "the model's labels"
+COMMAND: Final = "the command"
+#: The command of a record that names none.
+PREDICT: Final = "predict"
 #: Keys of a configuration that change no byte of a result, or that name something whose content is compared instead.
 #: Every other key decides, so a new key need not be entered anywhere.
 IGNORED: Final = (
@@ -21,8 +24,8 @@ IGNORED: Final = (
     *("on_error", "checkpoint_every", "logger", "hydra", "trainer", "threads"),
     *("source.path", "kge.path", "kge._target_", "model.path", "model.tokenizer", "model.vocabulary"),
 )
-#: The same for a prediction, which compares the digest of the model and not where the model came from.
-IGNORED_IN_PREDICTION: Final = (*IGNORED, "model")
+#: The same for predictions and embeddings, whose records compare the model's digest, not where it came from.
+IGNORED_WITH_DIGEST: Final = (*IGNORED, "model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,11 @@ class Identity:
             raise ValueError("no numbers")
         return cls(values, tuple(map(Fingerprint.from_json, files)))
 
+    @property
+    def command(self) -> str:
+        """The command whose run it is."""
+        return str(self.values.get(COMMAND, PREDICT))
+
     def with_defaults(self, defaults: Mapping[str, Any]) -> Self:
         """Returns the same identity, with the values of `defaults` where its own are null or absent."""
         absent = {key: value for key, value in defaults.items() if self.values.get(key) is None}
@@ -50,6 +58,8 @@ class Identity:
 
     def differences(self, now: Self) -> str:
         """Says in words how another run differs from this one; empty where both give the same result."""
+        if self.command != now.command:  # so does much else
+            return f"the command was {self.command}, is {now.command}"
         return "; ".join([*_input_differences(self.input, now.input), *_value_differences(self.values, now.values)])
 
 

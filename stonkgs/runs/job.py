@@ -1,10 +1,11 @@
 """Describes the run to its writer."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stonkgs.model.answer import Answer
 from stonkgs.runs.record import RunRecord
 from stonkgs.source.split import Plan
 from stonkgs.statement import Rejection
@@ -16,8 +17,8 @@ class Job:
 
     output_dir: Path
     plan: Plan
-    #: class names in the order of the probabilities
-    labels: Sequence[str]
+    #: what is computed for each row
+    answer: Answer
     #: file -> number, from 1, of its first line below the header: `Source.first_line`
     first_line: Callable[[str], int]
     #: what decides the result, and what else run.json says of the run
@@ -32,5 +33,3 @@ class Job:
     check_input: Callable[[], object] = lambda: None
     #: called before a split is committed, too; raises UserError where somebody has written to the model or the store
     check_files: Callable[[], object] = lambda: None
-    #: whether a row may have several classes
-    multi_label: bool = False

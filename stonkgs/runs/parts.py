@@ -15,9 +15,11 @@ from stonkgs.disk import process_name
 from stonkgs.runs.account import stamp_of_rows
 from stonkgs.runs.stamp import Stamp
 
+#: The names of files that parts are joined to.
+JOINED: Final = r"(?:predictions|embeddings)\.[\w.]+|rows\.parquet"
 #: Files that a run makes in its folder of parts. Readers of data sets skip names that begin with an underscore.
 _OURS = re.compile(
-    r"_?\d{8,}\.[\w.]+|_plan\.json|_process-[\w-]+\.json|_rejected-\w+|predictions\.[\w.]+|rejected\.jsonl|run\.json"
+    rf"_?\d{{8,}}\.[\w.]+|_plan\.json|_process-[\w-]+\.json|_rejected-\w+|{JOINED}|rejected\.jsonl|run\.json"
 )
 #: Begins the name of a temporary file of rejected rows, where files without a name cannot be made.
 REJECTED_PREFIX: Final = "_rejected-"

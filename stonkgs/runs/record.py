@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Self, TypeVar
 
 from stonkgs.config import flatten
-from stonkgs.runs.identity import DECISIVE, IGNORED, IGNORED_IN_PREDICTION, LABELS, MODEL, STORE, Identity
+from stonkgs.runs.identity import COMMAND, DECISIVE, IGNORED, IGNORED_WITH_DIGEST, LABELS, MODEL, STORE, Identity
 
 #: Values of an identity that run.json also shows under `settings`.
 SETTINGS: Final = ("device", "precision", "split.rows", "threads")
@@ -48,7 +48,7 @@ class RunRecord:
             **{key: getattr(self, key) for key in ("started", "command", "config")},
             "settings": {key: values[key] for key in SETTINGS if key in values},
             "input": [asdict(file) for file in self.identity.input],
-            **({"model": model} if self.labels else {}),
+            **({"model": model} if self.labels or COMMAND in values else {}),
             "kge": {"nodes": self.nodes, "digest": values.get(STORE)},
             **{key: getattr(self, key) for key in ("host", "python", "versions")},
             "identity": dict(values),
@@ -81,7 +81,7 @@ def _identity(values: Mapping[str, Any]) -> Any:
         return {name: value for name, value in values["deciding"].items() if name not in IGNORED}
     digests = {LABELS: values["model"]["labels"], MODEL: values["model"]["digest"], STORE: values["kge"]["digest"]}
     versions = {name: values["versions"][name] for name in DECISIVE}
-    return {**dict(flatten(values["config"], IGNORED_IN_PREDICTION)), **values["settings"], **digests, **versions}
+    return {**dict(flatten(values["config"], IGNORED_WITH_DIGEST)), **values["settings"], **digests, **versions}
 
 
 def _expect(kind: type[T], value: Any) -> T:

@@ -13,8 +13,18 @@ from omegaconf import DictConfig
 
 from stonkgs.config import config_for_record, flatten
 from stonkgs.kge.store import KgeStore
-from stonkgs.model.rater import Rater
-from stonkgs.runs.identity import DECISIVE, IGNORED, IGNORED_IN_PREDICTION, LABELS, MODEL, STORE, Identity
+from stonkgs.model.answer import Responder
+from stonkgs.runs.identity import (
+    COMMAND,
+    DECISIVE,
+    IGNORED,
+    IGNORED_WITH_DIGEST,
+    LABELS,
+    MODEL,
+    PREDICT,
+    STORE,
+    Identity,
+)
 from stonkgs.runs.record import RunRecord, now
 from stonkgs.source.fingerprint import Fingerprint
 
@@ -55,22 +65,27 @@ def new_record(
     )
 
 
-def prediction_record(
-    cfg: DictConfig, inputs: Sequence[Fingerprint], rater: Rater, kge: KgeStore, *, device: str, precision: str
+def answer_record(
+    cfg: DictConfig, inputs: Sequence[Fingerprint], responder: Responder, kge: KgeStore, *, device: str, precision: str
 ) -> RunRecord:
-    """Returns the record of a prediction. `split.rows` and `threads` may be null: see `RunFolder.begin`."""
+    """Returns the record of a prediction, of which the labels decide too, or of embeddings.
+
+    `split.rows` and `threads` may be null: see `RunFolder.begin`.
+    """
     threads = cfg.threads if device == "cpu" else None  # threads do not change a GPU's results
     values = {"device": device, "precision": precision, "threads": threads}
-    digests = {LABELS: rater.labels, MODEL: rater.digest, STORE: kge.digest}
+    labels, command = tuple(responder.answer.labels), responder.answer.command
+    kind = {LABELS: labels} if command == PREDICT else {COMMAND: command}
+    digests = {MODEL: responder.digest, STORE: kge.digest}
     return new_record(
         cfg,
         inputs,
-        {**values, **digests},
-        command="predict",
-        ignored=IGNORED_IN_PREDICTION,
+        {**values, **kind, **digests},
+        command=command,
+        ignored=IGNORED_WITH_DIGEST,
         nodes=kge.nodes,
-        labels=rater.labels,
-        multi_label=rater.multi_label,
+        labels=labels,
+        multi_label=responder.answer.multi_label,
     )
 
 

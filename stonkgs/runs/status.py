@@ -81,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _problem(path: Path, *, verify: bool) -> str:
     """Returns which result is not what a finished run has written; "" where all are, or the run is not finished."""
-    folder = RunFolder(path, "")
+    folder = RunFolder(path)
     if folder.plan.exists() or (finished := folder.finished()) is None:
         return ""
     return finished.content_problem(path) if verify else finished.size_problem(path)
@@ -92,7 +92,7 @@ def status(path: Path, *, verify: bool = False) -> str:
 
     With `verify`, all that a run under way has committed is read, and damaged parts are counted.
     """
-    folder = RunFolder(path, "")
+    folder = RunFolder(path)
     if run := folder.unfinished():
         try:
             return _under_way(folder, run, verify=verify)
@@ -104,7 +104,8 @@ def status(path: Path, *, verify: bool = False) -> str:
         raise UserError(f"{folder.record}: {error}") from error
     if not finished:
         raise UserError(f"{path}: no run has written here")
-    return str(RunSummary(finished.account, path, finished.predictions, done_again=finished.done_again))
+    told: dict[str, Any] = {"done_again": finished.done_again, "command": finished.record.identity.command}
+    return str(RunSummary(finished.account, path, finished.predictions, **told))
 
 
 def _under_way(folder: RunFolder, run: UnfinishedRun, *, verify: bool) -> str:

@@ -3,10 +3,14 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from stonkgs.errors import printable
 from stonkgs.runs.account import Account
+from stonkgs.runs.identity import PREDICT
 
+#: command -> what it has done with rows
+DONE: Final[Mapping[str, str]] = {PREDICT: "predicted", "embed": "embedded"}
 #: How many reasons are named why records gave no row.
 REASONS = 5
 
@@ -17,7 +21,7 @@ class RunSummary:
 
     account: Account
     output_dir: Path
-    #: the file or folder of the predictions; None where every row was rejected
+    #: the file or folder of the predictions or embeddings; None where every row was rejected
     predictions: str | None
     #: seconds that this process worked, and its rows; None where the run was finished before
     seconds: float | None = None
@@ -26,6 +30,8 @@ class RunSummary:
     done_again: int = 0
     #: input file -> bytes that were appended to it since the run began
     grown: Mapping[str, int] = field(default_factory=dict)
+    #: the command whose run it is
+    command: str = PREDICT
 
     def __str__(self) -> str:
         """Returns a line for each fact; the numbers stand in one column."""
@@ -34,9 +40,9 @@ class RunSummary:
         rows = [
             *self._records(),
             ("rows read", account.read, ""),
-            ("predicted", account.predicted, str(self.output_dir / (self.predictions or ""))),
+            (DONE[self.command], account.predicted, str(self.output_dir / (self.predictions or ""))),
             ("rejected", account.rejected, str(self.output_dir / "rejected.jsonl") if account.rejected else ""),
-            ("classes", None, _shares(account.classes)),
+            *([("classes", None, _shares(account.classes))] if self.command == PREDICT else []),
             ("nodes", 2 * account.predicted, _shares(found | {"unknown": account.nodes_unknown})),
             *self._relations(),
             ("texts cut", account.texts_truncated, ""),

@@ -46,9 +46,9 @@ class Parquet(Format):
             raise OSError(f"{found:,} of {rows:,} rows arrived")
 
     def join(self, parts: Iterator[Path], schema: pa.Schema, file: BinaryIO) -> None:
-        """Merge the parts into larger row groups."""
+        """Merge the parts into larger row groups, with the columns of `schema`."""
         with pq.ParquetWriter(file, schema, compression="zstd") as joined:
-            for tables in _gathered(parts):
+            for tables in _gathered(parts, schema.names):
                 # Parquet has no seconds: it reads them as milliseconds.
                 joined.write_table(pa.concat_tables(tables).cast(schema), row_group_size=ROW_GROUP_ROWS)
 
@@ -69,14 +69,14 @@ def open_streaming(file: str | Path) -> pq.ParquetFile:
     return pq.ParquetFile(file, buffer_size=BUFFER, pre_buffer=False)
 
 
-def _gathered(parts: Iterator[Path]) -> Iterator[list[pa.Table]]:
-    """Yields the parts' tables in lists, each for one row group."""
+def _gathered(parts: Iterator[Path], names: Sequence[str]) -> Iterator[list[pa.Table]]:
+    """Yields these columns of the parts in lists of tables, each for one row group."""
     tables: list[pa.Table] = []
     size = rows = 0
     for part in parts:
         with pq.ParquetFile(part) as file:  # read_table would take a folder's name `a=b` for a column
             for group in range(file.num_row_groups):  # one, but of a very long part
-                tables.append(file.read_row_group(group, use_threads=False))
+                tables.append(file.read_row_group(group, columns=names, use_threads=False).select(names))
                 size, rows = size + tables[-1].nbytes, rows + len(tables[-1])
                 if size >= ROW_GROUP_BYTES or rows >= ROW_GROUP_ROWS:
                     yield tables

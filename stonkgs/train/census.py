@@ -10,6 +10,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from stonkgs.errors import UserError
+from stonkgs.model.answer import PREDICTION
 from stonkgs.protocol import TEST, TRAIN, Protocol
 from stonkgs.runs.account import SplitStart, json_line, rejection_to_json
 from stonkgs.source.base import Reader, SplitRows
@@ -17,7 +18,7 @@ from stonkgs.source.split import Plan, Split
 from stonkgs.statement import Rejection
 from stonkgs.train.selection import TRUTH, Selection, class_numbers, with_targets
 from stonkgs.train.task import Classes, Task, Unused
-from stonkgs.writer.base import FLAGS, PREDICTION
+from stonkgs.writer.base import FLAGS
 
 #: A column with more distinct combinations of values than this is probably not the label column.
 MOST_VALUES = 100_000

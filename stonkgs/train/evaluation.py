@@ -18,6 +18,7 @@ from stonkgs.engine.lightning import StatementData, StatementModule
 from stonkgs.engine.progress import RowProgress
 from stonkgs.evaluate.metrics import metrics
 from stonkgs.evaluate.outcomes import Outcomes, majority
+from stonkgs.model.answer import PREDICTION
 from stonkgs.model.decision import class_names
 from stonkgs.model.rater import Rater
 from stonkgs.protocol import TRAIN
@@ -28,7 +29,7 @@ from stonkgs.train.census import Census
 from stonkgs.train.logits import LogitsModule, LogitsWriter, logits_field, with_logits
 from stonkgs.train.selection import TRUTH, PartReader
 from stonkgs.train.start import Training
-from stonkgs.writer.base import FLAGS, PREDICTION
+from stonkgs.writer.base import FLAGS
 from stonkgs.writer.parquet import ParquetWriter
 
 #: Stands before the class names in test_predictions.parquet, repeated until no column of the input has such a name.
@@ -72,15 +73,14 @@ class Rating:
         job = Job(
             output_dir=self.training.folder.path / f"rated-{part}-{digest[:16]}",
             plan=plan,
-            labels=rater.labels,
+            answer=rater.answer,
             first_line=source.source.first_line,
             record=self._record(part, rater, digest),
-            multi_label=rater.multi_label,
             check_input=source.grown,
         )
         if isinstance(writer.start(job), UnfinishedRun):
             writer.run(lambda: self._predict(source, rater, writer))
-        return Rated(writer.folder.predictions, prefix, column)
+        return Rated(writer.folder.results[0], prefix, column)
 
     def _record(self, part: str, rater: Rater, digest: str) -> RunRecord:
         """Returns the training's record with the part and the weights' digest added to its identity."""
@@ -103,8 +103,8 @@ class Rating:
         callbacks: list[pl.Callback] = placed.trainer.callbacks  # type: ignore[attr-defined]
         placed.trainer.callbacks = [*callbacks, writer, progress]  # type: ignore[attr-defined]
         try:
-            module = (LogitsModule if rater.has_logits else StatementModule)(rater, threads=placed.threads(cfg))
-            placed.trainer.predict(module, datamodule=data, return_predictions=False)
+            kind = LogitsModule if rater.has_logits else StatementModule
+            placed.trainer.predict(kind(rater, threads=placed.threads(cfg)), datamodule=data, return_predictions=False)
         finally:
             placed.trainer.callbacks = callbacks  # type: ignore[attr-defined]
 

@@ -14,12 +14,17 @@ from stonkgs.batch import Batch
 from stonkgs.engine.lightning import StatementModule
 from stonkgs.evaluate.outcomes import BATCH_ROWS, Outcomes
 from stonkgs.model.decision import probabilities
+from stonkgs.model.rater import Rater
 from stonkgs.source.parquet import open_parquet, parquet_errors
 from stonkgs.writer.parquet import ParquetWriter
 
 
 class LogitsModule(StatementModule):
     """Takes a batch, returns logits, float32 [B, classes]."""
+
+    def __init__(self, rater: Rater, *, threads: int | None = None) -> None:
+        super().__init__(rater, threads=threads)
+        self.rater = rater
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self.rater.logits(batch)
@@ -38,10 +43,10 @@ class LogitsWriter(ParquetWriter):
     def add(self, batch: Batch, outputs: npt.NDArray[np.float32]) -> None:
         """Take a batch with its logits, float32 [B, classes], in place of its probabilities."""
         logits = np.ascontiguousarray(outputs)
-        held = pa.FixedSizeListArray.from_arrays(pa.array(logits.ravel(), pa.float32()), len(self.job.labels))
+        held = pa.FixedSizeListArray.from_arrays(pa.array(logits.ravel(), pa.float32()), logits.shape[1])
         schema = batch.columns.schema.append(self.schema.field(self.column))
         columns = pa.RecordBatch.from_arrays([*batch.columns.columns, held], schema=schema)
-        rated = probabilities(torch.from_numpy(logits), multi_label=self.job.multi_label)
+        rated = probabilities(torch.from_numpy(logits), multi_label=bool(self.job.answer.multi_label))
         super().add(replace(batch, columns=columns), rated.numpy())
 
 

@@ -1,1 +1,1 @@
-"""5. Predictions -> disk: one part for each split, joined in the input's order."""
+"""5. Predictions or embeddings -> disk: one part for each split, joined in the input's order."""

@@ -1,7 +1,7 @@
 """The base of all writers: a Lightning callback that writes a part for each split, and joins the parts at the end."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, ClassVar
@@ -17,7 +17,7 @@ from stonkgs.batch import Batch, SplitEnd, trim_memory
 from stonkgs.config.values import checked
 from stonkgs.encode.nodes import Found
 from stonkgs.errors import UserError
-from stonkgs.model.decision import class_names, predicted_classes
+from stonkgs.model.answer import Answer
 from stonkgs.runs.account import Account
 from stonkgs.runs.finished import FinishedRun
 from stonkgs.runs.folder import RunFolder
@@ -25,19 +25,19 @@ from stonkgs.runs.job import Job
 from stonkgs.runs.plan_file import UnfinishedRun
 from stonkgs.runs.presence import Presence
 from stonkgs.tables.format import Format
-from stonkgs.writer.joining import DamagedPartsError, Joining
+from stonkgs.writer.joining import DamagedPartsError, Join, Joining
 from stonkgs.writer.part import HeldBatch, OpenPart
 
-PREDICTION = "prediction"
 #: Columns of bool: whether the nodes have an embedding, and whether the sentence was longer than the model reads.
 FLAGS = ("source_known", "target_known", "text_truncated")
 
 
 class PredictionWriter(BasePredictionWriter, ABC):
-    """Streams predictions to disk. A subclass sets its `format`, one of those in `stonkgs.tables`.
+    """Streams predictions or embeddings to disk. A subclass sets its `format`, one of those in `stonkgs.tables`.
 
     A split's batches are held until its last one, sorted into the input's order, and written as one part. At the end
-    all parts are joined to `predictions.<extension>`, which appears complete or not at all.
+    all parts are joined to the run's results, `predictions.<extension>` or `embeddings.<extension>`, which appear
+    complete or not at all.
     """
 
     #: the format's extension of file names
@@ -66,9 +66,17 @@ class PredictionWriter(BasePredictionWriter, ABC):
         """Raises UserError where the format cannot hold a column. Called before any row is predicted."""
         self.format.check(schema)
 
-    def join(self, parts: Iterator[Path], schema: pa.Schema, file: BinaryIO) -> None:
+    def joins(self, answer: Answer) -> Mapping[str, Join]:
+        """Returns the names of a run's results, the most important one first, and what writes each from all parts."""
+        return {f"{answer.name}.{self.extension}": self._join}
+
+    def _join(self, parts: Iterator[Path], rows: int, file: BinaryIO) -> None:
         """Writes one file of all parts, in order, at constant memory."""
-        self.format.join(parts, schema, file)
+        self.format.join(parts, self.schema, file)
+
+    def run_folder(self, path: Path, answer: Answer) -> RunFolder:
+        """Returns the folder of a run that this writer writes."""
+        return RunFolder(path, self.extension, tuple(self.joins(answer)))
 
     def start(self, job: Job, *, overwrite: bool = False) -> UnfinishedRun | FinishedRun:
         """Begins a run, or joins the one under way in its folder and takes over its plan as `job.plan`.
@@ -81,7 +89,7 @@ class PredictionWriter(BasePredictionWriter, ABC):
         if isinstance(run, UnfinishedRun):
             job.plan = run.plan
             self.parts = self.folder.parts(run.id)
-            self._joining = Joining(run, job, self.folder, self.schema, self.join)
+            self._joining = Joining(run, job, self.folder, self.joins(job.answer))
             self.presence = Presence(self.parts.path)
         return run
 
@@ -91,7 +99,7 @@ class PredictionWriter(BasePredictionWriter, ABC):
         self.passed = self._passed(job.plan.schema)
         self.schema = self._output_schema(job)
         self.check(self.schema)
-        self.folder = RunFolder(job.output_dir, self.extension)
+        self.folder = self.run_folder(job.output_dir, job.answer)
 
     def write_on_batch_end(  # Lightning's hook
         self,
@@ -129,10 +137,10 @@ class PredictionWriter(BasePredictionWriter, ABC):
         while self._open:
             self._open.popitem()[1].abandon()
 
-    def add(self, batch: Batch, probabilities: npt.NDArray[np.float32]) -> None:
-        """Takes a batch with its probabilities, float32 [B, classes]; with its last batch, a split is committed."""
+    def add(self, batch: Batch, outputs: npt.NDArray[np.float32]) -> None:
+        """Takes a batch with what the model gave for it: see `Answer`. With its last batch, a split is committed."""
         columns = batch.columns.select(self.passed.names)
-        held = HeldBatch(batch.positions, columns, batch.found, batch.truncated, probabilities, batch.relations_known)
+        held = HeldBatch(batch.positions, columns, batch.found, batch.truncated, outputs, batch.relations_known)
         if (part := self._open.get(batch.split)) is None:
             part = OpenPart(batch.split, self.parts, self.format, self.job, self.schema, self._table)
             self._open[batch.split] = part
@@ -187,12 +195,9 @@ class PredictionWriter(BasePredictionWriter, ABC):
         part.commit(end.tally)
 
     def _table(self, held: Sequence[HeldBatch]) -> pa.Table:
-        """Returns a split's rows in the input's order: columns passed through, probabilities, prediction, flags."""
-        probabilities = np.concatenate([batch.probabilities for batch in held])
-        predicted = class_names(predicted_classes(probabilities, multi_label=self.job.multi_label), self.job.labels)
+        """Returns a split's rows in the input's order: columns passed through, the answer's columns, flags."""
         columns = pa.Table.from_batches([batch.columns for batch in held]).columns
-        columns += [pa.array(values, pa.float32()) for values in probabilities.T]
-        columns += [pa.array(predicted, pa.string())]
+        columns += self.job.answer.columns(np.concatenate([batch.outputs for batch in held]))
         known = np.concatenate([batch.found for batch in held]) != Found.UNKNOWN
         truncated = np.concatenate([batch.truncated for batch in held])
         columns += [pa.array(flag) for flag in (*known.T.copy(), truncated)]  # in the order of FLAGS
@@ -200,8 +205,7 @@ class PredictionWriter(BasePredictionWriter, ABC):
         return pa.Table.from_arrays(columns, schema=self.schema).take(pa.array(order))
 
     def _output_schema(self, job: Job) -> pa.Schema:
-        fields = [pa.field(self.prefix + label, pa.float32()) for label in job.labels]
-        fields.append(pa.field(self.prefix + PREDICTION, pa.string()))
+        fields = [field.with_name(self.prefix + field.name) for field in job.answer.fields]
         fields += [pa.field(self.prefix + flag, pa.bool_()) for flag in FLAGS]
         names = [column.name for column in fields]
         if repeated := sorted({name for name in names if names.count(name) > 1}):

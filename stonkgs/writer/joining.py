@@ -1,12 +1,11 @@
 """Joins the parts of a run to its result, when all splits are committed and every part is what was written."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from stonkgs.disk import publish
 from stonkgs.errors import UserError
@@ -18,8 +17,8 @@ from stonkgs.runs.plan_file import UnfinishedRun
 from stonkgs.runs.record import now
 from stonkgs.runs.stamp import Stamp, Stamped
 
-#: Writes one file of all parts, in order.
-Join = Callable[[Iterator[Path], pa.Schema, Any], None]
+#: Writes one file of all parts, in order, which have so many rows together.
+Join = Callable[[Iterator[Path], int, Any], None]
 
 
 class DamagedPartsError(UserError):
@@ -29,13 +28,13 @@ class DamagedPartsError(UserError):
 class Joining:
     """The last steps of a run, which one of its processes takes, under a lock."""
 
-    def __init__(self, run: UnfinishedRun, job: Job, folder: RunFolder, schema: pa.Schema, join: Join) -> None:
+    def __init__(self, run: UnfinishedRun, job: Job, folder: RunFolder, joins: Mapping[str, Join]) -> None:
         self.run = run
         self.job = job
         self.folder = folder
         self.parts = folder.parts(run.id)
-        self.schema = schema
-        self.join = join
+        #: name of a result -> what writes it
+        self.joins = joins
         #: the splits that were damaged, and are done again by this process
         self._again: set[int] = set()
 
@@ -81,30 +80,29 @@ class Joining:
         """Joins all files inside the folder of parts, which takes time, and then renames them to their places."""
         plan, folder, parts = self.job.plan, self.folder, self.parts
         try:
-            rejected, predictions = folder.rejected, folder.predictions
+            rejected = folder.rejected
             stamps: dict[str, Stamp] = {}
             with self._stamped(rejected.name, stamps) as file:
                 accounts = ((int(plan.file[split]), parts.account(split)) for split in range(len(plan)))
                 total = Account.join(accounts, [self.job.first_line(name) for name in plan.files], file)
             useful = bool(total.predicted or not total.rejected)
-            merged = useful and self.job.merge
-            if merged:
-                with self._stamped(predictions.name, stamps) as file:
-                    self.join((parts.rows(split) for split in range(len(plan))), self.schema, file)
-            elif useful:
+            joins = self.joins if useful and self.job.merge else {}
+            for name, join in joins.items():
+                with self._stamped(name, stamps) as file:
+                    join((parts.rows(split) for split in range(len(plan))), total.predicted, file)
+            if useful and not joins:
                 stamps[folder.kept.name] = parts.stamp(len(plan))
-            name = predictions.name if merged else folder.kept.name if useful else None
-            folder.retract(self.run.id, name)
-            (parts.path / rejected.name).replace(rejected)
-            if merged:
-                (parts.path / predictions.name).replace(predictions)
+            names = [*joins] or [folder.kept.name] * useful
+            folder.retract(self.run.id, names)
+            for name in (rejected.name, *joins):
+                (parts.path / name).replace(folder.path / name)
             finished = FinishedRun(
                 record=self.run.record,
                 plan=self.run.id,
                 finished=now(),
                 splits=len(plan),
                 account=total,
-                predictions=name,
+                predictions=names[0] if names else None,
                 stamps=stamps,
                 done_again=parts.set_aside_count(),
             )

@@ -12,7 +12,6 @@ import pyarrow as pa
 from stonkgs.disk import publish
 from stonkgs.encode.nodes import Found
 from stonkgs.errors import UserError
-from stonkgs.model.decision import predicted_classes
 from stonkgs.runs.account import Account, json_line, rejection_to_json
 from stonkgs.runs.job import Job
 from stonkgs.runs.parts import REJECTED_PREFIX, Parts
@@ -38,10 +37,15 @@ class HeldBatch(NamedTuple):
     #: int8 [B, 2] and bool [B]: see Batch
     found: npt.NDArray[np.int8]
     truncated: npt.NDArray[np.bool_]
-    #: float32 [B, classes]
-    probabilities: npt.NDArray[np.float32]
+    #: float32 [B, K] or [B, H]: see Answer
+    outputs: npt.NDArray[np.float32]
     #: bool [B], or None: see Batch
     relations_known: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Returns the bytes that it takes, about."""
+        return int(self.columns.nbytes + self.outputs.nbytes)
 
 
 #: Returns rows in the input's order, as the output has them.
@@ -66,7 +70,7 @@ class OpenPart:
         self.job = job
         self.schema = schema
         self.table = table
-        self.account = Account(classes=dict.fromkeys(job.labels, 0))
+        self.account = Account(classes=dict.fromkeys(job.answer.labels, 0))
         #: whether somebody else has done the split, or the run is over; then nothing is written
         self.elsewhere = False
         self._held: list[HeldBatch] = []
@@ -87,13 +91,13 @@ class OpenPart:
         self._held.append(held)
         self._count(held)
         rows = self.account.predicted - self._written
-        if rows >= PIECE_ROWS or sum(one.columns.nbytes for one in self._held) >= PIECE_BYTES:
+        if rows >= PIECE_ROWS or sum(one.nbytes for one in self._held) >= PIECE_BYTES:
             last = max(int(one.positions.max(initial=-1)) for one in self._held)
             if last + 1 == self.account.predicted:
                 self._write_piece()
 
     def _count(self, held: HeldBatch) -> None:
-        account, classes = self.account, predicted_classes(held.probabilities, multi_label=self.job.multi_label)
+        account = self.account
         account.predicted += len(held.positions)
         account.nodes_exact += int((held.found == Found.EXACT).sum())
         account.nodes_identifier += int((held.found == Found.IDENTIFIER).sum())
@@ -101,7 +105,7 @@ class OpenPart:
         account.texts_truncated += int(held.truncated.sum())
         if held.relations_known is not None:
             account.relations_unknown = (account.relations_unknown or 0) + int((~held.relations_known).sum())
-        for label, count in zip(self.job.labels, classes.sum(axis=0).tolist(), strict=True):
+        for label, count in self.job.answer.counts(held.outputs).items():
             account.classes[label] += count
 
     def reject(self, rejections: Sequence[Rejection]) -> None:

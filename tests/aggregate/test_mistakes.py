@@ -61,7 +61,9 @@ def test_what_is_no_predictions(tmp_path: Path) -> None:
     assert "xx.tsv: cannot be read: File name too long" in message(tmp_path / f"{'x' * 300}.tsv")
     assert "no run.json beside it says which columns are probabilities; name them, as --classes" in message(place)
     (tmp_path / "p.csv").write_text("a,b\n")
-    assert "p.csv: is no file of predictions, which end in .jsonl, .parquet, .tsv" in message(tmp_path / "p.csv")
+    assert "p.csv: is no file of predictions, which end in .arrow, .jsonl, .parquet, .tsv" in message(
+        tmp_path / "p.csv"
+    )
     assert "holds no parts of predictions" in message(tmp_path, "--classes", "a")
     (tmp_path / "run.json").write_text("{}")
     assert "run.json: no run of `stonkgs predict` wrote it" in message(tmp_path)

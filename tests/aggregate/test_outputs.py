@@ -20,7 +20,7 @@ from stonkgs.errors import UserError
 def test_outputs_that_cannot_be(finished: Path, tmp_path: Path) -> None:
     place, classes = write(tmp_path / "p.parquet", ROWS), ("--classes", "incorrect,correct", "--overwrite")
     cases = {
-        "s.csv": "s.csv: must end in .jsonl, .parquet, .tsv, which says its format",
+        "s.csv": "s.csv: must end in .arrow, .jsonl, .parquet, .tsv, which says its format",
         "absent/s.tsv": "absent/s.tsv: cannot be written: No such file or directory",
         "p.parquet": "p.parquet: is what is read; name another output",
         "p.parquet/s.tsv": "p.parquet/s.tsv: cannot be written: Not a directory",

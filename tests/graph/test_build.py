@@ -6,7 +6,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 from graph_triples import Rows, Triple, edges_of, graph_of, reading_of, triples_of
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stonkgs.errors import UserError
@@ -22,6 +22,7 @@ def is_no_graph(triples: list[Triple]) -> bool:
     return all(source == target for source, _, target in triples)
 
 
+@settings(max_examples=60, deadline=None)
 @given(TRIPLES, st.sampled_from([2, 3, 1 << 20]), st.sampled_from([1, 3, 1 << 17]))
 def test_the_law_against_sets(triples: list[Triple], chunk: int, block: int) -> None:
     sizes = ("stonkgs.kge.index.CHUNK", "stonkgs.graph.build.CHUNK")

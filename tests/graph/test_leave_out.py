@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from conftest import write_lines
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stonkgs.errors import UserError
@@ -26,6 +26,7 @@ def row(source: str, target: str, pmid: Any = "", evidence: str = "e", label: st
 ROWS = st.lists(st.builds(row, NAMES, NAMES, st.sampled_from([*"123456789", "", None, 4.0]), st.sampled_from("ef")))
 
 
+@settings(max_examples=60, deadline=None)
 @given(ROWS, st.booleans(), st.integers(0, 2))
 def test_the_law_against_sets(rows: list[Statement], pairs: bool, fold: int) -> None:
     protocol = Grouped(by="pmid", folds=3, fold=fold)

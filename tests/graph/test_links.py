@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from graph_triples import Triple, edges_of, graph_of, triples_of
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stonkgs.graph.held_out import hold_out
@@ -23,6 +23,7 @@ def scratch() -> Iterator[Scratch]:
 PAIRS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=40)
 
 
+@settings(max_examples=60, deadline=None)
 @given(PAIRS.filter(lambda pairs: any(a != b for a, b in pairs)), st.floats(0, 0.5), st.integers(0, 3))
 def test_no_node_loses_its_last_edge(pairs: list[tuple[int, int]], share: float, seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder, Scratch(folder) as scratch:
@@ -54,6 +55,7 @@ def test_a_share_of_a_dense_graph_is_met(scratch: Scratch) -> None:
 SCORES = st.lists(st.integers(0, 4).map(float), min_size=1, max_size=30)
 
 
+@settings(max_examples=60, deadline=None)
 @given(SCORES, SCORES)
 def test_figures_against_naive_ones(edges: list[float], others: list[float]) -> None:
     wins = [(edge > other) + (edge == other) / 2 for edge in edges for other in others]

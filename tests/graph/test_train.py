@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import file_size_limit
 from graph_triples import Rows, Triple
 from small_method import Relational, Spectral
 
@@ -168,3 +169,10 @@ def test_an_interrupted_training_leaves_the_old_store(tmp_path: Path) -> None:
         learned(tmp_path, Interrupted(), overwrite=True)
     assert KgeStore(path=tmp_path / "kge.h5").digest == before.digest
     assert [*tmp_path.iterdir()] == [tmp_path / "kge.h5"]
+
+
+@pytest.mark.parametrize("size", [100, 4096])
+def test_a_full_disk_leaves_nothing(tmp_path: Path, size: int) -> None:
+    with file_size_limit(size), pytest.raises(UserError, match=r"kge\.h5: cannot be written \(File too large\)"):
+        learned(tmp_path)
+    assert [*tmp_path.iterdir()] == []

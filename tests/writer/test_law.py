@@ -28,6 +28,7 @@ from conftest import file_size_limit
 import stonkgs.writer
 from stonkgs.batch import Batch, SplitEnd
 from stonkgs.errors import UserError
+from stonkgs.model.answer import Probabilities
 from stonkgs.runs.finished import FinishedRun
 from stonkgs.runs.identity import STORE, Identity
 from stonkgs.runs.job import Job
@@ -121,7 +122,7 @@ def record_of(**values: Any) -> RunRecord:
 
 def task(folder: Path, splits: int, **options: Any) -> Job:
     record: dict[str, Any] = {"record": record_of(), "defaults": {"threads": 2}}
-    return Job(folder, plan_of(splits), ("no", "yes"), first_line=lambda _: 2, **(record | options))
+    return Job(folder, plan_of(splits), Probabilities(("no", "yes")), first_line=lambda _: 2, **(record | options))
 
 
 def batch(
@@ -753,7 +754,7 @@ def test_an_output_column_never_hides_an_input_column(writer: PredictionWriter, 
 
 def test_two_labels_of_one_name_are_refused(writer: PredictionWriter, tmp_path: Path) -> None:
     twice = task(tmp_path, 1)
-    twice.labels = ("yes", "yes")
+    twice.answer = Probabilities(("yes", "yes"))
     with pytest.raises(UserError, match=r"named \['yes'\].*model\.labels="):
         writer.start(twice)
 
