@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from stonkgs.graph.graph import Graph
 from stonkgs.graph.vectors import mean_square
 from stonkgs.graph.walks import BLOCK, WalkRule
-from stonkgs.kge.layout import StoreArrays
 
 #: How many numbers of vectors are added up at a time.
 NUMBERS = 1 << 22
@@ -66,7 +65,7 @@ class Growth:
 
     def _next(self, nodes: Ints, waiting: Flags) -> Ints:
         """Returns the nodes among `waiting` that are neighbours of some nodes, ascending."""
-        met = [np.unique(others[waiting[others]]) for _, others in _edges(self.graph, nodes, NUMBERS)]
+        met = [np.unique(others[waiting[others]]) for _, others in _edges(self.graph, nodes, NUMBERS // 16)]
         return np.unique(np.concatenate(met)) if met else np.zeros(0, np.int64)
 
     def _fill(self, nodes: Ints, others: Ints, known: Flags, vectors: NDArray[np.floating], length: float) -> None:
@@ -125,12 +124,3 @@ def _edges(graph: Graph, nodes: Ints, most: int) -> Iterator[tuple[Ints, Ints]]:
         offsets = np.repeat(graph.starts[some] - (np.cumsum(degrees) - degrees), degrees)
         yield np.repeat(some, degrees), graph.neighbours[offsets + np.arange(len(offsets))].astype(np.int64)
         start, done = stop, int(ends[stop - 1])
-
-
-def copy_store(arrays: StoreArrays, old: StoreArrays, names: tuple[str, ...]) -> None:
-    """Copy the first rows of some arrays from a store that grows."""
-    for name in names:
-        rows = max(1, NUMBERS * len(old[name]) // max(1, old[name].size))
-        for start in range(0, len(old[name]), rows):
-            part = old[name][start : start + rows]
-            arrays[name][start : start + len(part)] = part

@@ -2,6 +2,7 @@
 
 import gc
 import math
+import warnings
 from typing import Annotated, Any
 
 import numpy as np
@@ -54,7 +55,8 @@ class PyKeen(Method):
     def learn(self, graph: Graph, vectors: NDArray[np.float32], walks: NDArray[np.int32]) -> None:
         if not len(graph.triples):
             raise UserError("method=pykeen: the graph has no triples to learn from")
-        with one_thread(), torch.random.fork_rng(devices=[]):
+        with one_thread(), torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "'pin_memory'")  # of no use without a GPU, and PyKEEN always asks for it
             torch.manual_seed(self.seed)
             entities, relations = self._train(graph)
         vectors[: graph.nodes], vectors[graph.nodes :] = entities, relations

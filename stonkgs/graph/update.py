@@ -13,7 +13,7 @@ from stonkgs.config.values import check
 from stonkgs.errors import UserError, printable
 from stonkgs.graph.build import build_graph
 from stonkgs.graph.graph import Graph
-from stonkgs.graph.grow import Growth, copy_store
+from stonkgs.graph.grow import Growth
 from stonkgs.graph.leave_out import LeaveOut
 from stonkgs.graph.reading import Reading
 from stonkgs.graph.strict import origin_of
@@ -96,6 +96,7 @@ def update_store(
         vectors, walks = growth.fill_vectors(draft.arrays["vectors"]), new
         if rule := _rule(header.origin, old["walks"].shape[1]):
             walks = growth.fill_walks(rule, draft.arrays["walks"])
+        draft.release()
         record = {**reading.choice.record, "left_out": dict(reading.left_out)}
         digest = draft.seal(_origin(header.origin, lineage, triples, graph, new, record))
         nodes = len(draft.arrays["vectors"])
@@ -148,7 +149,10 @@ def _draft(growth: Growth, old: StoreArrays, temporary: str, new: int) -> Draft:
         name_bytes=len(old["names"]) + sum(map(len, between)) + int(lengths.sum()),
         half=old["vectors"].dtype == np.float16,
     )  # fmt: skip
-    copy_store(draft.arrays, old, ("names", "name_offsets", "vectors", "walks"))
+    for name in ("names", "name_offsets", "vectors", "walks"):
+        for start, part in chunks(old[name]):
+            draft.arrays[name][start : start + len(part)] = part
+            draft.release()
     offsets, names = draft.arrays["name_offsets"], draft.arrays["names"]
     for place, name in enumerate(between, count):
         offsets[place + 1] = offsets[place] + len(name)
