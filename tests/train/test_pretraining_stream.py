@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelled import KINDS, LABELS, selected, two_files
@@ -17,11 +18,14 @@ from torch.utils.data import DataLoader
 
 from stonkgs.encode.encoder import Encoder
 from stonkgs.encode.walks import Walks
+from stonkgs.model.network import STonKGs
 from stonkgs.model.predictor import Predictor
+from stonkgs.model.pretraining import PretrainingHeads
 from stonkgs.protocol import TRAIN, VALIDATION, Grouped
 from stonkgs.statement import Statement
 from stonkgs.train.masks import SparingMasks
 from stonkgs.train.pairs import APART, TOGETHER, PairEncoder, PairShare, PairStream, further, with_further
+from stonkgs.train.pretraining import PreTraining
 from stonkgs.train.schedule import Schedule
 from stonkgs.train.selection import LabelledRow, Selection
 from stonkgs.train.unlabelled import Pretraining, TwoParts
@@ -182,6 +186,24 @@ def test_two_processes_take_what_one_takes(corpus: Corpus) -> None:
     assert len(one) == len(two[0]) == len(two[1])
     for whole, *shares in zip(one, *two, strict=True):
         assert guessed([whole]) == guessed(shares)
+
+
+def test_losses_of_shares_add_up_to_those_of_the_step(corpus: Corpus, predictor: Predictor) -> None:
+    """So that with the counts of all processes, which are added too, the loss is the mean over all their rows."""
+    network = predictor.model
+    assert isinstance(network, STonKGs)
+    torch.manual_seed(0)
+    heads = PretrainingHeads(network.config, predictor.kge.nodes, biased=True)
+    options: dict[str, Any] = {"optimizer": torch.optim.AdamW, "warmup": 0, "freeze_backbone": True}
+    module = PreTraining(predictor, corpus.schedule(), heads=heads, threads=None, log_every=1, **options).eval()
+    whole = next(iter(corpus.stream(size=8)))
+    shares = [next(iter(corpus.stream(size=4, world=2, rank=rank))) for rank in range(2)]
+    with torch.inference_mode():
+        sums, counts, _ = module._sums(whole)
+        parts = [module._sums(share) for share in shares]
+    assert (counts > 0).all()
+    assert sum(part[1] for part in parts).tolist() == counts.tolist()  # type: ignore[union-attr]
+    assert sum(part[0] for part in parts).tolist() == pytest.approx(sums.tolist(), rel=1e-4)  # type: ignore[union-attr]
 
 
 def test_what_is_guessed_is_what_stood_there(corpus: Corpus) -> None:
