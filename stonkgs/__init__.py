@@ -15,7 +15,7 @@ The flow. Each stage is a room (a folder or a module), a config group and a fold
     rows        rows in memory, as people have them in a notebook, for the Predictor
     runs        what a run leaves on the disk and goes on from: plan, parts, accounts, record, status
     engine      who carries splits to the Predictor: Lightning in one process, several processes over one folder
-    train       fine-tuning with the same stages: a task says what is learned, a protocol from which rows
+    train       pre-training and fine-tuning: a task says what is learned, a protocol from which rows
     evaluate    how good the answers are: figures, calibration, plots
     aggregate   from predictions of rows to one row a statement
     published   models and stores of the first implementation, fetched and converted by their names

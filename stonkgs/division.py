@@ -12,6 +12,8 @@ Division = Mapping[str, Any]
 #: The protocol in a line, for people; and the size and hash of each file.
 NAME: Final = "name"
 FILES: Final = "files"
+#: Where it holds for tests of some files alone, because only the groups of their rows were left out: the same of these.
+ONLY: Final = "only"
 
 
 def division(protocol: Protocol, files: Sequence[Fingerprint]) -> dict[str, Any]:
@@ -46,7 +48,9 @@ def same_part(earlier: Division, now: Division) -> bool:
 
 
 def _same(earlier: Division, now: Division, *, by_row: bool) -> bool:
-    ignored = {NAME, FILES} if by_row else {NAME}
+    if ONLY in earlier and not _all_in(now[FILES], earlier[ONLY]):
+        return False
+    ignored = {NAME, ONLY, FILES} if by_row else {NAME, ONLY}
     return dict(_rest(earlier, ignored)) == dict(_rest(now, ignored))
 
 
@@ -58,3 +62,7 @@ def _shared(earlier: Division, now: Division) -> bool:
     """Returns whether both have a file in common."""
     files = earlier.get(FILES)
     return isinstance(files, list) and any(file in files for file in now[FILES])
+
+
+def _all_in(files: Sequence[Any], known: Any) -> bool:
+    return isinstance(known, list) and all(file in known for file in files)

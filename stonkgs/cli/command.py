@@ -54,12 +54,13 @@ stonkgs: rate text-mined biomedical statements
                                    without any key: predict the shipped example
   stonkgs embed KEY=VALUE ...      embed statements, or their texts alone, with the keys of predict   (--help: the keys)
   stonkgs train KEY=VALUE ...      fine-tune a model for a task, and evaluate it   (--help: the keys)
+                                   with experiment=pretrain: pre-train it on statements without labels
   stonkgs status DIR               show how far a run is, and how many rows it has rejected
                                    (with verify=true: read its results, and compare them with their SHA-256)
   stonkgs aggregate PREDICTIONS    make one row for each statement, from the predictions for its evidences   (--help)
   stonkgs kge train ...            learn a store of knowledge graph embeddings from triples   (--help)
   stonkgs kge build|info ...       make one of published files, or show one   (--help)
-  stonkgs model convert|info ...   convert a published checkpoint, or show a model folder   (--help)
+  stonkgs model COMMAND ...        convert or export a published checkpoint, or show a model folder   (--help)
   stonkgs --version
 """
 

@@ -1,4 +1,4 @@
-"""The commands `stonkgs model convert` and `stonkgs model info`."""
+"""The commands `stonkgs model convert`, `stonkgs model export` and `stonkgs model info`."""
 
 import argparse
 from collections.abc import Iterator
@@ -22,6 +22,8 @@ def main(argv: list[str]) -> int:
     with _options():
         if arguments.command == "convert":
             _convert(arguments)
+        elif arguments.command == "export":
+            _export(arguments)
         else:
             _info(arguments)
     return 0
@@ -38,6 +40,11 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--labels", metavar="A,B,...", help="names of the classes, in the order of their numbers")
     convert.add_argument("--kge", metavar="H5", help="the store that it was trained with; others are then refused")
     convert.add_argument("--overwrite", action="store_true", help="replace the output if it is a model folder")
+    export = commands.add_parser(
+        "export", help="make a checkpoint of the first implementation from a pre-trained model"
+    )
+    export.add_argument("folder", metavar="FOLDER", help="a model that was pre-trained with task.objective=published")
+    export.add_argument("--output", required=True, metavar="FOLDER", help="the new folder of the checkpoint")
     info = commands.add_parser("info", help="show what a model folder holds, ours or a published checkpoint")
     info.add_argument("folder", metavar="FOLDER")
     for command in (convert, info):
@@ -74,6 +81,12 @@ def _convert(arguments: argparse.Namespace) -> None:
             overwrite=arguments.overwrite,
         )
     )
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from stonkgs.model.export import BACKBONE, export
+
+    print(printable(f"{export(model=arguments.folder, output=arguments.output)}: its text backbone is in {BACKBONE}/"))
 
 
 def _labels(text: str | None) -> list[str] | None:

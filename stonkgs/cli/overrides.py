@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-_PATH = re.compile(r"^(\+{0,2}[\w./@]*(?:path|tokenizer|output_dir))=(.+)$", re.DOTALL)
+_PATH = re.compile(r"^(\+{0,2}(?:[\w./@]*(?:path|tokenizer|output_dir)|model\.backbone))=(.+)$", re.DOTALL)
 
 
 def quote_paths(arguments: Sequence[str]) -> list[str]:

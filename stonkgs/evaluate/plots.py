@@ -180,12 +180,14 @@ def _reliable(axes: "Axes", outcomes: Outcomes, name: str, **style: Any) -> None
     axes.plot(means, shares, label=label, **style)
 
 
-def learning_curves(history: Sequence[HistoryRow], protocol: str, folder: Path) -> list[str]:
-    """Draw losses and scores over the epochs of training, as far as `history` has them."""
+def learning_curves(
+    history: Sequence[HistoryRow], protocol: str, folder: Path, *, scores: Mapping[str, str] = SCORES
+) -> list[str]:
+    """Draw losses and scores over the epochs of training, as far as `history` has them. `scores` names their keys."""
     with new_figure(folder, "learning_curves", "Learning curves", protocol, (9, 4)) as (figure, files):
         left, right = figure.subplots(1, 2)
         _curves(left, history, LOSSES)
-        _curves(right, history, SCORES)
+        _curves(right, history, scores)
         left.set(xlabel="epoch", ylabel="loss (nats)")
         right.set(xlabel="epoch", ylabel="score on validation", ylim=(-0.02, 1.02))
     return files

@@ -25,6 +25,9 @@ OLD_BUFFERS = (".position_ids", ".token_type_ids")
 #: The files of a model folder. config.json is last: a folder without it is no model.
 FILES = ("model.safetensors", "tokenizer.json", "tokenizer_config.json", "config.json")
 
+#: The file of a pre-trained model's heads, beside the others. Only a pre-training that goes on reads it.
+HEADS = "pretraining.safetensors"
+
 #: The architectures that config.json of the first implementation may name, and what they are here.
 PUBLISHED_ARCHITECTURES = {
     "STonKGsForSequenceClassification": "stonkgs",
@@ -61,7 +64,12 @@ def read_parts(folder: Path, tokenizer: str | None) -> tuple[ModelConfig, TextEn
         _check_architecture(values, where)
         backbone = Path(tokenizer) if tokenizer else folder
         if not any(key.startswith("lm_backbone.") for key in weights):
-            weights |= _backbone_weights(backbone, folder)
+            if backbone.is_dir() and backbone.samefile(folder):  # this folder's BERT is the joint one
+                raise UserError(
+                    f"{folder}: the weights lack those of the text backbone: "
+                    "give its folder (dmis-lab/biobert-v1.1, with weights) as model.tokenizer="
+                )
+            weights |= {f"lm_backbone.{name}": weight for name, weight in backbone_weights(backbone).items()}
         config, vocabulary = _published_config(values, where, backbone, weights), backbone / "vocab.txt"
     _check_layers(config, weights, where)
     return config, TextEncoder(path=str(vocabulary), length=config.text_length), weights
@@ -74,13 +82,21 @@ def weight_files(folder: Path, tokenizer: str | None) -> tuple[Path, ...]:
     return tuple(file for file in files if file.is_file())
 
 
-def write(folder: Path, config: ModelConfig, text: TextEncoder, weights: Mapping[str, Tensor]) -> None:
+def write(
+    folder: Path,
+    config: ModelConfig,
+    text: TextEncoder,
+    weights: Mapping[str, Tensor],
+    heads: Mapping[str, Tensor] | None = None,
+) -> None:
     """Write a model folder. A new one appears complete or not at all. Raises UserError if it cannot be written."""
     inside = folder.is_dir()
     # Stage inside an existing folder: it may be a mount point, and its parent may not be writable.
     staging = folder / f".tmp-{os.getpid()}" if inside else folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
     try:
         staging.mkdir(parents=True, exist_ok=True)
+        if heads is not None:
+            write_weights(staging / HEADS, heads)
         _write_files(staging, config, text, weights)
         if inside:
             _replace(staging, folder)
@@ -96,12 +112,12 @@ def write(folder: Path, config: ModelConfig, text: TextEncoder, weights: Mapping
 
 
 def _write_files(folder: Path, config: ModelConfig, text: TextEncoder, weights: Mapping[str, Tensor]) -> None:
-    """Write all FILES and flush them to the disk."""
+    """Write all FILES, and flush them and what else is there to the disk."""
     write_weights(folder / "model.safetensors", weights)
     text.save(folder)
     config.save(folder)
-    for name in FILES:
-        with open(folder / name, "rb") as file:
+    for path in folder.iterdir():
+        with open(path, "rb") as file:
             os.fsync(file.fileno())
     sync_folder(folder)
 
@@ -109,8 +125,10 @@ def _write_files(folder: Path, config: ModelConfig, text: TextEncoder, weights: 
 def _replace(staging: Path, folder: Path) -> None:
     """Move FILES. If interrupted, this leaves a folder without a config.json, never a mixture of two models."""
     (folder / "config.json").unlink(missing_ok=True)
-    for name in FILES:
-        (staging / name).replace(folder / name)
+    (folder / HEADS).unlink(missing_ok=True)  # an earlier model's
+    for name in (HEADS, *FILES):
+        if (staging / name).exists():
+            (staging / name).replace(folder / name)
     sync_folder(folder)
 
 
@@ -139,17 +157,15 @@ def _first_of(keys: set[str]) -> str:
     return printable(first) + (f" and {len(others)} more" if others else "")
 
 
-def _backbone_weights(backbone: Path, folder: Path) -> Weights:
-    """Returns the weights of the text backbone, saved from a plain BERT or from a model that contains one."""
-    if backbone.is_dir() and backbone.samefile(folder):  # this folder's BERT is the joint one
-        raise UserError(
-            f"{folder}: the weights lack those of the text backbone: "
-            "give its folder (dmis-lab/biobert-v1.1, with weights) as model.tokenizer="
-        )
+def backbone_weights(backbone: Path) -> Weights:
+    """Returns the weights of a text backbone but its pooler, saved from a plain BERT or a model that contains one.
+
+    Raises UserError if the folder has none.
+    """
     weights = read_weights(backbone)
     prefix = "bert." if any(key.startswith("bert.") for key in weights) else ""
     kept = (f"{prefix}embeddings.", f"{prefix}encoder.")
-    return {f"lm_backbone.{k.removeprefix(prefix)}": w for k, w in weights.items() if k.startswith(kept)}
+    return {k.removeprefix(prefix): w for k, w in weights.items() if k.startswith(kept)}
 
 
 def _named(values: Mapping[str, Any]) -> list[str]:

@@ -5,11 +5,12 @@ from typing import NamedTuple
 
 from stonkgs.errors import UserError, printable
 from stonkgs.kge.store import KgeStore
-from stonkgs.model.checkpoint import FILES
+from stonkgs.model.checkpoint import FILES, HEADS
 from stonkgs.model.config import is_ours, read_json
 from stonkgs.model.digest import model_digest
 from stonkgs.model.network import Network
 from stonkgs.model.predictor import Predictor
+from stonkgs.model.pretraining import read_heads
 
 
 class ConversionSummary(NamedTuple):
@@ -46,6 +47,7 @@ def convert(
 ) -> ConversionSummary:
     """Write the checkpoint in the folder `published` as a model folder. Its logits stay the same.
 
+    One that is only pre-trained keeps its heads, so that a pre-training can go on from it.
     `tokenizer` and `labels` as for `Network.from_pretrained`. The store `kge` is recorded as the one that the model was
     trained with. Raises UserError, and changes nothing, if something does not fit or the output may not be replaced.
     """
@@ -54,13 +56,15 @@ def convert(
     _check_output(Path(output), overwrite=overwrite)
     model = Network.from_pretrained(published, tokenizer=tokenizer, labels=labels)
     store = Predictor(model, KgeStore(path=kge)).kge if kge else None
-    model.save_pretrained(output, kge=store)
+    # A fine-tuned checkpoint has heads too, but no pre-training goes on from its classes.
+    heads = None if model.config.labels else read_heads(Path(published))
+    model.save_pretrained(output, kge=store, heads=heads or None)
     saved = Network.from_pretrained(output)
     return ConversionSummary(
         output=output,
         labels=saved.config.labels,
         parameters=parameter_count(saved),
-        size=sum((Path(output) / name).stat().st_size for name in FILES),
+        size=sum(path.stat().st_size for path in Path(output).iterdir() if path.name in (*FILES, HEADS)),
         digest=model_digest(saved),
         store=store,
     )
@@ -81,7 +85,9 @@ def _check_output(output: Path, *, overwrite: bool) -> None:
         raise UserError(f"{output}: exists; name another output, or replace a model folder with --overwrite")
     if not _is_model(output):
         raise UserError(f"{output}: no model folder of ours, and not replaced; name another output")
-    if foreign := sorted(path.name for path in output.iterdir() if path.name not in FILES or not path.is_file()):
+    if foreign := sorted(
+        path.name for path in output.iterdir() if path.name not in (*FILES, HEADS) or not path.is_file()
+    ):
         raise UserError(
             f"{output}: holds {', '.join(foreign)} beside a model, and is not replaced; name another output"
         )

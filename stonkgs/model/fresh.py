@@ -1,6 +1,7 @@
-"""Makes a small model with random weights, for training without a pre-trained one."""
+"""Makes a new model with random weights, perhaps over a text backbone that has been trained."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,14 +14,21 @@ from stonkgs.encode.text import TextEncoder
 from stonkgs.encode.vocabulary import learn_vocabulary
 from stonkgs.errors import UserError
 from stonkgs.kge.store import KgeStore
-from stonkgs.model.config import ARCHITECTURES, ModelConfig
+from stonkgs.model import checkpoint
+from stonkgs.model.checkpoint import backbone_weights
+from stonkgs.model.config import ARCHITECTURES, ModelConfig, bert_fields, read_json
 from stonkgs.model.network import RELATION, Network, check_walks
+
+#: The name of a text backbone with random weights.
+FRESH = "fresh"
 
 
 class Fresh(Stage):
     """Describes a new model. `make` builds it, as wide as the store's vectors.
 
-    `vocabulary` is a vocab.txt. Without one, a WordPiece vocabulary of `words` entries is learned from the training
+    `backbone` is the folder of a BERT in Hugging Face's format, which becomes the text backbone with its own tokenizer.
+    Its layers are its own; `num_layers` are those of the joint BERT. With null or "fresh" the text backbone is random,
+    and `vocabulary` is a vocab.txt; without one, a WordPiece vocabulary of `words` entries is learned from the training
     texts. `relation` is the input's column of the relation, for an architecture that reads it.
     """
 
@@ -36,11 +44,17 @@ class Fresh(Stage):
         vocabulary: str | None = None,
         words: Annotated[int, Range(100, MOST)] = 8000,
         relation: str = "relation",
+        backbone: str | None = None,
     ) -> None:
         if architecture not in ARCHITECTURES:
             raise UserError(f"model.architecture={architecture}: there are {', '.join(ARCHITECTURES)}")
         if relation != "relation" and not Network.known[architecture].reads_relation:
             raise UserError(f"{RELATION}={relation}: model.architecture={architecture} reads no relation")
+        self.backbone = None if backbone in (None, FRESH) else Path(str(backbone))
+        if self.backbone and "lm_backbone" not in ARCHITECTURES[architecture].berts:
+            raise UserError(f"model.backbone={backbone}: model.architecture={architecture} reads no text")
+        if self.backbone and vocabulary:
+            raise UserError(f"model.vocabulary={vocabulary}: model.backbone={backbone} has its own; leave it out")
         self.architecture = architecture
         self.num_layers = num_layers
         self.num_heads = num_heads
@@ -55,11 +69,32 @@ class Fresh(Stage):
         """What `Network.columns` of the model will be."""
         return {self.relation: RELATION} if Network.known[self.architecture].reads_relation else {}
 
+    @cached_property
+    def _text_config(self) -> dict[str, Any]:
+        """The configuration of the text backbone's own folder."""
+        assert self.backbone
+        return bert_fields(read_json(self.backbone / "config.json"), str(self.backbone / "config.json"))
+
+    def backbone_files(self) -> tuple[Path, ...]:
+        """Returns the files of the text backbone that decide its vectors; none if it is random."""
+        names = ("config.json", "model.safetensors", "pytorch_model.bin", "vocab.txt", "tokenizer.json")
+        return tuple(path for name in names if self.backbone and (path := self.backbone / name).is_file())
+
     def check(self, kge: KgeStore) -> None:
-        """Raises UserError if the vocabulary is bad, or the store has no walks or a dimension that does not fit."""
-        if self.vocabulary:
-            text = TextEncoder(path=self.vocabulary, length=self.text_length)
-            text.check(text.vocabulary_size)
+        """Raises UserError if the vocabulary or the backbone is bad, or the store's vectors or walks do not fit."""
+        if self.backbone:
+            width, longest = self._text_config["hidden_size"], self._text_config["max_position_embeddings"]
+            if width != kge.dimension:
+                raise UserError(
+                    f"model.backbone={self.backbone}: gives vectors of {width}, but those of {kge.path} have "
+                    f"{kge.dimension}: text and graph are read as one sequence; learn a store of {width}, or take "
+                    "another backbone"
+                )
+            if self.text_length > longest:
+                raise UserError(f"model.text_length={self.text_length}: {self.backbone} reads at most {longest}")
+        if self.vocabulary or self.backbone:
+            text = self._text(Path())
+            text.check(self._text_config["vocab_size"] if self.backbone else text.vocabulary_size)
         if kge.dimension % self.num_heads:
             raise UserError(
                 f"model.num_heads={self.num_heads}: the store's vectors of {kge.dimension} do not divide so"
@@ -73,13 +108,24 @@ class Fresh(Stage):
         A learned vocabulary is written to `folder`/vocab.txt. Raises UserError as `check` does, or for a bad one.
         """
         self.check(kge)
-        path = Path(self.vocabulary) if self.vocabulary else folder / "vocab.txt"
-        if not self.vocabulary and not path.exists():  # if it exists, an earlier attempt has learned it
-            learn_vocabulary(texts(), self.words, path)
-        text = TextEncoder(path=str(path), length=self.text_length)
+        learned = folder / "vocab.txt"
+        if not (self.vocabulary or self.backbone or learned.exists()):  # if it is there, an earlier attempt has it
+            learn_vocabulary(texts(), self.words, learned)
+        text = self._text(learned)
         numbers = text.tokenizer.get_vocab()
         config = self._config(kge, text.vocabulary_size, [numbers[token] for token in ("[UNK]", "[SEP]", "[MASK]")])
-        return initialised(Network.known[self.architecture](config.checked("model"), text))
+        network = initialised(Network.known[self.architecture](config.checked("model"), text))
+        if self.backbone:
+            checkpoint.assign(network.get_submodule("lm_backbone"), backbone_weights(self.backbone), self.backbone)
+        return network.float()
+
+    def _text(self, learned: Path) -> TextEncoder:
+        """Returns the tokenizer: that of the backbone, the given one, or the one that was `learned`."""
+        path = Path(self.vocabulary) if self.vocabulary else learned
+        if self.backbone:
+            own = self.backbone / "tokenizer.json"
+            path = own if own.exists() else self.backbone / "vocab.txt"
+        return TextEncoder(path=str(path), length=self.text_length)
 
     def _config(self, kge: KgeStore, entries: int, special: list[int]) -> ModelConfig:
         graph_length = ARCHITECTURES[self.architecture].graph_length(kge.walk_length)
@@ -97,7 +143,7 @@ class Fresh(Stage):
         }
         unknown, separator, mask = special
         return ModelConfig(
-            lm_backbone=sizes,
+            lm_backbone=self._text_config if self.backbone else sizes,
             bert=sizes,
             architecture=self.architecture,
             text_length=self.text_length,

@@ -52,6 +52,8 @@ class Network(nn.Module, Stage, ABC):
     reads_relation: ClassVar[bool] = False
     #: whether fine-tuning freezes the text backbone by default
     freezes_backbone: ClassVar[bool] = False
+    #: the folder that it was read from, if any
+    folder: Path | None = None
     #: the files of weights that it was read from, which may be mapped into memory
     files: tuple[Path, ...] = ()
     #: architecture -> its class
@@ -147,7 +149,7 @@ class Network(nn.Module, Stage, ABC):
         if relation is not None:
             config = _with_relation(config, relation, path)
         network = cls.assemble(config, text, weights, path)
-        network.files = checkpoint.weight_files(Path(path), tokenizer)
+        network.folder, network.files = Path(path), checkpoint.weight_files(Path(path), tokenizer)
         return network
 
     @classmethod
@@ -217,15 +219,23 @@ class Network(nn.Module, Stage, ABC):
         """The length to which the backbone reads padding as if it were text; None if it ignores padding."""
         return self.config.text_length if self.config.legacy_text_padding else None
 
-    def save_pretrained(self, folder: str | Path, *, kge: KgeStore | None = None) -> None:
+    def without_classes(self) -> Self:
+        """Take the classifier away, and return the network. It can then be pre-trained, or get other classes."""
+        self.config = replace(self.config, labels=(), multi_label=False, temperature=1.0)
+        if hasattr(self, "classifier"):
+            del self.classifier
+        return self
+
+    def save_pretrained(self, folder: str | Path, *, kge: KgeStore | None = None, heads: Weights | None = None) -> None:
         """Write config.json, model.safetensors and the tokenizer to a folder that `from_pretrained` reads.
 
         A new folder appears complete or not at all. In an existing folder, an earlier model is replaced once the new
         one is on the disk, even if these weights were loaded from it; other files stay. `kge` is the store that the
-        model was trained with: its digest is recorded, and other stores are then refused. Raises UserError.
+        model was trained with: its digest is recorded, and other stores are then refused. `heads` are the weights of
+        `PretrainingHeads`, which go to a file of their own: no prediction reads them. Raises UserError.
         """
         config = replace(self.config, kge_digest=kge.digest, kge_nodes=kge.nodes) if kge else self.config
-        checkpoint.write(Path(folder), config, self.text, self.state_dict())
+        checkpoint.write(Path(folder), config, self.text, self.state_dict(), heads)
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Returns logits, [B, classes]."""
@@ -279,6 +289,10 @@ class STonKGs(Network):
         hidden, real = self._joint(inputs, keep=None)
         real[:, -graph.shape[1] :] = graph >= SPECIALS
         return mean(hidden, real)
+
+    def states(self, inputs: Inputs) -> Tensor:
+        """Returns the joint BERT's last hidden states, [B, T + G, H]: of the text's T columns, then of the graph."""
+        return self._joint(inputs, keep=None)[0]
 
     def _joint(self, inputs: Inputs, *, keep: int | None) -> tuple[Tensor, Tensor]:
         """Returns the joint BERT's last hidden state of the first `keep` (by default all) places, [B, keep, H].

@@ -36,7 +36,7 @@ def read_weights(folder: Path) -> Weights:
     """
     for name in FILES:
         if (folder / name).exists():
-            return _renamed(_read_file(folder / name))
+            return _renamed(read_file(folder / name))
         if (index := folder / f"{name}.index.json").exists():
             return _renamed(_read_shards(index))
     if found := sorted(path.name for path in folder.glob("*-of-*") if path.suffix in (".safetensors", ".bin")):
@@ -44,7 +44,7 @@ def read_weights(folder: Path) -> Weights:
     raise UserError(f"{folder}: no weights: neither {' nor '.join(FILES)}")
 
 
-def _read_file(path: Path) -> Weights:
+def read_file(path: Path) -> Weights:
     """Read one file of weights."""
     try:
         if path.suffix == ".safetensors":
@@ -75,7 +75,7 @@ def _read_shards(index: Path) -> Weights:
     for name in sorted(set(places.values())):
         if not (index.parent / name).is_file():
             raise UserError(f"{index}: the shard {name} is not there; fetch it too")
-        weights |= _read_file(index.parent / name)
+        weights |= read_file(index.parent / name)
     if lost := sorted(places.keys() - weights.keys()):
         raise UserError(f"{index}: the shard {places[lost[0]]} lacks {printable(lost[0])}; fetch it again")
     return weights

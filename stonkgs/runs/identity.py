@@ -23,6 +23,7 @@ IGNORED: Final = (
     *("output_dir", "overwrite", "debug", "trust", "any_kge", "num_workers", "start_method", "plan_only", "splits"),
     *("on_error", "checkpoint_every", "logger", "hydra", "trainer", "threads"),
     *("source.path", "kge.path", "kge._target_", "model.path", "model.tokenizer", "model.vocabulary"),
+    *("model.backbone", "without.source.path"),
 )
 #: The same for predictions and embeddings, whose records compare the model's digest, not where it came from.
 IGNORED_WITH_DIGEST: Final = (*IGNORED, "model")

@@ -1,1 +1,1 @@
-"""Fine-tuning: trains a model on a labelled column, and rates it on rows that it was not trained with."""
+"""Pre-training on statements, and fine-tuning on a labelled column, rated on rows that it was not trained with."""

@@ -9,8 +9,8 @@ from tqdm import tqdm
 from stonkgs.engine import interrupt
 from stonkgs.train.checkpoints import LAST
 from stonkgs.train.folder import TrainFolder
-from stonkgs.train.module import FineTuning
-from stonkgs.train.stream import Step
+from stonkgs.train.stepwise import Stepwise
+from stonkgs.train.stream import Share
 
 
 class KeepLast(Checkpoint):
@@ -26,10 +26,10 @@ class KeepLast(Checkpoint):
         self.every = every
 
     def on_train_batch_end(  # Lightning's hook
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Step, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Share, batch_idx: int
     ) -> None:
         """Save between two steps. At the end of a lap a validation comes first: see `on_train_epoch_end`."""
-        assert isinstance(pl_module, FineTuning)
+        assert isinstance(pl_module, Stepwise)
         done, schedule = pl_module.done, pl_module.schedule
         alone = trainer.world_size == 1
         if not schedule.is_lap_end(done) and schedule.is_boundary(done):
@@ -45,11 +45,11 @@ class KeepLast(Checkpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save at the end of a lap, after its validation."""
-        assert isinstance(pl_module, FineTuning)
+        assert isinstance(pl_module, Stepwise)
         self._save(trainer, pl_module)
         interrupt.raise_pending()
 
-    def _save(self, trainer: pl.Trainer, module: FineTuning) -> None:
+    def _save(self, trainer: pl.Trainer, module: Stepwise) -> None:
         trainer.save_checkpoint(self.folder.checkpoints / LAST)
         if trainer.is_global_zero:
             self.folder.write_history(module.history)
@@ -59,18 +59,18 @@ class TrainProgress(pl.Callback):
     """Shows a progress bar in rows, with the scores of the last validation, if the output is a terminal."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, FineTuning)
+        assert isinstance(pl_module, Stepwise)
         schedule, hidden = pl_module.schedule, trainer.global_rank != 0 or None
         self.bar = tqdm(total=schedule.epochs * schedule.rows, unit=" rows", disable=hidden, leave=False)
         self.bar.update(schedule.rows * pl_module.done // schedule.steps)
 
     def on_train_batch_end(  # Lightning's hook
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Step, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Share, batch_idx: int
     ) -> None:
         self.bar.update(len(batch.batch) * trainer.world_size)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, FineTuning)
+        assert isinstance(pl_module, Stepwise)
         latest = pl_module.history[-1]
         self.bar.set_postfix({name: f"{latest[name]:.3f}" for name in ("loss", "macro_f1") if name in latest})
 

@@ -1,6 +1,6 @@
 """Writes the README.md of a model folder: what the model is, what it was made from, and how good it is.
 
-The template `card.md.j2` has its text. This file makes the tables and escapes all values.
+The templates `card.md.j2` and `pretrained.md.j2` have the text. This file makes the tables and escapes all values.
 """
 
 import html
@@ -26,6 +26,10 @@ FRONT_MATTER: Final = ModelCardData(
     pipeline_tag="text-classification",
     tags=["stonkgs", "biomedical", "knowledge-graph", "text-mining"],
     metrics=["f1", "accuracy", "roc_auc", "brier_score"],
+)
+#: The same for a model that is only pre-trained.
+PRETRAINED_FRONT_MATTER: Final = ModelCardData(
+    license="other", library_name="stonkgs", tags=["stonkgs", "biomedical", "knowledge-graph", "text-mining"]
 )
 #: The names of the metrics, in the table's order; a metric that is not here follows under its own name.
 NAMES: Final = {
@@ -61,16 +65,43 @@ def model_card(facts: Mapping[str, Any]) -> str:
     (sentences), `config`, `versions`, `finished` and `command`. No text in them can end the line or the table cell that
     it stands in. Raises KeyError or jinja2's UndefinedError if one is missing.
     """
-    template = _environment().get_template("card.md.j2")
-    return template.render(
+    scores = facts["metrics"]
+    return _card(
+        "card.md.j2",
         facts,
         front_matter=Markup(FRONT_MATTER.to_yaml()),
-        overall=_overall(facts["metrics"]),
-        each_class=_each_class(facts["metrics"]["test"]["per_class"]),
-        files=_files(facts["data"]["files"]),
+        overall=_overall(scores),
+        each_class=_each_class(scores["test"]["per_class"]),
         counts=_counts(facts["data"]["rows"], facts["task"]["classes"]),
-        command_block=fenced("\n".join(map(printable, str(facts["command"]).splitlines())), "bash"),
-        config_block=fenced(_yaml(facts["config"]), "yaml"),
+    )
+
+
+def pretrained_card(facts: Mapping[str, Any]) -> str:
+    """Returns the card of a pre-trained model. `facts` as for `model_card`, but for `calibration` and `temperature`.
+
+    `metrics` has at most `validation`, and `name` stands in place of `task`.
+    """
+    found = facts["metrics"].get("validation", {})
+    return _card(
+        "pretrained.md.j2",
+        facts,
+        front_matter=Markup(PRETRAINED_FRONT_MATTER.to_yaml()),
+        overall=(["of the validation part", "value"], [[key.replace("_", " "), found[key]] for key in found]),
+        counts=(["part", "rows"], [[part, sum(rows.values())] for part, rows in facts["data"]["rows"].items()]),
+    )
+
+
+def _card(template: str, facts: Mapping[str, Any], **tables: Any) -> str:
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            facts,
+            **tables,
+            files=_files(facts["data"]["files"]),
+            command_block=fenced("\n".join(map(printable, str(facts["command"]).splitlines())), "bash"),
+            config_block=fenced(_yaml(facts["config"]), "yaml"),
+        )
     )
 
 

@@ -165,7 +165,9 @@ def _check_parts(protocol: Protocol, rows: Mapping[str, int], parts: Mapping[str
                 f"the {part} part has no rows of {sum(rows.values()):,} ({protocol.name}): give more rows, other "
                 "shares (protocol.validation=, protocol.test=) or another protocol.by="
             )
-    if TRAIN in parts and len(present := [label for label, count in parts[TRAIN].items() if count]) < 2:
+    learned = parts.get(TRAIN, {})
+    # Statements without labels, of one class, are learned from without telling classes apart.
+    if len(learned) > 1 and len(present := [label for label, count in learned.items() if count]) < 2:
         raise UserError(
             f"the training part has no class but {present[0]!r} ({protocol.name}): give more rows, or another "
             "protocol.by="
@@ -177,7 +179,7 @@ def _warnings(classes: Classes, parts: Mapping[str, Mapping[str, int]]) -> Itera
         if absent := [label for label, count in counts.items() if not count]:
             learned = "it cannot be learned" if part == TRAIN else "figures over all classes count it as 0"
             yield f"the {part} part has no row of {', '.join(absent)}: {learned}"
-    if few := [label for label, count in parts[TEST].items() if 0 < count < 10]:
+    if few := [label for label, count in parts.get(TEST, {}).items() if 0 < count < 10]:
         yield f"the test part has fewer than 10 rows of {', '.join(few)}: their figures say little"
 
 

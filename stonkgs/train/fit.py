@@ -1,4 +1,4 @@
-"""Runs Lightning's training loop over a `FineTuning` module, from the last checkpoint if there is one."""
+"""Runs Lightning's training loop over a `Stepwise` module, from the last checkpoint if there is one."""
 
 import errno
 from collections.abc import Iterator, Sequence
@@ -8,76 +8,13 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
-from torch.utils.data import DataLoader
 
-from stonkgs.batch import Batch, Batches
-from stonkgs.engine.lightning import OwnBatches, loader
 from stonkgs.errors import UserError, reason
-from stonkgs.protocol import VALIDATION
-from stonkgs.source.base import World
 from stonkgs.train.callbacks import KeepLast, TrainProgress
-from stonkgs.train.census import Census
 from stonkgs.train.checkpoints import BEST, ENDED, LAST, WholeCheckpoints, read_weights
+from stonkgs.train.data import TrainingData
 from stonkgs.train.folder import TrainFolder
-from stonkgs.train.module import BACKBONE, FineTuning
-from stonkgs.train.selection import PartReader, Selection
-from stonkgs.train.stream import Step, Stream
-
-
-class TrainingData(OwnBatches):
-    """Makes the DataLoaders of a training: one for the rest of the current lap, one for the validation part.
-
-    A lap is the stretch of an epoch between two validations.
-    """
-
-    def __init__(
-        self,
-        module: FineTuning,
-        selection: Selection,
-        census: Census,
-        *,
-        buffer: int,
-        window: int,
-        num_workers: int,
-        start_method: str | None,
-    ) -> None:
-        super().__init__()
-        self.module = module
-        self.selection = selection
-        self.census = census
-        self.buffer = buffer
-        self.window = window
-        self.num_workers = num_workers
-        self.start_method = start_method
-
-    def train_dataloader(self) -> DataLoader[Step]:
-        """Make the loader of one lap. By now Lightning has connected the processes and read a checkpoint."""
-        assert self.trainer is not None
-        schedule = self.module.schedule
-        epoch, start, stop = schedule.lap(self.module.done)
-        stream = Stream(
-            selection=self.selection,
-            encoder=self.module.predictor.encoder(),
-            schedule=schedule,
-            weights=self.module.class_weights,
-            buffer=self.buffer,
-            epoch=epoch,
-            start=start,
-            stop=stop,
-            rank=self.trainer.global_rank,
-        )
-        return loader(stream, self.num_workers, self.start_method)
-
-    def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
-        """Make the loader of this process' share of the validation part. Shares may differ in size."""
-        assert self.trainer is not None
-        if not self.census.rows.get(VALIDATION):
-            return []
-        part = PartReader.of(self.selection, VALIDATION, self.census.rows[VALIDATION])
-        reader = part.at(World(self.trainer.global_rank, self.trainer.world_size))
-        encoder, size = self.module.predictor.encoder(), self.module.schedule.size
-        batches = Batches(source=reader, encoder=encoder, size=size, window=self.window)
-        return loader(batches, self.num_workers, self.start_method)
+from stonkgs.train.stepwise import BACKBONE, Stepwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +30,7 @@ class Fit:
     #: steps between two checkpoints
     checkpoint_every: int
 
-    def run(self, module: FineTuning, data: TrainingData) -> None:
+    def run(self, module: Stepwise, data: TrainingData) -> None:
         """Train, or continue. The network then has the best weights, or without a validation part the last ones."""
         checkpoints = self.folder.checkpoints
         last, stopped = checkpoints / LAST, False
@@ -147,11 +84,10 @@ class Fit:
             "monitor": f"validation/{self.monitor}",
             "mode": "min" if self.monitor == "loss" else "max",
         }
-        validated = bool(data.census.rows.get(VALIDATION))
         callbacks: list[pl.Callback] = [TrainProgress()]
-        if validated and self.patience is not None:
+        if data.validated and self.patience is not None:
             callbacks.append(EarlyStopping(patience=self.patience, **monitor))
-        if validated:
+        if data.validated:
             best = ModelCheckpoint(
                 dirpath=self.folder.checkpoints,
                 filename=BEST.removesuffix(".ckpt"),

@@ -1,4 +1,6 @@
-"""Fine-tunes a network: builds the schedule, the module and the data from a training's settings."""
+"""Trains a network in steps: builds the schedule, the module and the data from a training's settings."""
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -6,12 +8,18 @@ import numpy.typing as npt
 from stonkgs.config import build
 from stonkgs.errors import UserError
 from stonkgs.model.predictor import Predictor
+from stonkgs.model.pretraining import PretrainingHeads
 from stonkgs.protocol import TRAIN
 from stonkgs.train.census import Census
-from stonkgs.train.fit import Fit, TrainingData
+from stonkgs.train.data import LabelledData, PairData, TrainingData
+from stonkgs.train.fit import Fit
 from stonkgs.train.module import FineTuning
+from stonkgs.train.pairs import PairEncoder, further
+from stonkgs.train.pretraining import PreTraining
 from stonkgs.train.schedule import Schedule
+from stonkgs.train.selection import Selection
 from stonkgs.train.start import Training
+from stonkgs.train.stepwise import Stepwise
 
 
 def fine_tune(training: Training, predictor: Predictor, *, frozen: bool) -> list[dict[str, float]]:
@@ -19,53 +27,79 @@ def fine_tune(training: Training, predictor: Predictor, *, frozen: bool) -> list
 
     `frozen` says whether the text backbone is frozen where the configuration does not.
     """
-    cfg, placed = training.cfg, training.placed
-    module = _module(training, predictor, frozen=frozen)
-    placed.trainer.loggers = [build(cfg.logger, trust=tuple(cfg.trust))] if cfg.logger else []
-    data = TrainingData(
-        module,
-        training.selection,
-        training.census,
-        buffer=cfg.batch.buffer,
-        window=cfg.batch.window,
-        num_workers=placed.workers(cfg),
-        start_method=cfg.start_method,
+    cfg, counted = training.cfg, training.census
+    counts = [counted.rows[TRAIN]] if counted.classes.multi_label else list(counted.parts[TRAIN].values())
+    module = FineTuning(
+        predictor,
+        _schedule(training, np.array(counts), balanced=cfg.sampling == "balanced"),
+        weights=balanced_weights(counted) if cfg.class_weights else None,
+        **_module_settings(training, frozen=frozen),
     )
-    Fit(training.folder, placed.trainer, cfg.monitor, cfg.patience, cfg.checkpoint_every).run(module, data)
+    return _run(training, module, LabelledData(module, *_rows(training), window=cfg.batch.window, **_loading(training)))
+
+
+def pretrain(
+    training: Training, predictor: Predictor, heads: PretrainingHeads, *, frozen: bool, encode: PairEncoder
+) -> list[dict[str, float]]:
+    """Train the predictor's network and heads on masked statements. Otherwise as `fine_tune`."""
+    rows = training.census.rows[TRAIN]
+    module = PreTraining(
+        predictor,
+        _schedule(training, np.array([rows + further(rows)])),
+        heads=heads,
+        **_module_settings(training, frozen=frozen),
+    )
+    return _run(training, module, PairData(module, *_rows(training), encode=encode, **_loading(training)))
+
+
+def _run(training: Training, module: Stepwise, data: TrainingData) -> list[dict[str, float]]:
+    """Run the loop of a module. Returns the rows of history.csv."""
+    cfg, trainer = training.cfg, training.placed.trainer
+    trainer.loggers = [build(cfg.logger, trust=tuple(cfg.trust))] if cfg.logger else []
+    Fit(training.folder, trainer, cfg.monitor, cfg.patience, cfg.checkpoint_every).run(module, data)
     return module.history
 
 
-def _module(training: Training, predictor: Predictor, *, frozen: bool) -> FineTuning:
+def _rows(training: Training) -> tuple[Selection, Census]:
+    return training.selection, training.census
+
+
+def _loading(training: Training) -> dict[str, Any]:
+    """Returns how rows are read."""
     cfg = training.cfg
-    return FineTuning(
-        predictor,
-        _schedule(training),
-        optimizer=build(cfg.optimizer, trust=tuple(cfg.trust)),
-        warmup=cfg.warmup,
-        freeze_backbone=frozen if cfg.freeze_backbone is None else cfg.freeze_backbone,
-        backbone_dropout=bool(cfg.backbone_dropout),
-        weights=balanced_weights(training.census) if cfg.class_weights else None,
-        threads=training.placed.threads(cfg),
-        log_every=cfg.log_every,
-    )
+    workers = training.placed.workers(cfg)
+    return {"buffer": cfg.batch.buffer, "num_workers": workers, "start_method": cfg.start_method}
 
 
-def _schedule(training: Training) -> Schedule:
-    cfg, counted, trainer = training.cfg, training.census, training.placed.trainer
-    counts = list(counted.parts[TRAIN].values())
-    schedule = Schedule(
-        counts=np.array([counted.rows[TRAIN]] if counted.classes.multi_label else counts),
+def _module_settings(training: Training, *, frozen: bool) -> dict[str, Any]:
+    """Returns the settings of any `Stepwise` module."""
+    cfg = training.cfg
+    return {
+        "optimizer": build(cfg.optimizer, trust=tuple(cfg.trust)),
+        "warmup": cfg.warmup,
+        "freeze_backbone": frozen if cfg.freeze_backbone is None else cfg.freeze_backbone,
+        "backbone_dropout": bool(cfg.backbone_dropout),
+        "threads": training.placed.threads(cfg),
+        "log_every": cfg.log_every,
+    }
+
+
+def _schedule(training: Training, counts: npt.NDArray[np.int64], *, balanced: bool = False) -> Schedule:
+    """Returns the steps of a training over so many rows of each class. Raises UserError if they are too few."""
+    cfg, trainer = training.cfg, training.placed.trainer
+    made = Schedule(
+        counts=counts,
         epochs=cfg.epochs,
         size=cfg.batch.size,
         world=trainer.world_size,
         laps=cfg.validations,
         accumulate=trainer.accumulate_grad_batches,
-        balanced=cfg.sampling == "balanced",
+        balanced=balanced,
         seed=cfg.seed,
     )
-    if schedule.rows < schedule.world:
-        raise UserError(f"{schedule.rows} training rows are too few for {schedule.world} devices: trainer.devices=1")
-    return schedule
+    if made.rows < made.world:
+        raise UserError(f"{made.rows} training rows are too few for {made.world} devices: trainer.devices=1")
+    return made
 
 
 def balanced_weights(counted: Census) -> npt.NDArray[np.float64]:

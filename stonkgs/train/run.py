@@ -1,6 +1,7 @@
 """The flow of a training: count rows, learn, rate validation and test part, calibrate, write model and figures."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +11,7 @@ from omegaconf import DictConfig
 
 from stonkgs.config import config_for_record
 from stonkgs.disk import check_folder, folder_name
-from stonkgs.division import Division, division, doubt
+from stonkgs.division import NAME, Division, division, doubt
 from stonkgs.engine import settings
 from stonkgs.engine.failures import explained
 from stonkgs.errors import printable
@@ -20,16 +21,19 @@ from stonkgs.evaluate.plots import draw_all
 from stonkgs.graph.strict import doubt_of_graph
 from stonkgs.protocol import TEST, TRAIN, VALIDATION
 from stonkgs.runs.record import RunRecord, now
+from stonkgs.source.fingerprint import Fingerprint
 from stonkgs.train.census import Census, census
 from stonkgs.train.evaluation import Rating, figures, remarks
 from stonkgs.train.folder import TrainFolder, TrainingBegun
 from stonkgs.train.launch import reap
 from stonkgs.train.leak import told
+from stonkgs.train.pretrained import keep_pretrained, learn_masked
 from stonkgs.train.settings import check_settings
 from stonkgs.train.stages import TrainingStages, check_stages
 from stonkgs.train.start import Learned, Training
 from stonkgs.train.stream import hardly_mixed
 from stonkgs.train.summary import Trained
+from stonkgs.train.unlabelled import Pretraining
 
 #: Said of a model of an earlier version, or of the first implementation.
 UNKNOWN: Final = "the model's folder does not say which rows it was trained with"
@@ -52,18 +56,25 @@ def train(cfg: DictConfig) -> Trained | None:
     if isinstance(state, Trained):
         folder.tidy()
         return state
+    task = stages.task
+    if isinstance(task, Pretraining):
+        assert stages.without is not None
+        task.leave_out(stages.without, stages.reader)
     if isinstance(state, TrainingBegun):
         folder.settle()
         counted = state.census
     else:
         counted = _count(cfg, stages, folder, record, overwrite=overwrite)
-    selection = counted.selection(stages.reader, stages.task, stages.protocol)
-    divided = division(stages.protocol, record.identity.input)
+    selection = counted.selection(stages.reader, task, stages.protocol)
+    divided = _division(stages, record.identity.input)
     training = Training(cfg, stages, stages.kge, selection, counted, folder, divided)
     protocol = _protocol(stages, divided)
     with stages.launch.ending_others(stages.trainer, "the same command continues from the last checkpoint"):
         with explained(stages.workers(cfg), folder.kept):
-            result = _evaluate(Rating(record, training), stages.start.learn(training), protocol)
+            if isinstance(task, Pretraining):
+                result = keep_pretrained(learn_masked(stages.start, training), training, protocol)
+            else:
+                result = _evaluate(Rating(record, training), stages.start.learn(training), protocol)
         failed = reap(stages.trainer.strategy.launcher)
     grown = stages.reader.grown()
     if failed:
@@ -100,11 +111,18 @@ def _check(cfg: DictConfig) -> None:
     check_folder(Path(cfg.output_dir), "output_dir")
 
 
+def _division(stages: TrainingStages, files: Sequence[Fingerprint]) -> Division:
+    """Returns how the rows are divided, for the model folder."""
+    return stages.task.division(files) if isinstance(stages.task, Pretraining) else division(stages.protocol, files)
+
+
 def _protocol(stages: TrainingStages, divided: Division) -> str:
     """Returns the protocol as it stands beside every figure: with a doubt, where tested rows may have been learned.
 
     The model may have learned them, or the vectors that it reads.
     """
+    if isinstance(stages.task, Pretraining):
+        return f"{divided[NAME]}; measured on {stages.protocol.name}"
     protocol, tests_all = stages.protocol, TRAIN not in stages.protocol.parts
     found = [doubt(stages.start.divisions, divided, by_row=protocol.by_row, tests_all=tests_all)]
     if stages.start.reads_graph:

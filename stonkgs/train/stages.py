@@ -12,6 +12,7 @@ from stonkgs.config import build
 from stonkgs.encode.inputs import check_columns
 from stonkgs.engine.placement import Placement
 from stonkgs.errors import UserError
+from stonkgs.graph.leave_out import LeaveOut
 from stonkgs.kge.store import KgeStore
 from stonkgs.protocol import TRAIN, Protocol
 from stonkgs.runs.identity import STORE
@@ -20,9 +21,11 @@ from stonkgs.runs.recording import PACKAGES, new_record
 from stonkgs.source.base import Reader
 from stonkgs.train.launch import Launch, launch
 from stonkgs.train.leak import check_task
+from stonkgs.train.pretrained import check_pretraining, pretraining_identity
 from stonkgs.train.start import Start
 from stonkgs.train.starts import start_of
 from stonkgs.train.task import Task
+from stonkgs.train.unlabelled import Pretraining, TwoParts
 
 #: The trainer's settings that change a figure.
 _TRAINER: Final = ("precision", "gradient_clip_val", "accumulate_grad_batches")
@@ -39,6 +42,8 @@ class TrainingStages(Placement):
     kge: KgeStore
     #: what the training starts from
     start: Start
+    #: which rows a pre-training leaves out; None for a fine-tuning, which divides them by the protocol alone
+    without: LeaveOut | None = None
 
     @classmethod
     def build(cls, cfg: DictConfig) -> Self:
@@ -46,6 +51,11 @@ class TrainingStages(Placement):
         launched = launch()
         make = partial(build, trust=tuple(cfg.trust))
         task, protocol = make(cfg.task), make(cfg.protocol)
+        without = None
+        if isinstance(task, Pretraining):
+            if "without" not in cfg:
+                raise UserError("task=pretraining: give experiment=pretrain instead, which has the other keys for it")
+            protocol, without = TwoParts(protocol), make(cfg.without)
         source = make(cfg.source)
         source.files()  # reports a misspelt path before a published model is downloaded
         start, kge = start_of(make(cfg.model)), make(cfg.kge)
@@ -53,7 +63,7 @@ class TrainingStages(Placement):
         local = max(launched.local, trainer.num_devices)
         watched = source.watch()
         reader = source.reader(source.plan(cfg.split.rows, watched), watched=watched)
-        return cls(trainer, local, launched, task, protocol, reader, kge, start)
+        return cls(trainer, local, launched, task, protocol, reader, kge, start, without)
 
     def record(self, cfg: DictConfig) -> RunRecord:
         """Returns the record of a training that is about to begin."""
@@ -67,6 +77,8 @@ class TrainingStages(Placement):
         yield "processes", self.trainer.world_size
         yield "device", self.device
         yield from self.start.identity().items()
+        if self.without:
+            yield from pretraining_identity(self.start, self.without)
         yield STORE, self.kge.digest
 
 
@@ -76,6 +88,8 @@ def check_stages(cfg: DictConfig, stages: TrainingStages) -> None:
     if cfg.mode == "train" and not trains:
         raise UserError("protocol=all leaves no rows to train with; it is for mode=test")
     start = stages.start
+    if isinstance(stages.task, Pretraining):
+        check_pretraining(cfg, start)
     if cfg.mode == "test" and not start.labels:
         part = str(cfg.model.get("_target_")).endswith(".part_of")
         how = "model=stonkgs reads one of any architecture" if part else "give its folder as model.path="

@@ -56,6 +56,11 @@ class NetworkStart(Start):
     #: whether the text backbone is frozen by default
     frozen: bool = False
 
+    @property
+    @abstractmethod
+    def kind(self) -> type[Network]:
+        """The architecture of the network."""
+
     @abstractmethod
     def network(self, training: Training) -> Network:
         """Returns the network. Its classifier is replaced if it is to be trained."""
@@ -100,6 +105,10 @@ class Pretrained(NetworkStart):
     def reads_graph(self) -> bool:
         return self.given.reads_graph
 
+    @property
+    def kind(self) -> type[Network]:
+        return type(self.given)
+
     def base(self, config: Mapping[str, Any]) -> str:
         return str(config.get("path") or config.get("name") or config["_target_"])
 
@@ -118,6 +127,11 @@ class FromScratch(NetworkStart):
 
     def __init__(self, fresh: Fresh) -> None:
         self.fresh = fresh
+        self.frozen = fresh.backbone is not None
+
+    @property
+    def kind(self) -> type[Network]:
+        return Network.known[self.fresh.architecture]
 
     @property
     def reads_graph(self) -> bool:
@@ -128,14 +142,16 @@ class FromScratch(NetworkStart):
         return self.fresh.columns
 
     def base(self, config: Mapping[str, Any]) -> str:
-        return "random weights (Fresh)"
+        backbone = self.fresh.backbone
+        return f"random weights over the text backbone {backbone}" if backbone else "random weights (Fresh)"
 
     def check(self, kge: KgeStore, *, any_kge: bool, processes: int) -> None:
         self.fresh.check(kge)
 
     def identity(self) -> dict[str, Any]:
-        vocabulary = self.fresh.vocabulary
-        return {"the vocabulary": Fingerprint.of(vocabulary).ends} if vocabulary else {}
+        vocabulary, files = self.fresh.vocabulary, self.fresh.backbone_files()
+        found = {f"the text backbone's {file.name}": Fingerprint.of(str(file)).ends for file in files}
+        return found | ({"the vocabulary": Fingerprint.of(vocabulary).ends} if vocabulary else {})
 
     def network(self, training: Training) -> Network:
         def texts() -> Iterator[str]:

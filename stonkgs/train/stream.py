@@ -1,9 +1,11 @@
 """Turns the training part into steps: shuffles, shares out and encodes rows in an order that seed and epoch decide."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby, islice
 from random import Random
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,57 +26,76 @@ POOL = 16
 
 
 @dataclass(slots=True)
-class Step:
+class Share:
     """One process' share of a step: B of the rows that all processes take together."""
 
     #: from 0, over all epochs
     number: int
     batch: Batch
+
+
+S = TypeVar("S", bound=Share)
+
+
+@dataclass(slots=True)
+class Step(Share):
+    """A share with the classes of its rows."""
+
     #: int64 [B], or in a multi-label task float32 [B, K]
     targets: npt.NDArray[np.int64] | npt.NDArray[np.float32]
     #: the sum of the weights of all processes' rows, by which the sum of the losses is divided
     weight: float
 
 
-class Stream(IterableDataset[Step]):
+class Steps(IterableDataset[S], ABC, Generic[S]):
     """Yields steps [start, stop) of an epoch, with the rows of process `rank` of `schedule.world` processes.
 
     Every worker of every process reads all rows in the same order and encodes only its own. Reading costs little
     beside the network, and so the processes need not communicate, and finished steps are skipped without encoding.
-    A shuffle buffer holds `buffer` rows, without their other columns.
+    A shuffle buffer holds `buffer` rows, without the columns that are not encoded.
     """
 
     def __init__(
         self,
         *,
         selection: Selection,
-        encoder: Encoder,
         schedule: Schedule,
-        weights: npt.NDArray[np.float64] | None,
         buffer: int,
         epoch: int,
         start: int,
         stop: int,
         rank: int,
+        part: str = TRAIN,
     ) -> None:
         self.selection = selection
-        self.encoder = encoder
         self.schedule = schedule
-        #: the classes' weights, float64 [K]; None: all 1
-        self.weights = weights
         self.buffer = buffer
         self.epoch = epoch
         self.start = start
         self.stop = stop
         self.rank = rank
+        self.part = part
 
-    def __iter__(self) -> Iterator[Step]:
+    @abstractmethod
+    def share(self, number: int, rows: Sequence[LabelledRow]) -> S:
+        """Returns this process' share of step `number` of the epoch, whose rows of all processes are `rows`."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """The input's other columns that are encoded."""
+        return ()
+
+    def resampled(self, rows: Iterable[LabelledRow]) -> Iterable[LabelledRow]:
+        """Repeat, skip or add rows, as the schedule counts on it."""
+        return rows
+
+    def __iter__(self) -> Iterator[S]:
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
         for number, rows in enumerate(islice(self.step_rows(), self.stop)):
             # The DataLoader asks its workers in turns, so that the steps come in order.
             if number >= self.start and (number - self.start) % workers == worker:
-                yield self._step(number, rows)
+                yield self.share(number, rows)
 
     def step_rows(self) -> Iterator[Sequence[LabelledRow]]:
         """Yields the rows of each step of the epoch, those of all processes together.
@@ -95,15 +116,33 @@ class Stream(IterableDataset[Step]):
         """Yields the epoch's rows in the order of training."""
         random = Random(f"{self.schedule.seed}/{self.epoch}")
         splits = split_order(self.selection.reader, random)
-        return shuffled(self._copied(self._read(splits)), self.buffer, random)
+        return shuffled(self.resampled(self._read(splits)), self.buffer, random)
 
     def _read(self, splits: Iterable[Split]) -> Iterator[LabelledRow]:
         for split in splits:
-            for number, statement, target in self.selection.rows(split, TRAIN):
-                bare = Statement(statement.source, statement.target, statement.evidence)
+            for number, statement, target in self.selection.rows(split, self.part):
+                kept = {name: statement.extra.get(name) for name in self.columns}
+                bare = Statement(statement.source, statement.target, statement.evidence, kept)
                 yield LabelledRow(number, bare, target)
 
-    def _copied(self, rows: Iterable[LabelledRow]) -> Iterator[LabelledRow]:
+    def mine(self, rows: Sequence[LabelledRow]) -> Sequence[LabelledRow]:
+        """Returns the rows of a step that this process takes."""
+        return rows[self.rank :: self.schedule.world]
+
+
+class Stream(Steps[Step]):
+    """The steps of a fine-tuning. `weights` are those of the classes, float64 [K]; None: all are 1."""
+
+    def __init__(self, *, encoder: Encoder, weights: npt.NDArray[np.float64] | None, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.encoder = encoder
+        self.weights = weights
+
+    @property
+    def columns(self) -> Sequence[str]:
+        return self.encoder.columns
+
+    def resampled(self, rows: Iterable[LabelledRow]) -> Iterator[LabelledRow]:
         """Repeat or skip rows as a balanced epoch needs it, by systematic sampling within each class.
 
         Of a class with c copies a row and offset o, row n is repeated floor((n + 1) c + o) - floor(n c + o) times.
@@ -119,8 +158,8 @@ class Stream(IterableDataset[Step]):
             read[row.target] += 1
             yield from [row] * (int((before + 1) * each + offset) - int(before * each + offset))
 
-    def _step(self, number: int, rows: Sequence[LabelledRow]) -> Step:
-        mine = rows[self.rank :: self.schedule.world]
+    def share(self, number: int, rows: Sequence[LabelledRow]) -> Step:
+        mine = self.mine(rows)
         examples = self.encoder([row.statement for row in mine])
         return Step(
             number=self.epoch * self.schedule.steps + number,

@@ -9,10 +9,15 @@ from stonkgs.disk import publish
 from stonkgs.errors import printable
 from stonkgs.protocol import TEST
 from stonkgs.runs.record import RunRecord
-from stonkgs.train.card import model_card
+from stonkgs.train.card import model_card, pretrained_card
 
 #: The figures of the printed table, by their names in metrics.json.
 SHOWN: Final = ("weighted_f1", "macro_f1", "accuracy", "auroc", "auprc", "brier", "ece")
+#: The same for a pre-training.
+SHOWN_MASKED: Final = (
+    *("loss", "text_loss", "entity_loss", "pair_loss"),
+    *("text_accuracy", "entity_accuracy", "pair_accuracy"),
+)
 #: The keys of run.json beside those of the record, and the types of their values.
 KEYS: Final[dict[str, type | tuple[type, ...]]] = {
     **{"protocol": str, "base": str, "finished": str, "census": dict, "metrics": dict},
@@ -65,8 +70,8 @@ class Trained:
 
         The monitored loss is the figure `nll`, which a sweep minimises. None without a validation part.
         """
-        name = "nll" if self.record.config["monitor"] == "loss" else self.record.config["monitor"]
-        value: float | None = self.metrics.get("validation", {}).get(name)
+        figures, name = self.metrics.get("validation", {}), self.record.config["monitor"]
+        value: float | None = figures.get("nll" if name == "loss" and "nll" in figures else name)
         return value
 
     def __str__(self) -> str:
@@ -74,7 +79,7 @@ class Trained:
         lines = [f"{name:10} {printable(value)}" for name, value in self._lines()]
         columns = [part for part in (TEST, "majority", "validation") if part in self.metrics]
         lines += ["", f"{'':14}" + "".join(f"{name:>12}" for name in columns)]
-        for name in SHOWN:
+        for name in SHOWN if TEST in self.metrics else SHOWN_MASKED if columns else ():
             lines.append(f"{name:14}" + "".join(f"{_number(self.metrics[part].get(name)):>12}" for part in columns))
         lines += ["", *(f"beware: {printable(text)}" for text in self._warnings())]
         return "\n".join(lines).rstrip()
@@ -96,6 +101,7 @@ class Trained:
             yield "rejected", f"{census['rejected']:,} rows: {self.output_dir / 'rejected.jsonl'}"
         if self.record.config["mode"] == "train" and (self.output_dir / "model").exists():
             yield "model", str(self.output_dir / "model")
+        if TEST in self.metrics and self.record.config["mode"] == "train" and (self.output_dir / "model").exists():
             yield "calibrated", f"temperature {self.temperature:g}: {calibration_words(self.calibration)}"
         if self.before:
             yield "finished", "before; nothing was done (overwrite=true starts anew)"
@@ -105,18 +111,20 @@ class Trained:
         """Write the model folder's README.md."""
         record, census, task = self.record, self.census, self.record.config["task"]
         facts = {
-            "task": {
-                **{key: task[key] for key in ("name", "column")},
-                **{key: census[key] for key in ("classes", "multi_label")},
-            },
             "data": {"files": list(map(asdict, record.identity.input)), "rows": census["parts"]},
             **{key: getattr(self, key) for key in ("protocol", "base", "metrics", "temperature", "finished")},
             "calibration": calibration_words(self.calibration),
             "warnings": self._warnings(),
             **{key: getattr(record, key) for key in ("config", "versions", "command")},
         }
+        if TEST in self.metrics:
+            named = {key: task[key] for key in ("name", "column")}
+            named |= {key: census[key] for key in ("classes", "multi_label")}
+            text = model_card({**facts, "task": named})
+        else:
+            text = pretrained_card({**facts, "name": task["name"]})
         with publish(path) as file:
-            file.write(model_card(facts).encode())
+            file.write(text.encode())
 
 
 def calibration_words(found: Mapping[str, Any] | None) -> str:

@@ -32,6 +32,8 @@ class Unused(StrEnum):
     UNLABELLED = "unlabelled"
     FILTERED = "filtered"
     IGNORED = "ignored"
+    #: a pre-training leaves it out: see `stonkgs.graph.leave_out`
+    LEFT_OUT = "left out"
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,8 @@ CASES: dict[str, Case] = {
     "learning rate": Case(["optimizer.learning_rate=1"], NO_KEY.format(r"optimizer\.learning_rate", r"optimizer\.lr")),
     "bye": Case(["protocol.bye=pmid"], NO_KEY.format(r"protocol\.bye", r"protocol\.by")),
     "a task that there is not": Case(
-        ["task=polarty"], r"Could not find 'task/polarty' Available options in 'task': cell_line .* polarity species"
+        ["task=polarty"],
+        r"Could not find 'task/polarty' Available options in 'task': cell_line .* polarity pretraining species",
     ),
     "discover what": Case(["task=discover"], r"train needs task= \(or task\.name=, .*\) \(--help shows all keys\)"),
     "no source": Case(["source.path=???"], r"train needs source\.path= \(--help shows all keys\)"),

@@ -1,7 +1,5 @@
 """Trainings that are killed, stopped, and shared by processes come to what an undisturbed one comes to."""
 
-import csv
-import gc
 import json
 import os
 import random
@@ -9,9 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import deaths
 import pyarrow.parquet as pq
@@ -19,9 +15,8 @@ import pytest
 import torch
 from conftest import NODES, ROOT, write_lines
 from safetensors.torch import load_file
+from trainings import die_before, die_writing, in_fork, steps, train, write_plain
 
-from stonkgs.cli import main
-from stonkgs.train.callbacks import KeepLast
 from stonkgs.train.module import FineTuning
 from stonkgs.train.stream import Step
 
@@ -54,31 +49,6 @@ def command(labelled: Path, model_path: Path, kge_path: Path) -> list[str]:
     ]
 
 
-def train(arguments: Sequence[str], folder: Path) -> int:
-    """In this process."""
-    return main(["train", *arguments, f"output_dir={folder}"])
-
-
-def in_fork(arguments: Sequence[str], folder: Path, before: Callable[[], None]) -> int:
-    """In a fork, which `before` may have killed: its exit status, or minus a signal's number."""
-    gc.freeze()  # else the fork's first collection copies every page that holds an object
-    if number := os.fork():
-        return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
-    status = 99
-    try:
-        torch.set_num_threads(1)  # the threads of the parent's pool are not here
-        before()
-        status = train(arguments, folder)
-    finally:
-        os._exit(status)
-
-
-def steps(folder: Path) -> list[dict[str, str]]:
-    """history.csv"""
-    with open(folder / "history.csv", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def assert_same(one: Path, other: Path) -> None:
     """The same losses at every step, the same scores, weights and predictions."""
     assert steps(one) == steps(other)
@@ -102,41 +72,6 @@ def undisturbed(command: list[str], tmp_path_factory: pytest.TempPathFactory) ->
     assert trained[-1] < trained[0]
     assert sum(bool(row["macro_f1"]) for row in found) == 4 * 2
     return folder
-
-
-def die_before(at: int) -> Callable[[], None]:
-    """The process kills itself when it comes to this step."""
-
-    def before() -> None:
-        whole = FineTuning.training_step
-
-        def dying(self: FineTuning, step: Step, number: int) -> torch.Tensor:
-            if step.number == at:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return whole(self, step, number)
-
-        FineTuning.training_step = dying  # type: ignore[method-assign]
-
-    return before
-
-
-def die_writing(number: int) -> Callable[[], None]:
-    """The process kills itself right after it has written its so-manieth checkpoint."""
-
-    def before() -> None:
-        left = number
-        whole = KeepLast._save
-
-        def dying(self: KeepLast, *args: Any) -> None:
-            nonlocal left
-            whole(self, *args)
-            left -= 1
-            if not left:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        KeepLast._save = dying  # type: ignore[assignment, method-assign]
-
-    return before
 
 
 def test_killed_and_gone_on_with(command: list[str], undisturbed: Path, tmp_path: Path) -> None:
@@ -309,14 +244,3 @@ def test_two_processes_on_an_uneven_input(command: list[str], tmp_path: Path) ->
     tables = [pq.read_table(tmp_path / name / "test_predictions.parquet") for name in ("two", "one")]
     assert tables[0]["evidence"].equals(tables[1]["evidence"])
     assert done.stdout.count("protocol ") == 1
-
-
-def write_plain(model: Path, to: Path) -> None:
-    """The model without dropout."""
-    to.mkdir()
-    for file in model.iterdir():
-        (to / file.name).write_bytes(file.read_bytes())
-    config = json.loads((to / "config.json").read_text())
-    for part in ("lm_backbone", "bert"):
-        config[part] |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    (to / "config.json").write_text(json.dumps(config))

@@ -327,6 +327,14 @@ def test_other_columns_do_not_wait_in_memory(every: Corpus) -> None:
     assert all(not statement.extra for statement in every.encoder.given)
 
 
+def test_a_column_that_is_encoded_stays(corpus: Corpus) -> None:
+    """As the relation of the architecture triple."""
+    next(iter(corpus.encoder.inputs.values())).columns = ("pmid",)
+    list(corpus.stream())
+    assert corpus.encoder.given
+    assert all(statement.extra.keys() == {"pmid"} and statement.extra["pmid"] for statement in corpus.encoder.given)
+
+
 def test_it_pickles_small(every: Corpus) -> None:
     stream = every.stream()
     expected = contents(stream)
