@@ -154,8 +154,8 @@ def _draft(growth: Growth, old: StoreArrays, temporary: str, new: int) -> Draft:
             draft.arrays[name][start : start + len(part)] = part
             draft.release()
     offsets, names = draft.arrays["name_offsets"], draft.arrays["names"]
-    for place, name in enumerate(between, count):
-        offsets[place + 1] = offsets[place] + len(name)
+    for place, text in enumerate(between, count):
+        offsets[place + 1] = offsets[place] + len(text)
     names[offsets[count] : offsets[growth.old]] = np.frombuffer(b"".join(between), np.uint8)
     offsets[growth.old + 1 :] = offsets[growth.old] + np.cumsum(lengths)
     _write_names(growth.graph, added, names[offsets[growth.old] :])

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stonkgs.encode.text import TextEncoder
-from stonkgs.encode.walks import MASK, PUBLISHED_NUMBERS
+from stonkgs.kge.shift import MASK, PUBLISHED_NUMBERS
 
 Int32 = npt.NDArray[np.int32]
 

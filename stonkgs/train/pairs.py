@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from stonkgs.batch import Batch, collate
 from stonkgs.encode.encoder import Encoder, Example
-from stonkgs.encode.walks import Walks, vector_rows
+from stonkgs.encode.walks import Walks
+from stonkgs.kge.shift import vector_rows
 from stonkgs.statement import Statement
 from stonkgs.train.masks import Masked, Masks
 from stonkgs.train.selection import LabelledRow

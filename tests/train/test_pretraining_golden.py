@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from stonkgs.cli import main
-from stonkgs.encode.walks import Walks, vector_rows
+from stonkgs.encode.walks import Walks
+from stonkgs.kge.shift import vector_rows
 from stonkgs.kge.store import KgeStore
 from stonkgs.model.network import Inputs, STonKGs
 from stonkgs.model.predictor import Predictor

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stonkgs.encode.text import TextEncoder
-from stonkgs.encode.walks import MASK, PUBLISHED_NUMBERS, SEPARATOR, UNKNOWN
+from stonkgs.kge.shift import MASK, PUBLISHED_NUMBERS, SEPARATOR, UNKNOWN
 from stonkgs.train.masks import Masked, Masks, PublishedMasks, SparingMasks
 
 WORDS = [f"w{number}" for number in range(200)]
