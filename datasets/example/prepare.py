@@ -1,80 +1,86 @@
-"""Makes the example from its seed: statements, graph, embeddings, a model that has learned the task, and its figures.
+"""Makes the example from its seed, by the road that anybody takes from a graph of their own to a model of their own.
 
     python datasets/example/prepare.py [--output DIR]
 
 The graph is made up, the sentences come from templates, and the model is small: the example shows the flow, not how
-good the method is. Random numbers are drawn as raw uniform ones and the training runs in float64, so that another
-machine or number of threads gives the same statements and store, and the same figures to the third digit.
+good the method is. What is drawn here are triples and statements; all else is made of them by the public commands:
+
+    triples -> store          stonkgs kge train
+    store, texts -> backbone  stonkgs train experiment=pretrain
+    labelled rows -> model    stonkgs train task=...
+
+Random numbers are drawn as raw uniform ones and the trainings run in float64, so that another machine or number of
+threads gives the same statements and store, and the same figures to the third digit.
 """
 
 import argparse
 import json
-import logging
 import random
 import re
+import shlex
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pytorch_lightning as pl
 import torch
 from omegaconf import OmegaConf
-from torch import Tensor
-from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader
-from world import (
-    HERE,
-    LABELS,
-    WALK,
-    WIDTH,
-    Families,
-    Floats,
-    Row,
-    Writer,
-    draw_rows,
-    graph_rows,
-    read_families,
-    write_rows,
-)
+from world import HERE, LABELS, Families, Floats, Row, Writer, draw_rows, read_families, triples, write_rows, write_table
 
-from stonkgs import Batch, Batches, KgeStore, Predictor, STonKGs, TsvSource
+from stonkgs import Predictor
+from stonkgs.cli import main as stonkgs
 from stonkgs.encode.text import TextEncoder
-from stonkgs.kge.build import build
-from stonkgs.model.config import ModelConfig
 
 SEED = 20
-#: The number of tokens of a sentence.
-TEXT = 64
-#: Epochs, rows of a batch, and learning rate.
-EPOCHS, SIZE, RATE = 6, 32, 2e-3
 #: The table of figures in README.md.
 TABLE = re.compile(r"\| read (?:.+\n)+")
-#: The share of training rows without their sentence, and the share of those without their nodes.
-BLANKED = 0.08
+#: The share of training rows that are repeated without their sentence, and the share of those without their nodes.
+BLANKED = 0.25
+
+#: Vectors of 64 numbers, and of each node four walks of four nodes: short ones stay near it.
+STORE = "method=netmf method.dimension=64 method.window=4 method.walk_length=16 method.walks_per_node=4"
+#: A small model: two layers each, 64 tokens of text.
+MODEL = "model.backbone=fresh model.text_length=64 model.dropout=0"
+#: What both trainings are told. Few threads: over so small a model more mostly wait for each other.
+TRAINING = f"seed={SEED} threads=1 trainer.precision=64-true logger=none"
+PRETRAINING = f"experiment=pretrain {MODEL} {TRAINING} optimizer.lr=2e-3"
+FINE_TUNING = (
+    "task=discover task.name=label 'task.classes=[incorrect,correct]' protocol.test=0.05 freeze_backbone=false "
+    f"{TRAINING} optimizer.lr=1e-3 patience=null"
+)
+#: Epochs of the two trainings.
+EPOCHS = (2, 5)
 
 
-def write_store(path: Path, families: Families) -> KgeStore:
-    """Write the graph's store with the project's own builder."""
-    vectors, walks = graph_rows(families, random.Random(SEED))
-    with tempfile.TemporaryDirectory() as folder:
-        for file, rows in (("vectors.tsv", vectors), ("walks.tsv", walks)):
-            Path(folder, file).write_text("".join("\t".join(row) + "\n" for row in rows), "utf-8")
-        build(vectors=f"{folder}/vectors.tsv", walks=f"{folder}/walks.tsv", output=str(path), overwrite=True)
-    return KgeStore(path=path)
+def run(command: str, **paths: Path) -> None:
+    """Show and run a command of stonkgs. `paths` are further keys of it: `source_path` is source.path."""
+    given = [*shlex.split(command), *(f"{key.replace('__', '.')}={path}" for key, path in paths.items())]
+    print(f"+ stonkgs {shlex.join(given)}", flush=True)
+    if stonkgs(given):
+        raise SystemExit(1)
 
 
-# The model.
+# What is drawn.
 
 
-def write_vocabulary(path: Path, sentences: Sequence[str], symbols: set[str]) -> int:
-    """Write special tokens and the words that occur three times or more. Returns the number of entries.
+def draw(output: Path) -> tuple[list[Row], set[str]]:
+    """Write the graph's triples and the statements. Returns the statements, and the genes' symbols in lower case."""
+    text = OmegaConf.to_container(OmegaConf.load(HERE / "text.yaml"))
+    families: Families = read_families(text)
+    write_table(output / "triples.tsv", triples(families, random.Random(SEED)))
+    rows = list(draw_rows(Writer(text, families, random.Random(SEED))))
+    write_rows(output / "statements.tsv", rows)
+    return rows, {node.mention.lower() for _, *genes in families.values() for node in genes}
 
-    It contains no gene symbol and no parts of one, so that the model reads each symbol as [UNK].
+
+def write_vocabulary(path: Path, sentences: Sequence[str], symbols: set[str]) -> None:
+    """Write special tokens and the words that occur three times or more.
+
+    The vocabulary contains no gene symbol and no parts of one, so that the model reads each symbol as [UNK].
     """
     path.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n", "utf-8")
     tokenizer = TextEncoder(path=str(path)).tokenizer
@@ -83,106 +89,49 @@ def write_vocabulary(path: Path, sentences: Sequence[str], symbols: set[str]) ->
     entries = sorted(word for word, count in words.items() if count >= 3 and word not in symbols)
     with open(path, "a", encoding="utf-8") as file:
         file.writelines(f"{entry}\n" for entry in entries)
-    return 5 + len(entries)
 
 
-def fresh_model(vocabulary: Path, entries: int) -> STonKGs:
-    """Make a small model in float64. Its weights are raw uniform numbers, which are the same on every machine."""
-    sizes: dict[str, Any] = {
-        "hidden_size": WIDTH,
-        "num_attention_heads": 4,
-        "intermediate_size": 2 * WIDTH,
-        "vocab_size": entries,
-    }
-    sizes |= {"max_position_embeddings": TEXT + 2 * WALK + 2, "type_vocab_size": 2, "num_hidden_layers": 2}
-    sizes |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    config = ModelConfig(
-        lm_backbone=sizes, bert=sizes, labels=LABELS, text_length=TEXT, walk_length=WALK, special_tokens=(1, 3, 4)
-    )
-    network = STonKGs(config, TextEncoder(path=str(vocabulary), length=TEXT)).double()
-    draw = np.random.default_rng(SEED)
-    for name, weight in network.named_parameters():
-        if weight.dim() == 2:
-            spread = 0.2 if "embeddings" in name else (3 / weight.shape[1]) ** 0.5
-            weight.data = torch.from_numpy(spread * (2 * draw.random(tuple(weight.shape)) - 1))
-        elif name.endswith("bias"):
-            weight.data.zero_()
-    return network
-
-
-class ExampleTraining(pl.LightningModule):
-    """Plain fine-tuning over the project's own batches, whose columns include the label."""
-
-    def __init__(self, predictor: Predictor, steps: int) -> None:
-        super().__init__()
-        self.predictor, self.network, self.steps = predictor, predictor.model, steps
-
-    def training_step(self, batch: Batch, number: int) -> Tensor:
-        """Return the cross-entropy of a batch."""
-        self.predictor.model.refresh()  # computes the special tokens' vectors from the backbone, which has changed
-        logits = self.network(self.predictor.inputs(batch))
-        labels = torch.tensor([LABELS.index(label) for label in batch.columns["label"].to_pylist()])
-        return cross_entropy(logits, labels)
-
-    def configure_optimizers(self) -> Any:
-        """Make AdamW with a warm-up of 100 steps and a linear decay to 0."""
-        optimizer = torch.optim.AdamW(self.parameters(), lr=RATE, weight_decay=0.01)
-        rate = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: min((step + 1) / 100, max(0.0, 1 - step / self.steps))
-        )
-        return [optimizer], [{"scheduler": rate, "interval": "step"}]
-
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Return the batch as it is: the predictor moves what the network needs."""
-        return batch
-
-
-def shuffled(rows: Sequence[Row], draw: random.Random) -> Iterator[Row]:
-    """Yield the rows of all epochs in one stream, some without their sentence, some without their nodes.
+def with_blanks(rows: Sequence[Row], draw: random.Random) -> Iterator[Row]:
+    """Yield the rows, and some of them again without their sentence, or without their nodes.
 
     So the model learns a best guess for an empty field, instead of giving an accidental value for an unseen input.
     """
-    for _ in range(EPOCHS):
-        for row in sorted(rows, key=lambda _: draw.random()):
-            chance = draw.random()
-            if chance < BLANKED:
-                yield replace(row, evidence="")
-            elif chance < 2 * BLANKED:
-                yield replace(row, source="", target="")
-            else:
-                yield row
+    for row in rows:
+        yield row
+        chance = draw.random()
+        if chance < BLANKED:
+            yield replace(row, evidence="")
+        elif chance < 2 * BLANKED:
+            yield replace(row, source="", target="")
 
 
-def batches(path: Path, predictor: Predictor, window: int) -> Batches:
-    """Return the file's batches, in one split."""
-    source = TsvSource(path=str(path))
-    reader = source.reader(source.plan(rows=1 << 30))
-    return Batches(source=reader, encoder=predictor.encoder(), size=SIZE, window=window)
+# What is made of it.
 
 
-def train(rows: Sequence[Row], symbols: set[str], store: KgeStore, folder: Path) -> None:
-    """Train a fresh model and save it, in float32."""
+def make(rows: Sequence[Row], symbols: set[str], output: Path, epochs: tuple[int, int] = EPOCHS) -> None:
+    """Make store and model with the public commands, from triples.tsv in `output` and the rows to train with."""
+    store = output / "kge.h5"
+    run(f"kge train {STORE} --overwrite --triples {shlex.quote(str(output / 'triples.tsv'))} --output {store}")
     with tempfile.TemporaryDirectory() as temporary:
-        vocabulary = Path(temporary, "vocab.txt")
-        entries = write_vocabulary(vocabulary, [row.evidence for row in rows], symbols)
-        predictor = Predictor(fresh_model(vocabulary, entries), store)
-        stream = write_rows(Path(temporary, "stream.tsv"), shuffled(rows, random.Random(SEED)))
-        data = DataLoader(batches(stream, predictor, window=8 * SIZE), batch_size=None)
-        trainer = pl.Trainer(barebones=True, accelerator="cpu", max_epochs=1)
-        trainer.fit(ExampleTraining(predictor, steps=EPOCHS * len(rows) // SIZE), data)
-        predictor.model.float().save_pretrained(folder, kge=store)
+        folder = Path(temporary)
+        vocabulary = folder / "vocab.txt"
+        write_vocabulary(vocabulary, [row.evidence for row in rows], symbols)
+        read = write_rows(folder / "read.tsv", rows)
+        labelled = write_rows(folder / "labelled.tsv", with_blanks(rows, random.Random(SEED)))
+        run(
+            f"train {PRETRAINING} epochs={epochs[0]}",
+            source__path=read, kge__path=store, model__vocabulary=vocabulary, output_dir=folder / "pretrained",
+        )  # fmt: skip
+        run(
+            f"train {FINE_TUNING} epochs={epochs[1]}",
+            source__path=labelled, kge__path=store, model__path=folder / "pretrained" / "model",
+            output_dir=folder / "tuned",
+        )  # fmt: skip
+        shutil.rmtree(output / "model", ignore_errors=True)
+        shutil.copytree(folder / "tuned" / "model", output / "model")
 
 
 # The figures.
-
-
-def probabilities(rows: Sequence[Row], predictor: Predictor) -> Floats:
-    """Return the probability of `correct` for each row, in the rows' order."""
-    result = np.zeros(len(rows))
-    with tempfile.TemporaryDirectory() as folder:
-        for batch in batches(write_rows(Path(folder, "rows.tsv"), rows), predictor, window=len(rows)):
-            result[batch.positions] = predictor(batch)[:, 1].numpy()
-    return result
 
 
 def figures(given: Floats, truth: npt.NDArray[np.bool_]) -> dict[str, float]:
@@ -198,14 +147,17 @@ def figures(given: Floats, truth: npt.NDArray[np.bool_]) -> dict[str, float]:
 def evaluate(rows: Sequence[Row], predictor: Predictor) -> dict[str, dict[str, float]]:
     """Return the figures of the test rows: with all fields, without nodes, without sentence, and without a model."""
     test = [row for row in rows if row.part == "test"]
-    truth = np.array([row.label == "correct" for row in test])
-    share = np.mean([row.label == "correct" for row in rows if row.part == "train"])
+    truth = np.array([row.label == LABELS[1] for row in test])
+    share = np.mean([row.label == LABELS[1] for row in rows if row.part == "train"])
     inputs = {
         "text and graph": test,
         "text alone": [replace(row, source="", target="") for row in test],
         "graph alone": [replace(row, evidence="") for row in test],
     }
-    result = {name: figures(probabilities(part, predictor), truth) for name, part in inputs.items()}
+    result = {}
+    for name, part in inputs.items():
+        found = predictor.predict([(row.source, row.target, row.evidence) for row in part])
+        result[name] = figures(np.array([one.probabilities[LABELS[1]] for one in found]), truth)
     return result | {"neither": figures(np.full(len(test), share), truth)}
 
 
@@ -217,26 +169,15 @@ def table(metrics: dict[str, dict[str, float]]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def draw(output: Path) -> tuple[list[Row], KgeStore, set[str]]:
-    """Write the statements and the graph's store. Returns both, and the genes' symbols."""
-    text = OmegaConf.to_container(OmegaConf.load(HERE / "text.yaml"))
-    families = read_families(text)
-    rows = list(draw_rows(Writer(text, families, random.Random(SEED))))
-    write_rows(output / "statements.tsv", rows)
-    symbols = {node.mention.lower() for _, *genes in families.values() for node in genes}
-    return rows, write_store(output / "kge.h5", families), symbols
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--output", type=Path, default=HERE, metavar="DIR", help="default: the example's own folder")
     output: Path = parser.parse_args().output
     output.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(1)  # for so small a model more threads mostly wait for each other
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    rows, store, symbols = draw(output)
-    train([row for row in rows if row.part == "train"], symbols, store, output / "model")
-    metrics = evaluate(rows, Predictor(STonKGs.from_pretrained(str(output / "model")), store))
+    torch.set_num_threads(1)
+    rows, symbols = draw(output)
+    make([row for row in rows if row.part == "train"], symbols, output)
+    metrics = evaluate(rows, Predictor(output / "model", output / "kge.h5"))
     (output / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
     if (readme := output / "README.md").exists():
         readme.write_text(TABLE.sub(table(metrics), readme.read_text("utf-8")), "utf-8")

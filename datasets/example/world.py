@@ -18,9 +18,6 @@ LABELS = ("incorrect", "correct")
 ROWS = {"train": 3000, "test": 1000}
 #: The share of statements whose sentence asserts something, and the share of those whose nodes are the right ones.
 ASSERTED, GROUNDED = 0.7, 0.7
-#: The numbers of a vector, and the nodes of a walk.
-WIDTH, WALK = 64, 16
-
 
 @dataclass(frozen=True, slots=True)
 class Node:
@@ -74,38 +71,12 @@ def draw_graph(families: Families, draw: random.Random) -> tuple[list[str], Floa
     return names, np.maximum(edges, edges.T)
 
 
-def embed(edges: Floats) -> Floats:
-    """Return node embeddings [N, WIDTH] by NetMF (Qiu et al. 2018, WSDM).
-
-    They are singular vectors of the PPMI matrix of nodes that are up to 4 steps apart in random walks.
-    """
-    degrees = edges.sum(axis=1)
-    step = edges / degrees[:, None]
-    within = sum(np.linalg.matrix_power(step, length) for length in range(1, 5)) / 4
-    ppmi = np.log(np.maximum(within / degrees * degrees.sum(), 1))
-    left, values, _ = np.linalg.svd(ppmi)
-    vectors = left[:, :WIDTH] * values[:WIDTH]
-    # The sign of a singular vector depends on the library, so the largest entry is made positive.
-    vectors *= np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(WIDTH)])
-    return np.asarray(vectors / np.sqrt((vectors**2).mean(axis=1, keepdims=True)))
-
-
-def walk(edges: Floats, node: int, draw: random.Random) -> list[int]:
-    """Draw a random walk of WALK nodes that starts at a node, and often starts over, so that it stays near."""
-    path = [node]
-    while len(path) < WALK:
-        here = node if draw.random() < 0.3 else path[-1]
-        neighbours = np.flatnonzero(edges[here])
-        path.append(int(neighbours[draw.randrange(len(neighbours))]))
-    return path
-
-
-def graph_rows(families: Families, draw: random.Random) -> tuple[list[list[str]], list[list[str]]]:
-    """Return the rows of the two files that the store is built from: a name and its vector, a name and its walk."""
+def triples(families: Families, draw: random.Random) -> Iterator[list[str]]:
+    """Yield the graph's edges as rows of triples.tsv: a header, then source, relation and target."""
     names, edges = draw_graph(families, draw)
-    # Four decimals, because the last bits differ between machines.
-    vectors = [[name, *(f"{x:.4f}" for x in row)] for name, row in zip(names, embed(edges), strict=True)]
-    return vectors, [[name, *(names[n] for n in walk(edges, node, draw))] for node, name in enumerate(names)]
+    yield ["source", "relation", "target"]
+    for source, target in zip(*np.nonzero(np.triu(edges)), strict=True):
+        yield [names[source], "association", names[target]]
 
 
 # The statements.
@@ -187,9 +158,12 @@ def draw_rows(writer: Writer) -> Iterator[Row]:
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> Path:
+    """Write statements to a TSV file. Returns its path."""
+    return write_table(path, [Row.__slots__, *([getattr(row, name) for name in Row.__slots__] for row in rows)])
+
+
+def write_table(path: Path, lines: Iterable[Sequence[str]]) -> Path:
     """Write a TSV file, with quotes where they are needed. Returns its path."""
     with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow(Row.__slots__)
-        writer.writerows([getattr(row, name) for name in Row.__slots__] for row in rows)
+        csv.writer(file, delimiter="\t", lineterminator="\n").writerows(lines)
     return path
