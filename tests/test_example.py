@@ -20,7 +20,17 @@ from conftest import ROOT
 from stonkgs import Batches, KgeStore, Predictor, STonKGs, TsvSource
 
 EXAMPLE = ROOT / "datasets" / "example"
-FILES = {"README.md": 10, "genes.tsv": 20, "text.yaml": 20, "kge.h5": 3_000, "statements.tsv": 2_000}  # kB at most
+#: File -> kB at most.
+FILES = {
+    "README.md": 10,
+    "genes.tsv": 20,
+    "text.yaml": 20,
+    "kge.h5": 3_000,
+    "triples.tsv": 200,
+    "statements.tsv": 2_000,
+}
+#: Training rows and epochs of both trainings, where the road is only to be gone to its end.
+FEW, ONCE = 150, (1, 1)
 Metrics = dict[str, dict[str, float]]
 
 
@@ -144,7 +154,7 @@ def test_the_store_is_the_models(shipped: Shipped) -> None:
     store, config = shipped.predictor.kge, shipped.predictor.model.config
     assert (config.kge_digest, config.kge_nodes) == (store.digest, store.nodes)
     assert store.walk_length == config.walk_length == 16
-    assert all(store.walk(node)[0] == node for node in range(store.nodes))
+    assert all((store.walk(node)[::4] == node).all() for node in range(store.nodes))  # four walks, each from its node
 
 
 def test_rows_show_every_flag(shipped: Shipped) -> None:
@@ -174,9 +184,9 @@ def test_figures_are_the_models(shipped: Shipped, tmp_path: Path) -> None:
     share = np.full(len(rows), truth(shipped.part("train")).mean())
     assert scores(share, truth(rows)) == pytest.approx(shipped.metrics["neither"], abs=5e-4)
     accuracy = {kind: values["accuracy"] for kind, values in shipped.metrics.items()}
-    assert accuracy["text and graph"] >= 0.95
+    assert accuracy["text and graph"] > 0.97
     for half in ("text alone", "graph alone"):
-        assert accuracy["neither"] + 0.1 < accuracy[half] < accuracy["text and graph"] - 0.1
+        assert accuracy["neither"] + 0.1 < accuracy[half] < 0.82
 
 
 def test_readme_has_the_figures(shipped: Shipped) -> None:
@@ -194,35 +204,46 @@ def test_batches_do_not_matter(shipped: Shipped, tmp_path: Path) -> None:
     assert alone == pytest.approx(many, abs=1e-5)
 
 
-#: Everything that `prepare.py` makes but the training.
-DRAW = """
+#: All of `prepare.py`, with few rows and epochs.
+SMALL = f"""
 import sys
 from pathlib import Path
-from prepare import draw, write_vocabulary
+from prepare import draw, make
 
 output = Path(sys.argv[1])
-rows, _, symbols = draw(output)
-write_vocabulary(output / "vocab.txt", [row.evidence for row in rows if row.part == "train"], symbols)
+rows, symbols = draw(output)
+make([row for row in rows if row.part == "train"][:{FEW}], symbols, output, {ONCE})
 """
 
 
-def prepare(arguments: list[str], folder: Path) -> None:
-    """In a process in which sets have another order."""
+def prepare(arguments: list[str], folder: Path) -> str:
+    """In a process in which sets have another order. Returns what it prints."""
     environment = os.environ | {"PYTHONHASHSEED": "1", "PYTHONPATH": str(EXAMPLE)}
-    subprocess.run([sys.executable, *arguments], check=True, cwd=folder, env=environment, timeout=1200)
+    done = subprocess.run(
+        [sys.executable, *arguments], check=True, cwd=folder, env=environment, timeout=1200, stdout=subprocess.PIPE
+    )
+    return done.stdout.decode()
 
 
 def check_drawn(folder: Path, shipped: Shipped) -> None:
-    assert (folder / "statements.tsv").read_bytes() == (EXAMPLE / "statements.tsv").read_bytes()
+    for name in ("statements.tsv", "triples.tsv"):
+        assert (folder / name).read_bytes() == (EXAMPLE / name).read_bytes()
     assert KgeStore(path=folder / "kge.h5").digest == shipped.predictor.kge.digest
 
 
 @pytest.mark.process
-def test_prepare_draws_the_same_again(shipped: Shipped, tmp_path: Path) -> None:
-    prepare(["-c", DRAW, str(tmp_path)], tmp_path)
+def test_prepare_goes_the_road_by_public_commands(shipped: Shipped, tmp_path: Path) -> None:
+    """Statements and store come out equal; the model has few rows to learn from here, and is one all the same."""
+    printed = prepare(["-c", SMALL, str(tmp_path)], tmp_path)
     check_drawn(tmp_path, shipped)
-    words = (tmp_path / "vocab.txt").read_text("utf-8").splitlines()
-    assert {word: number for number, word in enumerate(words)} == shipped.predictor.model.text.tokenizer.get_vocab()
+    assert [line.split()[2:4] for line in printed.splitlines() if line.startswith("+ stonkgs ")] == [
+        ["kge", "train"],
+        ["train", "experiment=pretrain"],
+        ["train", "task=discover"],
+    ]
+    model = STonKGs.from_pretrained(tmp_path / "model")
+    assert model.config.labels == shipped.predictor.labels
+    assert model.config.kge_digest == shipped.predictor.kge.digest
 
 
 @pytest.mark.deep
@@ -230,6 +251,9 @@ def test_prepare_draws_the_same_again(shipped: Shipped, tmp_path: Path) -> None:
 def test_prepare_makes_the_same_again(shipped: Shipped, tmp_path: Path) -> None:
     prepare([str(EXAMPLE / "prepare.py"), "--output", str(tmp_path)], tmp_path)
     check_drawn(tmp_path, shipped)
+    assert STonKGs.from_pretrained(tmp_path / "model").text.tokenizer.get_vocab() == (
+        shipped.predictor.model.text.tokenizer.get_vocab()
+    )
     metrics: Metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics.keys() == shipped.metrics.keys()
     for kind, values in metrics.items():

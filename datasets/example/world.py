@@ -19,6 +19,7 @@ ROWS = {"train": 3000, "test": 1000}
 #: The share of statements whose sentence asserts something, and the share of those whose nodes are the right ones.
 ASSERTED, GROUNDED = 0.7, 0.7
 
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """A gene or process: its name in BEL, and its name in sentences."""
@@ -63,7 +64,7 @@ def draw_graph(families: Families, draw: random.Random) -> tuple[list[str], Floa
     start = 0
     for family in members:
         for node in range(start, start + len(family)):
-            inside = [start + draw.randrange(len(family)) for _ in range(4)]
+            inside = [start + draw.randrange(len(family)) for _ in range(8)]
             anywhere = [draw.randrange(len(names))] * (draw.random() < 0.15)
             edges[node, [start, *inside, *anywhere]] = 1
         start += len(family)

@@ -13,13 +13,15 @@ from stonkgs.errors import UserError
 from stonkgs.graph.graph import Graph
 from stonkgs.graph.method import Method
 from stonkgs.graph.vectors import BLOCK as ROWS
-from stonkgs.graph.vectors import one_thread, scale
+from stonkgs.graph.vectors import normalise, one_thread
 from stonkgs.graph.walks import WalkRule
 
 #: How many entries of a matrix are handled at a time.
 BLOCK = 1 << 22
-#: The most nodes for windows over 1, whose matrix has few zeros: 256 MB.
+#: The most nodes for windows over 1, whose matrix has few zeros: 512 MB.
 MOST_NODES = 8192
+#: Decimals of the vectors of such a matrix: the ones behind them would differ from machine to machine.
+DECIMALS = 4
 #: Columns beyond the dimension, and rounds, of the randomized decomposition.
 SPARE, ROUNDS = 10, 4
 
@@ -29,8 +31,9 @@ class NetMF(Method):
 
     With the adjacency A, the degrees D, their sum vol, and T = `window`, it is M = log max(1, vol / T D^-1 sum(P^r)),
     r = 1..T, P = A D^-1. A vector is a row of U |S|^(1/2), where M = U S U' has been cut to the D values of largest
-    size. With a window of 1 only edges have entries, and any graph will do. Where M has a lower rank than D, the
-    last numbers of all vectors are 0. Equal settings give equal bits on one machine, whatever the number of threads.
+    size; each is then scaled to a mean square of 1. With a window of 1 only edges have entries, and any graph will do.
+    Where M has a lower rank than D, the last numbers of all vectors are 0. Equal settings give equal bits on one
+    machine, whatever the number of threads; with a window over 1, which is for small graphs, on all machines.
     """
 
     name = "netmf"
@@ -61,12 +64,16 @@ class NetMF(Method):
         with one_thread():
             matrix = _Edges(graph) if self.window == 1 else _Square(graph, self.window)
             _decompose(matrix, vectors, self.seed)
-        scale(vectors)
+        normalise(vectors)
+        if self.window > 1:
+            np.round(vectors, DECIMALS, out=vectors)
         self._walks.fill(graph, walks)
 
 
 class _Edges:
     """M for a window of 1: log(vol / (d_i d_j)) of each edge, worked out where it is used."""
+
+    dtype = torch.float32
 
     def __init__(self, graph: Graph) -> None:
         self.graph, self.nodes = graph, graph.nodes
@@ -89,9 +96,11 @@ class _Edges:
 class _Square:
     """M for any window, all of it in memory."""
 
+    dtype = torch.float64
+
     def __init__(self, graph: Graph, window: int) -> None:
         self.nodes = graph.nodes
-        self._matrix = torch.empty(graph.nodes, graph.nodes)
+        self._matrix = torch.empty(graph.nodes, graph.nodes, dtype=self.dtype)
         inverse = torch.from_numpy(1 / np.maximum(graph.degrees, 1)).unsqueeze(1)
         others, offsets = np.array(graph.neighbours), np.array(graph.starts[:-1])
         ones = np.ones(len(others))
@@ -104,10 +113,10 @@ class _Square:
                 reached = _sums(reached.contiguous(), others, offsets, ones) * inverse
                 total += reached
             near = total * (len(others) / window)
-            self._matrix[:, start : start + width] = near.clamp(min=1).log().float()
+            self._matrix[:, start : start + width] = near.clamp(min=1).log()
 
     def times(self, right: Tensor) -> Tensor:
-        """Returns M @ right, float32 [N, K]."""
+        """Returns M @ right, float64 [N, K]."""
         return self._matrix @ right
 
 
@@ -138,7 +147,7 @@ def _decompose(matrix: _Edges | _Square, vectors: NDArray[np.float32], seed: int
     """Fill `vectors` by a randomized decomposition of the symmetric matrix (Halko, Martinsson, Tropp 2011, 5.3)."""
     width = min(matrix.nodes, vectors.shape[1] + SPARE)
     random = np.random.default_rng(seed)
-    basis = torch.from_numpy(random.standard_normal((matrix.nodes, width), np.float32))
+    basis = torch.from_numpy(random.standard_normal((matrix.nodes, width), np.float32)).to(matrix.dtype)
     for _ in range(2 * ROUNDS):
         basis = _orthonormal(matrix.times(basis))
     small = _gram(basis, matrix.times(basis))
@@ -160,7 +169,7 @@ def _orthonormal(columns: Tensor) -> Tensor:
     for _ in range(2):
         values, turns = torch.linalg.eigh(_gram(columns, columns))
         usable = values > values.max().clamp(min=1e-300) * 1e-12
-        turns = (turns * torch.where(usable, values.clamp(min=1e-300).rsqrt(), 0)).float()
+        turns = (turns * torch.where(usable, values.clamp(min=1e-300).rsqrt(), 0)).to(columns.dtype)
         for start in range(0, len(columns), ROWS):
             columns[start : start + ROWS] = columns[start : start + ROWS] @ turns
     return columns

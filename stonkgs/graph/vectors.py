@@ -45,3 +45,12 @@ def scale(vectors: NDArray[np.float32]) -> None:
     if found:
         for start in range(0, len(vectors), BLOCK):
             vectors[start : start + BLOCK] *= np.float32(found**-0.5)
+
+
+def normalise(vectors: NDArray[np.float32]) -> None:
+    """Scale each of the vectors [N, D] in place to a mean square of 1, as `scale` does with all; zeros stay zeros."""
+    scale(vectors)  # refuses what is not finite
+    for start in range(0, len(vectors), BLOCK):
+        block = vectors[start : start + BLOCK]
+        sizes = np.sqrt(np.square(block, dtype=np.float64).mean(axis=1, keepdims=True))
+        block /= np.where(sizes > 0, sizes, 1).astype(np.float32)

@@ -81,7 +81,7 @@ def links_table(links: Mapping[str, Any] | None) -> list[str]:
         lines.append(f"{kind:16}" + "".join(f"{cell:>17}" for cell in cells))
     return [
         *lines,
-        f"vectors: {links['scorer']}, fitted on edges that were not held out; degrees: their product",
+        f"vectors: {links['scorer']}, fitted on the other half of the held-out edges; degrees: their product",
         f"mean ± standard deviation of {links['draws']} draws of negatives",
     ]
 

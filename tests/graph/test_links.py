@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stonkgs.graph.held_out import hold_out
-from stonkgs.graph.links import MATCHED, UNIFORM, _auc, _hits, are_edges, link_figures, logistic_regression
+from stonkgs.graph.links import MATCHED, RIDGE, UNIFORM, _auc, _hits, are_edges, link_figures, logistic_regression
 from stonkgs.kge.index import Scratch
 
 
@@ -74,7 +74,7 @@ def test_the_scorer_is_logistic_regression() -> None:
     features = random.normal(size=(400, 5))
     targets = (features[:, 0] - features[:, 1] + random.normal(size=400) > 0.5).astype(float)
     weights = logistic_regression(features, targets)
-    reference = sklearn.LogisticRegression(C=1 / (1e-3 * 400), tol=1e-9).fit(features, targets)
+    reference = sklearn.LogisticRegression(C=1 / RIDGE, tol=1e-9).fit(features, targets)
     assert weights == pytest.approx([*reference.intercept_, *reference.coef_[0]], abs=1e-4)
     apart = logistic_regression(features, (features[:, 0] > 0).astype(float))
     assert np.isfinite(apart).all()
