@@ -139,7 +139,11 @@ def _fitted(graph: Graph, held: NDArray[np.int32], vectors: NDArray[np.float32],
     first, second = held[: max(1_000, MOST_VALUES // vectors.shape[1])].T
     if not len(first):  # one edge alone was held out
         return lambda first, _: np.zeros(len(first))
-    wrong = _negatives(graph, *[lambda count: random.choice(held.reshape(-1), count)] * 2, len(first))
+
+    def draw(count: int) -> Nodes:
+        return random.choice(held.reshape(-1), count)
+
+    wrong = _negatives(graph, draw, draw, len(first))
     features = np.concatenate([_products(vectors, first, second), _products(vectors, *wrong)])
     is_edge = np.repeat([1.0, 0.0], [len(first), len(wrong[0])])
     middle, spread = features.mean(axis=0), features.std(axis=0)
