@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from memory import label
@@ -99,15 +100,13 @@ def attention_dropout(bench: Bench, share: float) -> Iterator[None]:
 @contextmanager
 def hidden_states_at_hand() -> Iterator[None]:
     """The backbone's hidden states cost nothing: not even reading them from a disk."""
-    before = network.read_text
 
     def kept(backbone: Any, tokens: torch.Tensor, lengths: torch.Tensor, **options: Any) -> torch.Tensor:
         length = options.get("padded_to") or tokens.shape[1]
         return torch.zeros(len(tokens), length, backbone.config.hidden_size)
 
-    network.read_text = kept
-    yield
-    network.read_text = before
+    with patch.object(network, "read_text", kept):
+        yield
 
 
 def compare(names: Sequence[str], measure: Sequence[Callable[[], float]], rounds: int) -> None:

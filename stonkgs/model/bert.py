@@ -80,3 +80,19 @@ def mean(hidden: Tensor, counted: Tensor) -> Tensor:
 def positions(start: int, stop: int, device: torch.device) -> Tensor:
     """Returns the numbers from `start` to below `stop`, int64."""
     return torch.arange(start, stop, device=device)
+
+
+def read_text(
+    backbone: Any, tokens: Tensor, lengths: Tensor, *, padded_to: int | None = None, keep: int | None = None
+) -> Tensor:
+    """Returns the backbone's last hidden state of the first `keep` (by default T) of tokens [U, T]: [U, keep, H].
+
+    With `padded_to`, texts are padded to that length and the padding is read like text.
+    """
+    longest = tokens.shape[1]
+    mask = None if padded_to else positions(0, longest, tokens.device) < lengths[:, None]
+    tokens = functional.pad(tokens, (0, padded_to - longest)) if padded_to else tokens
+    place = positions(0, tokens.shape[1], tokens.device)
+    words = backbone.embeddings.word_embeddings(tokens)
+    hidden = embed(backbone.embeddings, words, place, torch.zeros_like(place))
+    return encode(backbone, hidden, mask, keep=keep or longest)

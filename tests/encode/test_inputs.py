@@ -19,9 +19,9 @@ from stonkgs.encode.inputs import Arrays, Input, Tensors
 from stonkgs.encode.nodes import Found
 from stonkgs.encode.text import Texts
 from stonkgs.kge.store import KgeStore
-from stonkgs.model.bert import bert_modules
+from stonkgs.model.bert import bert_modules, read_text
 from stonkgs.model.config import ModelConfig
-from stonkgs.model.network import GraphOnly, Inputs, Network, STonKGs, TextOnly, Triple, read_text
+from stonkgs.model.network import GraphOnly, Inputs, Network, STonKGs, TextOnly, Triple
 from stonkgs.model.predictor import Predictor
 from stonkgs.source.tsv import TsvSource
 from stonkgs.statement import Statement

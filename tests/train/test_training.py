@@ -17,7 +17,7 @@ from stonkgs import Predictor, Statement, STonKGs
 from stonkgs.batch import collate
 from stonkgs.cli import main
 from stonkgs.kge.build import build
-from stonkgs.model.network import read_text
+from stonkgs.model.bert import read_text
 from stonkgs.protocol import TRAIN, Grouped
 from stonkgs.train.module import FineTuning
 from stonkgs.train.schedule import Schedule
