@@ -31,7 +31,7 @@ LABELS = ("incorrect", "correct")
 
 @pytest.fixture
 def sure(tmp_path: Path) -> Path:
-    """The shipped model as a multi-label one, its logits five times as large; and 600 rows, some of them twice."""
+    """The shipped model as a multi-label one, its logits ten times as large; and 600 rows, some of them twice."""
     lines = (EXAMPLE / "statements.tsv").read_text("utf-8").splitlines(keepends=True)
     wrong = [line.replace("\tincorrect\t", "\tcorrect\t") for line in lines[1:601:5]]
     (tmp_path / "rows.tsv").write_text("".join([*lines[:601], *wrong]), "utf-8")
@@ -39,7 +39,7 @@ def sure(tmp_path: Path) -> Path:
     network.config = replace(network.config, multi_label=True, temperature=1.0)
     with torch.no_grad():
         for weight in network.classifier.parameters():
-            weight.mul_(5)
+            weight.mul_(10)
     network.save_pretrained(tmp_path / "sure")
     return tmp_path / "sure"
 
