@@ -59,7 +59,7 @@ stonkgs: rate text-mined biomedical statements
                                    (with verify=true: read its results, and compare them with their SHA-256)
   stonkgs aggregate PREDICTIONS    make one row for each statement, from the predictions for its evidences   (--help)
   stonkgs kge train ...            learn a store of knowledge graph embeddings from triples   (--help)
-  stonkgs kge build|info ...       make one of published files, or show one   (--help)
+  stonkgs kge COMMAND ...          grow a store, import vectors, build one of published files, or show one   (--help)
   stonkgs model COMMAND ...        convert or export a published checkpoint, or show a model folder   (--help)
   stonkgs --version
 """
