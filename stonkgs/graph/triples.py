@@ -63,7 +63,10 @@ class _Form(NamedTuple):
 
 
 class TripleFiles:
-    """Triples in text files: plain, gzip or zstd. A line that is no triple is an error that names the line."""
+    """Triples in text files: plain, gzip or zstd. A line that is no triple is an error that names the line.
+
+    Where a header names no column of the relation, all relations are "".
+    """
 
     relation: str | None = "relation"
 
@@ -180,9 +183,10 @@ def _maker(form: _Form) -> Callable[[Sequence[str]], Statement]:
     at = {role: form.columns.index(role) for role in (*ROLES, "relation") if role in form.columns}
     source, target = at["source"], at["target"]
     others = [(name, place) for place, name in enumerate(form.columns) if name not in ROLES]
+    unnamed = {} if "relation" in at else {"relation": ""}
 
     def make(fields: Sequence[str]) -> Statement:
-        extra: Mapping[str, str] = {name: fields[place] for name, place in others}
+        extra: Mapping[str, str] = {**unnamed, **{name: fields[place] for name, place in others}}
         return Statement(fields[source], fields[target], fields[at["evidence"]] if "evidence" in at else "", extra)
 
     return make

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -85,7 +86,7 @@ def update_store(
     header, old = open_store(store)
     lineage = _lineage(store, header.origin, Ancestor(header.digest, len(old["vectors"])), legacy_node_shift)
     with new_store(output, inputs=[store, *inputs], overwrite=overwrite) as (temporary, scratch):
-        reading = Reading(triples, without.choice(triples.columns, lambda: triples.rows(reading.told)))
+        reading = Reading(triples, without.choice(triples.columns, lambda: triples.rows(Counter())))
         graph, _ = build_graph(reading, scratch)
         triples.check()
         growth = _growth(store, old, graph, legacy_node_shift, scratch)

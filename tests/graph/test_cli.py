@@ -136,6 +136,20 @@ def test_one_line_each(
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_a_header_without_a_relation_gives_one_relation_without_a_name(tmp_path: Path, triples: str) -> None:
+    write_lines(tmp_path / "two.tsv", [["source", "target"], *([source, target] for source, _, target, *_ in ROWS)])
+    output = ["--output", f"{tmp_path}/kge.h5", "held_out=0", "--overwrite"]
+    without = [[], ["without.where={relation: is}"]]
+    for options in without:
+        assert main(["kge", "train", "--triples", f"{tmp_path}/two.tsv", *NETMF, *output, *options]) == 0
+        graph = origin_of(tmp_path / "kge.h5")["graph"]
+        assert (graph["triples"], graph["relations"], graph["left_out"]) == (60, 1, {})
+    options = [*NETMF, *output, "without.where={relation: is}"]
+    assert main(["kge", "train", "--triples", triples, f"{tmp_path}/two.tsv", *options]) == 0
+    graph = origin_of(tmp_path / "kge.h5")["graph"]
+    assert (graph["triples"], graph["relations"], graph["left_out"]) == (90, 2, {"where": 30})
+
+
 def test_what_is_no_option(capsys: pytest.CaptureFixture[str]) -> None:
     for wrong in (["train", "--output", "x", "kge.h5"], ["train", "--output", "x", "--nothing"], ["info", "x", "a=b"]):
         with pytest.raises(SystemExit):

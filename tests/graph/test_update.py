@@ -19,11 +19,12 @@ from stonkgs.errors import UserError
 from stonkgs.graph import grow
 from stonkgs.graph.grow import Growth
 from stonkgs.kge.build import build
-from stonkgs.kge.lineage import lineage_of
+from stonkgs.kge.lineage import GROWN, lineage_of
 from stonkgs.kge.shift import vector_rows
 from stonkgs.kge.store import KgeStore
 from stonkgs.model.network import STonKGs
 from stonkgs.model.predictor import Predictor
+from stonkgs.protocol import TEST, Grouped
 from stonkgs.statement import Statement
 
 #: How many nodes the small store has, how long a vector is, and a walk.
@@ -256,6 +257,21 @@ def test_a_store_grows_on_in_one_way_only(small: Path, tmp_path: Path) -> None:
     shifted = Path(grown(small, tmp_path, NEW, "--legacy-node-shift").path)
     with pytest.raises(UserError, match="has grown with --legacy-node-shift; go on with it"):
         grown(shifted, tmp_path, [("new", "a")], name="again.h5")
+
+
+def test_rows_that_will_be_tested_add_no_node(small: Path, tmp_path: Path) -> None:
+    rows = [("old1", f"new{n}", f"{n}") for n in range(20)]
+    protocol = Grouped(by="pmid")
+    kept = [b for a, b, pmid in rows if protocol.part(Statement(a, b, "", {"pmid": pmid}), 0) != TEST]
+    assert 0 < len(kept) < 20
+    text = "source\ttarget\tpmid\n" + "".join("\t".join(row) + "\n" for row in rows)
+    (tmp_path / "rows.tsv").write_text(text)
+    output = str(tmp_path / "grown.h5")
+    options = ["without=groups", "protocol.by=pmid", "--output", output]
+    assert main(["update", str(small), "--triples", str(tmp_path / "rows.tsv"), *options]) == 0
+    store = KgeStore(path=output)
+    assert [store.name(node) for node in range(OLD, store.nodes)] == kept
+    assert json.loads(store.header.origin)[GROWN]["without"]["own"] is True
 
 
 @pytest.mark.parametrize(
