@@ -7,8 +7,9 @@ from typing import Any
 from stonkgs.graph.build import Counts, build_graph
 from stonkgs.graph.graph import Graph
 from stonkgs.graph.leave_out import LeaveOut
-from stonkgs.graph.reading import Reading
+from stonkgs.graph.reading import Reading, chosen
 from stonkgs.kge.index import Scratch
+from stonkgs.source.fingerprint import Fingerprint
 from stonkgs.statement import Rejection, Statement
 
 #: Source, relation, target.
@@ -22,6 +23,8 @@ class Rows:
 
     def __init__(self, rows: Iterable[Statement | Rejection], columns: Iterable[str] = ("source", "target")) -> None:
         self._rows, self.columns = list(rows), {*columns}
+        self.files: list[Fingerprint] = []
+        self.named: dict[str, str] = {}
 
     @classmethod
     def of(cls, triples: Sequence[Triple]) -> "Rows":
@@ -38,7 +41,7 @@ class Rows:
 
 
 def reading_of(rows: Rows, without: LeaveOut | None = None) -> Reading:
-    return Reading(rows, (without or LeaveOut()).choice(rows.columns, lambda: rows.rows(Counter())))
+    return Reading(rows, chosen(rows, without or LeaveOut()))
 
 
 def graph_of(triples: Sequence[Triple], scratch: Scratch) -> tuple[Graph, Counts]:

@@ -61,7 +61,7 @@ class Known:
     """The triples between nodes that a store has; see `Triples`."""
 
     def __init__(self, triples: Triples, index: NameIndex) -> None:
-        self.relation = triples.relation
+        self.relation, self.files, self.named = triples.relation, triples.files, triples.named
         self._triples, self._index = triples, index
 
     @property

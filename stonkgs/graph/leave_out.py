@@ -21,6 +21,7 @@ from stonkgs.kge.layout import name_hash
 from stonkgs.protocol import TEST, Grouped, Protocol
 from stonkgs.source.base import ROLES, Reader, Source
 from stonkgs.source.fields import split_values, text_of
+from stonkgs.source.fingerprint import Fingerprint
 from stonkgs.statement import Rejection, Statement
 
 #: Why a row is left out: its group is tested, it states a tested pair, or it has one of the values of `where`.
@@ -108,14 +109,31 @@ class LeaveOut(Stage):
                 "without: only a protocol that divides rows by groups tells which rows will be tested, whatever file "
                 "they are in: protocol=grouped or protocol=folds"
             )
+        if source is not None and source.limit is not None:
+            raise UserError(
+                f"without.source.limit={source.limit}: a test may be of any row of the file; leave the limit out"
+            )
         self.protocol, self.source, self.pairs = protocol, source, pairs
         self.where = {str(column): frozenset(_texts(column, values)) for column, values in (where or {}).items()}
 
-    def choice(self, columns: Collection[str], rows: Rows) -> Choice:
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The files of the rows that will be tested, beside the input. Raises UserError where there are none."""
+        return self.source.files() if self.source else ()
+
+    def choice(
+        self,
+        columns: Collection[str],
+        rows: Rows,
+        *,
+        files: Sequence[Fingerprint] = (),
+        named: Mapping[str, str] | None = None,
+    ) -> Choice:
         """Find out which groups are tested, and return what chooses among the input's rows.
 
-        `columns` are those of the input, source, target and evidence among them where it has these. Raises UserError
-        if a column is missing that is needed. Takes 8 bytes for each tested row.
+        `columns` are those of the input, source, target and evidence among them where it has these; `named` says what
+        its `files` call these three. Raises UserError if a column is missing that is needed. Takes 8 bytes for each
+        tested row, or 16 where the input has no evidence.
         """
         for column in self.where:
             if column not in columns:
@@ -126,7 +144,17 @@ class LeaveOut(Stage):
         by_group = self.protocol.by in columns
         if not by_group and (self.source is None or not self.pairs):
             raise UserError(self._missing(columns, self.protocol.by))
-        groups, pairs, found = self._tested(self.protocol, rows)
+        reader = self.source.reader() if self.source else None
+        if reader:
+            _check_column(reader, self.protocol)
+            files, named = [watch.fingerprint for watch in reader.watched.values()], reader.source.columns
+        groups, pairs, found = _tested(self.protocol, _read(reader) if reader else rows(), "evidence" in columns)
+        by = self.protocol.by
+        found |= {
+            "division": division(self.protocol, files),
+            "own": reader is None,
+            "column": (named or {}).get(by, by),
+        }
         record |= {**found, "groups": by_group, "pairs": self.pairs}
         return Choice(self.where, self.protocol, groups if by_group else None, pairs, self.pairs, record)
 
@@ -136,27 +164,27 @@ class LeaveOut(Stage):
             advice += ", or leave out all rows about the two nodes of a tested row: --pairs (without.pairs=true)"
         return f"without: the input has no column {by!r}, by which its rows of a tested group could be told; {advice}"
 
-    def _tested(self, protocol: Grouped, rows: Rows) -> tuple[Hashes, Hashes, dict[str, Any]]:
-        """Returns the tested groups, the pairs that tested rows state, and how these were found, as JSON values."""
-        files, rejected = [], 0
-        if self.source is not None:
-            reader = self.source.reader()
-            _check_column(reader, protocol)
-            files, rows = [watch.fingerprint for watch in reader.watched.values()], lambda: _read(reader)
-        groups, pairs = array("Q"), array("Q")
-        for row in rows():
-            if isinstance(row, Rejection):
-                rejected += 1
-            elif protocol.part(row, 0) == TEST:
-                groups.append(_group_hash(protocol, row))
-                pairs.append(_pair_hash(row))
-        if not groups:
-            raise UserError(f"without: no row will be tested by this protocol ({protocol.name}); is it the right file?")
-        found = {
-            "division": division(protocol, files), "own": self.source is None,
-            "tested": len(groups), "rejected": rejected,
-        }  # fmt: skip
-        return Hashes(groups), Hashes(pairs), found
+
+def _tested(
+    protocol: Grouped, rows: Iterable[Statement | Rejection], by_evidence: bool
+) -> tuple[Hashes, Hashes, dict[str, Any]]:
+    """Returns the tested groups, the pairs that tested rows state, and how many they are, as JSON values.
+
+    A tested row without a group of its own is grouped by its evidence, and by source and target in an input that has
+    none: unless `by_evidence`, both are tested groups.
+    """
+    groups, pairs, rejected = array("Q"), array("Q"), 0
+    for row in rows:
+        if isinstance(row, Rejection):
+            rejected += 1
+        elif protocol.part(row, 0) == TEST:
+            groups.append(_group_hash(protocol, row))
+            pairs.append(_pair_hash(row))
+            if not by_evidence:
+                groups.append(_group_hash(protocol, Statement(row.source, row.target, "", row.extra)))
+    if not pairs:
+        raise UserError(f"without: no row will be tested by this protocol ({protocol.name}); is it the right file?")
+    return Hashes(groups), Hashes(pairs), {"tested": len(pairs), "rejected": rejected}
 
 
 def columns_of(reader: Reader) -> set[str]:

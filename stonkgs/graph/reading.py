@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from stonkgs.errors import UserError
-from stonkgs.graph.leave_out import Choice
+from stonkgs.graph.leave_out import Choice, LeaveOut
 from stonkgs.graph.triples import Triples
 from stonkgs.graph.words import left_out_words
 from stonkgs.kge.index import DiskArray, LineNames, Scratch
@@ -98,6 +98,16 @@ class Reading:
         elif (pair := self.choice.tested_pair(row)) >= 0:
             self.stated[pair] = 1
         return not reason
+
+
+def chosen(triples: Triples, without: LeaveOut) -> Choice:
+    """Returns what chooses among triples. Takes a pass over the rows that will be tested. Raises UserError."""
+
+    def rows() -> Iterator[Statement | Rejection]:
+        told = triples.rows(Counter())
+        return iter(tqdm(told, "tested rows", unit=" rows", unit_scale=True, leave=False, disable=None))
+
+    return without.choice(triples.columns, rows, files=triples.files, named=triples.named)
 
 
 class _Block:

@@ -22,8 +22,11 @@ def origin_of(text: str) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def doubt_of_graph(origin: str, now: Division) -> str:
-    """Say why the graph of a store with this origin may hold rows of the test `now`; empty if it leaves them out."""
+def doubt_of_graph(origin: str, now: Division, columns: Mapping[str, str]) -> str:
+    """Say why the graph of a store with this origin may hold rows of the test `now`; empty if it leaves them out.
+
+    `columns` says what the tested files call source, target and evidence.
+    """
     without = origin_of(origin).get("without")
     if not isinstance(without, dict):
         return UNKNOWN
@@ -34,6 +37,11 @@ def doubt_of_graph(origin: str, now: Division) -> str:
         name = printable(str(earlier.get(NAME)))[:200]
         return f"the store's graph leaves out other rows than those that are tested here: {name}"
     files = earlier.get(FILES)
-    if without.get("own") is True or (isinstance(files, list) and all(file in files for file in now[FILES])):
-        return ""
-    return "the store's graph leaves out the tested rows of another file than this one"
+    if not isinstance(files, list) or not all(file in files for file in now[FILES]):
+        return "the store's graph leaves out the tested rows of another file than this one"
+    by = str(now.get("by"))
+    here = columns.get(by, by)
+    if without.get("column") != here:
+        there = printable(repr(without.get("column")))[:200]
+        return f"the store's graph leaves out rows by groups of column {there}, and here they are of {here!r}"
+    return ""

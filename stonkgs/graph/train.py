@@ -3,14 +3,13 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from stonkgs.errors import UserError, printable
 from stonkgs.graph.build import Counts, build_graph
@@ -19,14 +18,13 @@ from stonkgs.graph.held_out import hold_out
 from stonkgs.graph.leave_out import LeaveOut
 from stonkgs.graph.links import link_figures
 from stonkgs.graph.method import Method
-from stonkgs.graph.reading import Reading
+from stonkgs.graph.reading import Reading, chosen
 from stonkgs.graph.triples import Triples
 from stonkgs.graph.words import links_table, origin_words
 from stonkgs.kge.create import Draft
 from stonkgs.kge.index import Scratch, chunks
 from stonkgs.kge.lookup import NameIndex
 from stonkgs.kge.output import new_store, release
-from stonkgs.statement import Rejection, Statement
 
 #: An attribute of an HDF5 file holds at most 64 KB.
 LONGEST_ORIGIN: Final = 60_000
@@ -79,7 +77,7 @@ def train_store(
     """
     started = time.perf_counter()
     with new_store(output, inputs=inputs, overwrite=overwrite) as (temporary, scratch):
-        reading = Reading(triples, without.choice(triples.columns, lambda: _told(triples)))
+        reading = Reading(triples, chosen(triples, without))
         graph, counts = build_graph(reading, scratch)
         triples.check()
         origin = _origin(reading, graph, counts, method)
@@ -91,11 +89,6 @@ def train_store(
     return TrainedStore(
         output, origin, reading.told, nodes, method.dimension, method.walk_length, size, seconds, digest
     )  # fmt: skip
-
-
-def _told(triples: Triples) -> Iterator[Statement | Rejection]:
-    rows = triples.rows(Counter())
-    return iter(tqdm(rows, "tested rows", unit=" rows", unit_scale=True, leave=False, disable=None))
 
 
 def _origin(reading: Reading, graph: Graph, counts: Counts, method: Method) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from stonkgs.errors import UserError, printable
 from stonkgs.graph.leave_out import columns_of
 from stonkgs.source.base import ROLES, Reader, SplitRows
 from stonkgs.source.file import expand
-from stonkgs.source.fingerprint import Watch
+from stonkgs.source.fingerprint import Fingerprint, Watch
 from stonkgs.source.split import END
 from stonkgs.source.text.quoted import Quoted, cutter
 from stonkgs.source.text.records import Lines, RawRecord, decoded
@@ -43,6 +43,14 @@ class Triples(Protocol):
     @property
     def relation(self) -> str | None:
         """The column of `Statement.extra` that holds the relation; None if nothing does."""
+
+    @property
+    def files(self) -> list[Fingerprint]:
+        """The files as they were when they were named."""
+
+    @property
+    def named(self) -> Mapping[str, str]:
+        """What the files call source, target and evidence; "" where they have several names for it or no header."""
 
     def rows(self, counts: Counter[str]) -> Iterator[Statement | Rejection]:
         """Yields the rows. Counts in `counts` what to tell of them beside."""
@@ -79,6 +87,22 @@ class TripleFiles:
         """The columns that every file has."""
         return set.intersection(*({*form.columns, "relation"} for form in self._forms))
 
+    @property
+    def files(self) -> list[Fingerprint]:
+        """The files as they were when they were named."""
+        return [watch.fingerprint for watch in self._watched]
+
+    @property
+    def named(self) -> dict[str, str]:
+        """What the files call source, target and evidence; "" where they have several names for it or no header."""
+        found: dict[str, str] = {}
+        for watch, form in zip(self._watched, self._forms, strict=True):
+            fields = _first_fields(watch.path)
+            for role in {*ROLES} & {*form.columns}:
+                name = fields[form.columns.index(role)] if form.header else ""
+                found[role] = name if found.get(role, name) == name else ""
+        return found
+
     def headers(self) -> Iterator[str]:
         """Yields of each file with a header what it is understood to say."""
         for watch, form in zip(self._watched, self._forms, strict=True):
@@ -108,7 +132,13 @@ class SourceTriples:
     def __init__(self, reader: Reader) -> None:
         self.columns = columns_of(reader)
         self.relation = next((name for name in SOURCE_RELATIONS if name in self.columns), None)
+        self.named = reader.source.columns
         self._reader = reader
+
+    @property
+    def files(self) -> list[Fingerprint]:
+        """The files as they were when they were planned."""
+        return [watch.fingerprint for watch in self._reader.watched.values()]
 
     def rows(self, counts: Counter[str]) -> Iterator[Statement | Rejection]:
         """Yields the rows of all splits in order."""

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,7 +15,7 @@ from stonkgs.graph.build import build_graph
 from stonkgs.graph.graph import Graph
 from stonkgs.graph.grow import Growth
 from stonkgs.graph.leave_out import LeaveOut
-from stonkgs.graph.reading import Reading
+from stonkgs.graph.reading import Reading, chosen
 from stonkgs.graph.strict import origin_of
 from stonkgs.graph.triples import Triples
 from stonkgs.graph.walks import Bias, WalkRule
@@ -86,7 +85,7 @@ def update_store(
     header, old = open_store(store)
     lineage = _lineage(store, header.origin, Ancestor(header.digest, len(old["vectors"])), legacy_node_shift)
     with new_store(output, inputs=[store, *inputs], overwrite=overwrite) as (temporary, scratch):
-        reading = Reading(triples, without.choice(triples.columns, lambda: triples.rows(Counter())))
+        reading = Reading(triples, chosen(triples, without))
         graph, _ = build_graph(reading, scratch)
         triples.check()
         growth = _growth(store, old, graph, legacy_node_shift, scratch)

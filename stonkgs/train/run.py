@@ -126,7 +126,7 @@ def _protocol(stages: TrainingStages, divided: Division) -> str:
     protocol, tests_all = stages.protocol, TRAIN not in stages.protocol.parts
     found = [doubt(stages.start.divisions, divided, by_row=protocol.by_row, tests_all=tests_all)]
     if stages.start.reads_graph:
-        found.append(doubt_of_graph(stages.kge.header.origin, divided))
+        found.append(doubt_of_graph(stages.kge.header.origin, divided, stages.reader.source.columns))
     found = [text for text in found if text]
     if not stages.launch.child:
         for text in found:

@@ -37,7 +37,10 @@ class Pretraining(Task):
     def leave_out(self, without: LeaveOut, reader: Reader) -> None:
         """Find out which rows are left out. Takes a pass over the input, or over the rows that will be tested."""
         self.choice = without.choice(
-            columns_of(reader), lambda: (row for split in reader.plan for row in reader.read(split))
+            columns_of(reader),
+            lambda: (row for split in reader.plan for row in reader.read(split)),
+            files=[watch.fingerprint for watch in reader.watched.values()],
+            named=reader.source.columns,
         )
 
     def division(self, files: Sequence[Fingerprint]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Which rows are left out for a test: a law against sets, and what cannot be told."""
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,12 @@ from conftest import write_lines
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stonkgs.division import division
 from stonkgs.errors import UserError
-from stonkgs.graph.leave_out import GROUP, PAIR, WHERE, LeaveOut, columns_of
+from stonkgs.graph.leave_out import GROUP, PAIR, WHERE, Choice, LeaveOut, columns_of
+from stonkgs.graph.reading import chosen
+from stonkgs.graph.strict import doubt_of_graph
+from stonkgs.graph.triples import SourceTriples, TripleFiles, Triples
 from stonkgs.protocol import TEST, Everything, Grouped, Shuffled
 from stonkgs.source.tsv import TsvSource
 from stonkgs.statement import Rejection, Statement
@@ -95,6 +100,7 @@ def test_pairs_are_left_out_where_the_input_has_no_groups(tmp_path: Path) -> Non
         ({"protocol": Everything()}, COLUMNS, r"without: only a protocol that divides rows by groups"),
         ({"protocol": Shuffled()}, COLUMNS, r"without: only a protocol that divides rows by groups"),
         ({"protocol": Grouped(by="pmid"), "pairs": True}, {"source", "target"}, r"there are source, target\)$"),
+        ({"source": TsvSource(path="f", limit=9)}, COLUMNS, r"without\.source\.limit=9: a test may be of any row"),
         ({"protocol": Grouped()}, COLUMNS, r"no row will be tested by this protocol \(grouped by evidence"),
     ],
 )  # fmt: skip
@@ -107,3 +113,66 @@ def test_the_tested_file_needs_the_column(tmp_path: Path) -> None:
     write_lines(tmp_path / "rows.tsv", [["source", "target", "evidence"], ["A", "B", "e"]])
     with pytest.raises(UserError, match=r"rows\.tsv: no column 'pmid' \(protocol\.by=\); there are evidence, source"):
         LeaveOut(protocol=Grouped(by="pmid"), source=TsvSource(path=tmp_path / "rows.tsv")).choice(COLUMNS, list)
+
+
+#: A protocol that tests about half of the groups, by evidence.
+HALF = Grouped(test=0.5)
+OTHER_FILE = "the store's graph leaves out the tested rows of another file than this one"
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    rows = [["A", "B", f"e{n}", f"{n}"] for n in range(20)]
+    write_lines(tmp_path / "rows.tsv", [["source", "target", "evidence", "text"], *rows])
+    return tmp_path / "rows.tsv"
+
+
+def doubted(choice: Choice, source: TsvSource, protocol: Grouped = HALF) -> str:
+    """What is said of a store whose graph was chosen so, in a test of this source."""
+    origin = json.dumps({"without": dict(choice.record)})
+    files = [watch.fingerprint for watch in source.watch()]
+    return doubt_of_graph(origin, division(protocol, files), source.columns)
+
+
+def test_a_test_that_groups_by_another_column_is_doubted(labelled: Path) -> None:
+    source, other = TsvSource(path=labelled), TsvSource(path=labelled, columns={"evidence": "text"})
+    by_evidence = LeaveOut(protocol=HALF, source=source).choice(COLUMNS, list)
+    assert doubted(by_evidence, source) == ""
+    assert doubted(by_evidence, other) == (
+        "the store's graph leaves out rows by groups of column 'evidence', and here they are of 'text'"
+    )
+    assert doubted(LeaveOut(protocol=HALF, source=other).choice(COLUMNS, list), other) == ""
+    by_source = Grouped(by="target", validation=0.0, test=0.99)
+    same = LeaveOut(protocol=by_source, source=source).choice(COLUMNS, list)
+    assert doubted(same, other, by_source) == ""  # both read the groups from column target
+
+
+@pytest.mark.parametrize("as_triples", [False, True])
+def test_a_graph_without_its_own_tested_rows_is_for_tests_of_its_file(
+    labelled: Path, tmp_path: Path, as_triples: bool
+) -> None:
+    source, copy, other = TsvSource(path=labelled), tmp_path / "copy.tsv", tmp_path / "other.tsv"
+    copy.write_bytes(labelled.read_bytes())
+    other.write_bytes(labelled.read_bytes().replace(b"e7", b""))
+    triples: Triples = TripleFiles([str(labelled)]) if as_triples else SourceTriples(source.reader())
+    choice = chosen(triples, LeaveOut(protocol=HALF))
+    assert choice.record["own"]
+    assert [doubted(choice, TsvSource(path=path)) for path in (labelled, copy, other)] == ["", "", OTHER_FILE]
+
+
+def test_a_tested_row_without_a_group_is_known_in_a_graph_without_evidence(tmp_path: Path) -> None:
+    rows = [[f"S{n}", f"T{n}", f"e{n}", ""] for n in range(20)]
+    write_lines(tmp_path / "rows.tsv", [["source", "target", "evidence", "pmid"], *rows])
+    protocol, source = Grouped(by="pmid", test=0.5), TsvSource(path=tmp_path / "rows.tsv")
+    tested = {row[0] for row in rows if protocol.part(row_of(row), 0) == TEST}
+    choice = LeaveOut(protocol=protocol, source=source).choice({"source", "target", "pmid"}, list)
+    graph = [Statement(source, target, "", {"pmid": ""}) for source, target, *_ in rows]
+    assert {row.source for row in graph if choice.reason(row) == GROUP} == tested
+    assert choice.record["tested"] == len(tested)
+    assert 0 < len(tested) < 20
+    assert choice.keeps(Statement(min(tested), "T-other", "", {"pmid": ""}))
+
+
+def row_of(fields: list[str]) -> Statement:
+    source, target, evidence, pmid = fields
+    return row(source, target, pmid, evidence)
