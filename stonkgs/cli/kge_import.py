@@ -44,7 +44,6 @@ def run(arguments: argparse.Namespace) -> None:
             vectors=arguments.vectors,
             names=arguments.names,
             triples=TripleFiles(arguments.triples) if arguments.triples else None,
-            inputs=arguments.triples,
             walk_length=arguments.walk_length,
             output=arguments.output,
             overwrite=arguments.overwrite,

@@ -3,7 +3,7 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +19,7 @@ from stonkgs.graph.reading import Reading
 from stonkgs.graph.triples import Triples
 from stonkgs.graph.walks import BLOCK, WalkRule
 from stonkgs.kge.create import Draft
-from stonkgs.kge.foreign import read_foreign
+from stonkgs.kge.foreign import files_of, read_foreign
 from stonkgs.kge.index import Ints, LineNames, Scratch, chunks, number_lines, write_names
 from stonkgs.kge.layout import name_hash
 from stonkgs.kge.lookup import NameIndex
@@ -95,7 +95,6 @@ def import_store(
     output: str,
     names: str | None = None,
     triples: Triples | None = None,
-    inputs: Sequence[str] = (),
     walk_length: int = 127,
     overwrite: bool = False,
     half: bool = False,
@@ -106,7 +105,8 @@ def import_store(
     """
     started = time.perf_counter()
     read = read_foreign(vectors, names)
-    inputs = [vectors, *([names] if names else []), *inputs]
+    inputs = [*files_of(vectors), *([names] if names else [])]
+    inputs += [file.path for file in triples.files] if triples else []
     with new_store(output, inputs=inputs, overwrite=overwrite) as (temporary, scratch):
         lines, values = _read(read, vectors, scratch)
         length = walk_length if triples else 0

@@ -27,10 +27,8 @@ def train_configured(
     method, without = build(cfg.method, trust=trust), build(cfg.without, trust=trust)
     if not isinstance(method, Method):
         raise UserError(f"method._target_: {type(method).__name__} is no method of learning embeddings")
-    triples, inputs = triples_of(cfg, files)
     return train_store(
-        triples=triples,
-        inputs=inputs,
+        triples=triples_of(cfg, files),
         without=without,
         method=method,
         output=output,
@@ -44,11 +42,9 @@ def update_configured(
     cfg: DictConfig, *, store: str, files: Sequence[str], output: str, overwrite: bool, legacy_node_shift: bool
 ) -> UpdatedStore:
     """Grow a store by the triples of a configuration; see `update_store`. Raises UserError."""
-    triples, inputs = triples_of(cfg, files)
     return update_store(
         store=store,
-        triples=triples,
-        inputs=inputs,
+        triples=triples_of(cfg, files),
         without=build(cfg.without, trust=tuple(cfg.trust)),
         output=output,
         overwrite=overwrite,
@@ -56,14 +52,13 @@ def update_configured(
     )
 
 
-def triples_of(cfg: DictConfig, files: Sequence[str]) -> tuple[Triples, list[str]]:
-    """Returns the triples of `files`, or of the configuration's source, and the files' names. Raises UserError."""
+def triples_of(cfg: DictConfig, files: Sequence[str]) -> Triples:
+    """Returns the triples of `files`, or of the configuration's source. Raises UserError."""
     if files:
         triples = TripleFiles(files)
         for line in triples.headers():
             print(line, file=sys.stderr)
-        return triples, list(files)
+        return triples
     source = build(cfg.source, trust=tuple(cfg.trust))
     watched = source.watch()
-    inputs = [watch.path for watch in watched]
-    return SourceTriples(source.reader(source.plan(watched=watched), watched=watched)), inputs
+    return SourceTriples(source.reader(source.plan(watched=watched), watched=watched))

@@ -3,7 +3,6 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -62,7 +61,6 @@ class TrainedStore:
 def train_store(
     *,
     triples: Triples,
-    inputs: Sequence[str],
     without: LeaveOut,
     method: Method,
     output: str,
@@ -73,9 +71,10 @@ def train_store(
     """Learn a store from triples, and write it; it appears complete or not at all.
 
     First a share `held_out` of the edges is taken out and asked for, unless it is 0; what is written is then learned
-    from all edges. `inputs` are files that the output must not replace. Raises UserError.
+    from all edges. Raises UserError.
     """
     started = time.perf_counter()
+    inputs = [*(file.path for file in triples.files), *without.inputs]
     with new_store(output, inputs=inputs, overwrite=overwrite) as (temporary, scratch):
         reading = Reading(triples, chosen(triples, without))
         graph, counts = build_graph(reading, scratch)

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -69,7 +68,6 @@ def update_store(
     *,
     store: str,
     triples: Triples,
-    inputs: Sequence[str],
     without: LeaveOut,
     output: str,
     overwrite: bool = False,
@@ -78,13 +76,14 @@ def update_store(
     """Write `store` with the nodes of `triples` that it lacks behind its own; see `Growth` for their vectors and walks.
 
     Its other nodes keep number, vector and walk to the bit. With `legacy_node_shift` the vectors stand where models
-    with that setting read them, and no other model takes the result. Nodes are known by their exact names. `inputs` are
-    files that the output must not replace. Raises UserError.
+    with that setting read them, and no other model takes the result. Nodes are known by their exact names. Raises
+    UserError.
     """
     started = time.perf_counter()
     header, old = open_store(store)
     lineage = _lineage(store, header.origin, Ancestor(header.digest, len(old["vectors"])), legacy_node_shift)
-    with new_store(output, inputs=[store, *inputs], overwrite=overwrite) as (temporary, scratch):
+    inputs = [store, *(file.path for file in triples.files), *without.inputs]
+    with new_store(output, inputs=inputs, overwrite=overwrite) as (temporary, scratch):
         reading = Reading(triples, chosen(triples, without))
         graph, _ = build_graph(reading, scratch)
         triples.check()

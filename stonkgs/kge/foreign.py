@@ -59,6 +59,12 @@ def read_foreign(path: str, names: str | None) -> Iterator[Block]:
     return _of_array(path, names) if names else _of_text(path)
 
 
+def files_of(path: str) -> list[str]:
+    """Returns the files behind a path that `read_foreign` takes, and those that they were made of."""
+    inside = (WEIGHTS, ENTITIES, RELATIONS, "trained_model.pkl")
+    return [str(Path(path, name)) for name in inside] if Path(path).is_dir() else [path]
+
+
 def _of_text(path: str) -> Iterator[Block]:
     """Word2vec's text form: a line of N and D, then lines of a name, which may hold blanks, and D numbers."""
     with file_errors(path), closing(Lines(path, LONGEST)) as lines:

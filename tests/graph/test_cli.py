@@ -136,6 +136,20 @@ def test_one_line_each(
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_no_input_is_replaced(
+    tmp_path: Path, triples: str, statements: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "part").mkdir()
+    part = tmp_path / "part" / "a.tsv"
+    part.write_bytes(Path(triples).read_bytes())
+    strict = ["--triples", triples, "--without", statements, "--by", "pmid", "--pairs"]
+    for command, output in {(*strict,): statements, ("--triples", f"{tmp_path}/part/*.tsv"): str(part)}.items():
+        before = Path(output).read_bytes()
+        assert main(["kge", "train", *NETMF, *command, "--output", output, "--overwrite", "held_out=0"]) == 1
+        assert f"{output}: is one of the inputs; name another output" in capsys.readouterr().err
+        assert Path(output).read_bytes() == before
+
+
 def test_a_header_without_a_relation_gives_one_relation_without_a_name(tmp_path: Path, triples: str) -> None:
     write_lines(tmp_path / "two.tsv", [["source", "target"], *([source, target] for source, _, target, *_ in ROWS)])
     output = ["--output", f"{tmp_path}/kge.h5", "held_out=0", "--overwrite"]

@@ -14,9 +14,7 @@ from stonkgs.kge.store import KgeStore
 def test_netmf_tells_edges_where_degrees_do_not(tmp_path: Path, corpora: Path) -> None:
     triples = TripleFiles([str(corpora / "indra_hbp_edges.tsv.gz")])
     output = str(tmp_path / "kge.h5")
-    result = train_store(
-        triples=triples, inputs=[], without=LeaveOut(), method=NetMF(dimension=64, walk_length=9), output=output
-    )
+    result = train_store(triples=triples, without=LeaveOut(), method=NetMF(dimension=64, walk_length=9), output=output)
     links = json.loads(KgeStore(path=output).header.origin)["links"]
     assert links == json.loads(json.dumps(result.origin["links"]))
     assert result.nodes == 7598

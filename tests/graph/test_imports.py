@@ -205,6 +205,15 @@ def test_what_could_run_code_or_does_not_belong_together_is_refused(tmp_path: Pa
     _refused(tmp_path, ["--vectors", str(tmp_path / "none.txt")], "No such file")
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", foreign.ENTITIES, foreign.RELATIONS, "trained_model.pkl"])
+def test_no_file_of_a_result_of_pykeen_is_replaced(tmp_path: Path, name: str) -> None:
+    options = as_pykeen(tmp_path)
+    before = (tmp_path / "result" / name).read_bytes()
+    with pytest.raises(UserError, match="is one of the inputs"):
+        main(["import", *options, "--output", str(tmp_path / "result" / name), "--overwrite"])
+    assert (tmp_path / "result" / name).read_bytes() == before
+
+
 def test_a_graph_of_other_nodes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"the graph is empty.*of 1 triples a node of it has no vector"):
         imported(tmp_path, *as_text(tmp_path), triples=[("x", "y")])

@@ -26,7 +26,7 @@ RING.append(("alone", "is", "alone"))
 
 
 def learned(path: Path, method: Method | None = None, rows: Rows | None = None, **settings: Any) -> TrainedStore:
-    settings = {"without": LeaveOut(), "inputs": [], "output": str(path / "kge.h5"), **settings}
+    settings = {"without": LeaveOut(), "output": str(path / "kge.h5"), **settings}
     return train_store(triples=rows or Rows.of(RING), method=method or Spectral(), **settings)
 
 
