@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stonkgs.errors import UserError
 from stonkgs.graph.graph import Graph
 from stonkgs.graph.vectors import mean_square
 from stonkgs.graph.walks import BLOCK, WalkRule
@@ -39,9 +40,11 @@ class Growth:
 
         A node's vector has the direction of the mean of its neighbours' vectors: of those in the store first, then,
         step by step, of new ones that have got theirs. It has the length that is usual in the store. Nodes from which
-        no known one can be reached have zeros. Returns how many these are.
+        no known one can be reached have zeros. Returns how many these are. Raises UserError where the store's vectors
+        are not finite numbers, or are too large.
         """
         length = np.sqrt(mean_square(vectors[: self.old]) * vectors.shape[1])
+        _check_finite(length)
         known = self._known(vectors)
         waiting = self.new
         vectors[self.rows[waiting]] = 0
@@ -80,7 +83,9 @@ class Growth:
             part = vectors[self.rows[others[start:stop]]].astype(np.float64)
             sums[inside] += np.add.reduceat(part, np.maximum(firsts[inside] - start, 0), axis=0)
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-        vectors[self.rows[found]] = sums * np.divide(length, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+        with np.errstate(over="ignore"):
+            vectors[self.rows[found]] = sums * np.divide(length, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+        _check_finite(vectors[self.rows[found]])
 
     def fill_walks(self, rule: WalkRule, walks: NDArray[np.int32]) -> int:
         """Write the walks of new nodes into the store's. Returns how many have none, for want of neighbours.
@@ -111,6 +116,11 @@ class Growth:
         # A walk of ours starts at its node; where another does not, its node stands before it.
         along = np.arange(rows.shape[1]) - place[:, None] - (found[:, 0] != met)[:, None]
         rows[row] = np.where(along < 0, rows[row], np.take_along_axis(found, np.maximum(along, 0), axis=1))
+
+
+def _check_finite(numbers: NDArray[np.floating] | float) -> None:
+    if not np.isfinite(numbers).all():
+        raise UserError("vectors of the store are not finite numbers, or are too large to grow from; learn them anew")
 
 
 def _edges(graph: Graph, nodes: Ints, most: int) -> Iterator[tuple[Ints, Ints]]:

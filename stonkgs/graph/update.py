@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stonkgs.config.values import check
+from stonkgs.config.values import Count, Whole, check
 from stonkgs.errors import UserError, printable
 from stonkgs.graph.build import build_graph
 from stonkgs.graph.graph import Graph
@@ -20,7 +20,7 @@ from stonkgs.graph.triples import Triples
 from stonkgs.graph.walks import Bias, WalkRule
 from stonkgs.kge.create import Draft
 from stonkgs.kge.index import Scratch, chunks
-from stonkgs.kge.layout import StoreArrays, open_store
+from stonkgs.kge.layout import StoreArrays, damaged, open_store
 from stonkgs.kge.lineage import GROWN, Ancestor, Lineage, grown_origin, lineage_of
 from stonkgs.kge.lookup import NameIndex
 from stonkgs.kge.output import new_store, release
@@ -91,7 +91,7 @@ def update_store(
         new = int(growth.new.sum())
         if not new:
             raise UserError(f"{store}: has all {graph.nodes:,} nodes of these triples already; nothing is to be added")
-        draft = _draft(growth, old, temporary, new)
+        draft = _draft(store, growth, old, temporary, new)
         vectors, walks = growth.fill_vectors(draft.arrays["vectors"]), new
         if rule := _rule(header.origin, old["walks"].shape[1]):
             walks = growth.fill_walks(rule, draft.arrays["walks"])
@@ -137,9 +137,11 @@ def _growth(store: str, old: StoreArrays, graph: Graph, legacy_node_shift: bool,
     return Growth(graph, numbers, np.where(rows < 0, -1, rows), first)
 
 
-def _draft(growth: Growth, old: StoreArrays, temporary: str, new: int) -> Draft:
+def _draft(store: str, growth: Growth, old: StoreArrays, temporary: str, new: int) -> Draft:
     """Returns a draft of the grown store with all names, the old vectors and walks, and zeros and -1 behind them."""
     count = len(old["vectors"])
+    if old["name_offsets"][-1] != len(old["names"]):
+        raise damaged(store, "its names end elsewhere than the last one")
     between = [f"no node {number}".encode() for number in range(count, growth.old)]
     added = np.flatnonzero(growth.new)
     lengths = np.diff(growth.graph.name_offsets)[added]
@@ -185,10 +187,10 @@ def _rule(origin: str, length: int) -> WalkRule | None:
     known: dict[str, Any] = settings if isinstance(settings, dict) else {}
     values = [known.get(name, usual) for name, usual in (("p", 1.0), ("q", 1.0), ("seed", 0), ("walks_per_node", 1))]
     try:
-        for value, kind in zip(values, (Bias, Bias, int, int), strict=True):
+        for value, kind in zip(values, (Bias, Bias, Whole, Count), strict=True):
             check("", value, kind)
         p, q, seed, per_node = values
-        return WalkRule(length, max(1, per_node), max(0, seed), p, q)
+        return WalkRule(length, per_node, seed, p, q)
     except UserError:  # somebody else's origin
         return WalkRule(length, 1, 0)
 

@@ -24,7 +24,7 @@ def origin_words(origin: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Returns labels and texts. Empty for a store that was not learned here, or says it in another way."""
     try:
         return list(_words(origin))
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
         return []
 
 

@@ -18,6 +18,7 @@ from stonkgs.errors import UserError, reason
 from stonkgs.kge.rows import FLOATS, TextRows, check_rows, floats
 from stonkgs.source.file import file_errors
 from stonkgs.source.split import END
+from stonkgs.source.text.quoted import Quoted, cutter
 from stonkgs.source.text.records import Lines, RawRecord
 
 #: Rows that are read at a time.
@@ -113,7 +114,7 @@ def _checked(rows: TextRows) -> list[bytes]:
 
 def _of_array(path: str, names: str) -> Iterator[Block]:
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.lib.format.open_memmap(path, mode="r")
     except OSError as error:
         raise UserError(f"{path}: {reason(error)}") from error
     except (ValueError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError, RecursionError) as error:
@@ -133,6 +134,15 @@ def _lines(path: str) -> Iterator[bytes]:
     with file_errors(path), closing(Lines(path, LONGEST)) as lines:
         for record in lines.records(0, END):
             yield _raw(path, record).removesuffix(b"\r")
+
+
+def _quoted(path: str) -> Iterator[list[bytes]]:
+    """Yields the fields of each line of a TSV as pandas writes it: those that hold a quote or a tab are in quotes."""
+    cut = cutter("\t")
+    with file_errors(path), closing(Quoted(path, LONGEST, "\t", "write it again")) as lines:
+        for record in lines.records(0, END):
+            text = _raw(path, record).removesuffix(b"\r").decode(errors="surrogateescape")
+            yield [field.encode(errors="surrogateescape") for field in cut(text)]
 
 
 def _of_pykeen(folder: Path) -> Iterator[Block]:
@@ -157,19 +167,18 @@ def _of_pykeen(folder: Path) -> Iterator[Block]:
 
 def _table(table: Any, weights: Path, names: Path) -> Iterator[Block]:
     """Yields a table of vectors with the names that a TSV `id label` gives to its rows."""
-    rows = _lines(str(names))
-    if next(rows, None) != b"id\tlabel":
+    rows = _quoted(str(names))
+    if next(rows, None) != [b"id", b"label"]:
         raise UserError(f"{names}, line 1: is not 'id label', as PyKEEN writes it")
     count, width = table.get_shape()
     if not 0 < width <= WIDEST:
         raise UserError(f"{weights}: vectors of {width} numbers")
     for start in range(0, count, BLOCK):
         labels, stop = list[bytes](), min(start + BLOCK, count)
-        for number, line in enumerate(islice(rows, stop - start), start):
-            told, _, label = line.partition(b"\t")
-            if told != str(number).encode():
+        for number, fields in enumerate(islice(rows, stop - start), start):
+            if len(fields) != 2 or fields[0] != str(number).encode():
                 raise UserError(f"{names}, line {number + 2}: number {number} is missing, as the rows count")
-            labels.append(label)
+            labels.append(fields[1])
         yield _block(str(names), labels, str(weights), table[start:stop], start)
     if next(rows, None) is not None:
         raise UserError(f"{names}: more names than the {count:,} vectors of {weights}")

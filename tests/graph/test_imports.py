@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,7 +48,7 @@ def as_pykeen(folder: Path, relations: int = 0) -> list[str]:
     (place / "training_triples").mkdir(parents=True)
     (place / "trained_model.pkl").write_bytes(b"never read")
     for file, names in (("entity", NAMES), ("relation", ["is", "of"])):
-        text = "id\tlabel\n" + "".join(f"{number}\t{name}\n" for number, name in enumerate(names))
+        text = pd.DataFrame({"id": range(len(names)), "label": names}).to_csv(sep="\t", index=False)
         (place / "training_triples" / f"{file}_to_id.tsv.gz").write_bytes(gzip.compress(text.encode()))
     tables = {ENTITY: VECTORS} | ({RELATION: VECTORS[:relations] + 1} if relations else {})
     save_file(tables, place / "model.safetensors")
@@ -149,12 +150,18 @@ def _array(folder: Path, array: "np.ndarray[tuple[int, ...], np.dtype[np.generic
     np.save(folder / "v.npy", array, allow_pickle=pickled)
 
 
+def _zipped(folder: Path) -> None:
+    with (folder / "v.npy").open("wb") as file:
+        np.savez(file, VECTORS)
+
+
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
         (lambda folder: (folder / "v.npy").write_bytes(b"\x93NUMPY"), r"is no whole \.npy"),
         (lambda folder: (folder / "v.npy").write_bytes((folder / "v.npy").read_bytes()[:-4]), r"is no whole \.npy"),
         (lambda folder: (folder / "v.npy").unlink(), "No such file"),
+        (_zipped, r"is no whole \.npy"),
         (lambda folder: _array(folder, np.array([[{}]], object), pickled=True), r"is no whole \.npy"),
         (lambda folder: _array(folder, np.zeros((5, 3), int)), r"int64 \[5, 3\], and vectors are floats"),
         (lambda folder: _array(folder, np.zeros(5)), r"float64 \[5\]"),

@@ -4,6 +4,7 @@ import json
 from itertools import pairwise
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given
@@ -18,6 +19,10 @@ from stonkgs.encode.walks import Walks
 from stonkgs.errors import UserError
 from stonkgs.graph import grow
 from stonkgs.graph.grow import Growth
+from stonkgs.graph.links import MATCHED, UNIFORM
+from stonkgs.graph.update import _rule
+from stonkgs.graph.walks import WalkRule
+from stonkgs.graph.words import origin_words
 from stonkgs.kge.build import build
 from stonkgs.kge.lineage import GROWN, lineage_of
 from stonkgs.kge.shift import vector_rows
@@ -160,6 +165,19 @@ def test_each_new_node_that_reaches_a_known_one_has_a_vector(edges: list[tuple[i
     assert np.allclose(filled[0], filled[1], atol=1e-6)
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, 6e4])
+def test_vectors_that_are_not_finite_or_too_large_give_one_line(wrong: float) -> None:
+    numbers, vectors = np.arange(4), np.full((4, 3), wrong, np.float16)
+    with pytest.raises(UserError, match="vectors of the store are not finite numbers, or are too large"):
+        Growth(graph_of(4, [(0, 1), (1, 3)]), numbers, numbers, 3).fill_vectors(_one_direction(vectors))
+
+
+def _one_direction(vectors: NDArray[np.float16]) -> NDArray[np.float16]:
+    """The same, where node 1 has a vector along one axis: a new one of the usual length is longer in that direction."""
+    vectors[1, 1:] = 0
+    return vectors
+
+
 def test_with_the_shift_new_vectors_stand_where_models_read_them(small: Path, tmp_path: Path) -> None:
     before, after = KgeStore(path=str(small)), grown(small, tmp_path, NEW, "--legacy-node-shift")
     assert after.nodes == OLD + 3 + 8
@@ -272,6 +290,34 @@ def test_rows_that_will_be_tested_add_no_node(small: Path, tmp_path: Path) -> No
     store = KgeStore(path=output)
     assert [store.name(node) for node in range(OLD, store.nodes)] == kept
     assert json.loads(store.header.origin)[GROWN]["without"]["own"] is True
+
+
+@pytest.mark.parametrize("setting", [{"seed": 10**30}, {"seed": -1}, {"walks_per_node": 0}, {"walks_per_node": 5}])
+def test_settings_that_are_none_of_a_method_draw_the_usual_walks(setting: dict[str, int]) -> None:
+    assert _rule(json.dumps({"settings": {"p": 2.0, **setting}}), LENGTH) == WalkRule(LENGTH, 1, 0)
+    assert _rule(json.dumps({"settings": {"p": 2.0, "seed": 3}}), LENGTH) == WalkRule(LENGTH, 1, 3, p=2.0)
+
+
+@pytest.mark.parametrize("by", [-3, 3])
+def test_names_that_end_elsewhere_are_damage(small: Path, tmp_path: Path, by: int) -> None:
+    store = tmp_path / "old.h5"
+    store.write_bytes(small.read_bytes())
+    with h5py.File(store, "r+") as file:
+        file["name_offsets"][-1] += by
+    with pytest.raises(UserError, match=r"old\.h5: the KGE store is damaged"):
+        grown(store, tmp_path, NEW)
+
+
+@pytest.mark.parametrize("figure", [[], [10**400, 0], {}, "x"])
+def test_an_origin_of_somebody_else_is_not_put_into_words(figure: object) -> None:
+    graph = dict.fromkeys(
+        ("nodes", "edges", "relations", "triples", "rows", "duplicates", "self_loops"), 1
+    ) | {"digest": "x", "left_out": {}}  # fmt: skip
+    links: dict[str, object] = {"edges": 1, "scorer": "x", UNIFORM: {"auc": [0.5, 0.1]}, MATCHED: {}}
+    origin = {"method": "x", "settings": {}, "graph": graph, "without": {}, "links": links}
+    assert len(origin_words(origin)) == 8
+    links[UNIFORM] = {"auc": figure}
+    assert origin_words(origin) == []
 
 
 @pytest.mark.parametrize(
