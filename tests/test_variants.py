@@ -30,9 +30,9 @@ COMMANDS = re.findall(
 
 @pytest.fixture(scope="module")
 def walkless(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of NODES and three relations, without walks. A relation is called as a node's label might be."""
+    """A store of NODES and four relations, without walks. A relation is called as a node's label might be."""
     folder = tmp_path_factory.mktemp("walkless")
-    names = [*NODES, "increases", "decreases", "increases ! X"]
+    names = [*NODES, "increases", "decreases", "increases ! X", "7"]
     vectors = np.random.default_rng(1).normal(size=(len(names), HIDDEN))
     write_lines(folder / "vectors.tsv", [[name, *map(str, row)] for name, row in zip(names, vectors, strict=True)])
     assert main(["kge", "build", "--vectors", f"{folder}/vectors.tsv", "--output", f"{folder}/kge.h5"]) == 0
@@ -64,14 +64,16 @@ def test_the_rows_of_a_triple(walkless: Path, model: Path) -> None:
         ("", "Increases", NODES[3]),
         *((NODES[1], value, NODES[1]) for value in (None, 5, ["increases"], "\ud800", float("nan"))),
         (NODES[1], NODES[0], NODES[1]),  # any name of the store
+        *((NODES[1], value, NODES[1]) for value in (7, 7.0)),  # as a graph of such rows names it
     ]
     values = triples.encode([Statement(source, target, "", {"relation": name}) for source, name, target in given])
     first = store.number("increases")
     wanted = [[0, first, 1], [0, UNKNOWN, UNKNOWN], [UNKNOWN, UNKNOWN, 3], *[[1, UNKNOWN, 1]] * 5, [1, 0, 1]]
+    wanted += [[1, store.number("7"), 1]] * 2
     assert [value.rows.tolist() for value in values] == [[*half, SEPARATOR] for half in wanted]
     arrays = triples.collate(values)
-    assert arrays["known"].tolist() == [True, *[False] * 7, True]
-    assert arrays["nodes"].tolist() == [0, 1, 3, first]
+    assert arrays["known"].tolist() == [True, *[False] * 7, *[True] * 3]
+    assert arrays["nodes"].tolist() == [0, 1, 3, first, store.number("7")]
     assert arrays["graph"].tolist()[1] == [3, 0, 0, 1]
     assert triples.encode([Statement(NODES[1], NODES[1], "")])[0].rows.tolist() == [1, UNKNOWN, 1, SEPARATOR]
 

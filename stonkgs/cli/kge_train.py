@@ -53,7 +53,9 @@ def add_parser(commands: Any) -> None:
     strict = train.add_argument_group("a graph without the rows that will be tested (a strict graph)")
     strict.add_argument("--without", metavar="FILE", help="labelled rows: leave out rows of the groups that are tested")
     strict.add_argument("--by", metavar="COLUMN", help="what rows of a group share: evidence (default), pmid, ...")
-    strict.add_argument("--protocol", metavar="NAME", help="how groups are divided: grouped (default), folds")
+    strict.add_argument(
+        "--protocol", metavar="NAME", help="how groups are divided: grouped, or folds (default: by --fold)"
+    )
     strict.add_argument("--fold", type=int, metavar="N", help="the fold that is tested, from 0")
     strict.add_argument(
         "--pairs", action="store_true", help="leave out also other rows about two nodes of a tested row"
@@ -129,8 +131,8 @@ def _strict(arguments: argparse.Namespace) -> Iterator[str]:
         yield f"without.source.path={arguments.without}"
     elif arguments.by or arguments.protocol or arguments.fold is not None or arguments.pairs:
         yield "without=groups"
-    if arguments.protocol:
-        yield f"protocol={arguments.protocol}"
+    if protocol := arguments.protocol or ("folds" if arguments.fold is not None else ""):
+        yield f"protocol={protocol}"
     if arguments.by:
         escaped = arguments.by.replace("\\", "\\\\").replace("'", "\\'")
         yield f"protocol.by='{escaped}'"

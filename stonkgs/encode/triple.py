@@ -10,6 +10,7 @@ from stonkgs.encode.inputs import Arrays
 from stonkgs.encode.nodes import Nodes
 from stonkgs.encode.walks import GraphHalf
 from stonkgs.kge.shift import SEPARATOR, UNKNOWN, vector_rows
+from stonkgs.source.fields import text_of
 from stonkgs.statement import Statement
 
 #: Length of this graph half: source, relation, target, separator.
@@ -29,8 +30,9 @@ class Triples(GraphHalf[Triple]):
     """Source, relation and target, each one row of the store's vectors. No walks are read.
 
     The relation is the value of the input's column `relation`, and is looked up by exactly that text: a store for this
-    input has relations among its names. A value that is missing, no text, or not in the store is unknown. Arrays and
-    tensors are those of `GraphHalf` with G = 4, and the array `known`, bool [B], whether each relation is in the store.
+    input has relations among its names. A value that is no text is looked up as a graph names it: see `text_of`. One
+    that is missing or not in the store is unknown. Arrays and tensors are those of `GraphHalf` with G = 4, and
+    the array `known`, bool [B], whether each relation is in the store.
     """
 
     def __init__(self, nodes: Nodes, *, relation: str, legacy_node_shift: bool = False) -> None:
@@ -43,7 +45,7 @@ class Triples(GraphHalf[Triple]):
 
     def _triple(self, statement: Statement) -> Triple:
         name = statement.extra.get(self.columns[0])
-        relation = self.kge.number(name) if isinstance(name, str) else UNKNOWN
+        relation = UNKNOWN if name is None else self.kge.number(name if isinstance(name, str) else text_of(name))
         source, target = self.nodes.find(statement.source)[0], self.nodes.find(statement.target)[0]
         # An unknown name has the number -1, which equals UNKNOWN.
         half = np.array([source, relation, target, SEPARATOR], np.int32)

@@ -21,10 +21,10 @@ from stonkgs.source.split import END
 from stonkgs.source.text.quoted import Quoted, cutter
 from stonkgs.source.text.records import Lines, RawRecord
 
-#: Rows that are read at a time.
-BLOCK: Final = 4096
-#: The longest line in bytes, and the most numbers that a vector may have.
-LONGEST, WIDEST = 1 << 22, 1 << 16
+#: Rows and bytes of vectors that are read at a time: the first of both that is reached.
+BLOCK, BYTES = 4096, 1 << 22
+#: The longest line of vectors and of names in bytes, and the most numbers that a vector may have.
+LONGEST, LONGEST_NAME, WIDEST = 1 << 22, 1 << 16, 1 << 16
 #: In a folder that PyKEEN has written: the numbers of entities and relations, and the weights, which the user writes.
 ENTITIES, RELATIONS = "training_triples/entity_to_id.tsv.gz", "training_triples/relation_to_id.tsv.gz"
 WEIGHTS: Final = "model.safetensors"
@@ -78,13 +78,31 @@ def _of_text(path: str) -> Iterator[Block]:
                 "numbers of each; a TSV without it is for 'stonkgs kge build'"
             )
         wanted, width, seen = int(found[1]), int(found[2]), 0
-        while some := list(islice(records, BLOCK)):
+        for some in _some(records):
             rows = _text_rows(path, some, width)
             seen += len(some)
             check_rows(rows, width, FLOATS)
             yield Block(_checked(rows), floats(rows, width, np.dtype(np.float32)))
     if seen != wanted:
         raise UserError(f"{path}: its first line names {wanted:,} vectors, and it has {seen:,}; write it again")
+
+
+def _some(records: Iterator[RawRecord]) -> Iterator[list[RawRecord]]:
+    """Yields records, at most BLOCK and about BYTES of them at a time."""
+    some, size = list[RawRecord](), 0
+    for record in records:
+        some.append(record)
+        size += len(record.raw)
+        if len(some) == BLOCK or size >= BYTES:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
+
+
+def _rows_at_a_time(width: int) -> int:
+    """Returns how many vectors of some numbers are read at a time."""
+    return max(1, min(BLOCK, BYTES // (4 * width)))
 
 
 def _text_rows(path: str, records: Iterable[RawRecord], width: int) -> TextRows:
@@ -122,8 +140,9 @@ def _of_array(path: str, names: str) -> Iterator[Block]:
     if array.ndim != 2 or array.dtype.kind != "f" or not 0 < array.shape[1] <= WIDEST or not len(array):
         raise UserError(f"{path}: {array.dtype} {list(array.shape)}, and vectors are floats [names, numbers of each]")
     rows = _lines(names)
-    for start in range(0, len(array), BLOCK):
-        part = array[start : start + BLOCK]
+    step = _rows_at_a_time(array.shape[1])
+    for start in range(0, len(array), step):
+        part = array[start : start + step]
         yield _block(names, list(islice(rows, len(part))), path, part, start)
     if next(rows, None) is not None:
         raise UserError(f"{names}: more names than the {len(array):,} vectors of {path}")
@@ -131,7 +150,7 @@ def _of_array(path: str, names: str) -> Iterator[Block]:
 
 def _lines(path: str) -> Iterator[bytes]:
     """Yields the lines of a file of names."""
-    with file_errors(path), closing(Lines(path, LONGEST)) as lines:
+    with file_errors(path), closing(Lines(path, LONGEST_NAME)) as lines:
         for record in lines.records(0, END):
             yield _raw(path, record).removesuffix(b"\r")
 
@@ -139,7 +158,7 @@ def _lines(path: str) -> Iterator[bytes]:
 def _quoted(path: str) -> Iterator[list[bytes]]:
     """Yields the fields of each line of a TSV as pandas writes it: those that hold a quote or a tab are in quotes."""
     cut = cutter("\t")
-    with file_errors(path), closing(Quoted(path, LONGEST, "\t", "write it again")) as lines:
+    with file_errors(path), closing(Quoted(path, LONGEST_NAME, "\t", "write it again")) as lines:
         for record in lines.records(0, END):
             text = _raw(path, record).removesuffix(b"\r").decode(errors="surrogateescape")
             yield [field.encode(errors="surrogateescape") for field in cut(text)]
@@ -173,8 +192,9 @@ def _table(table: Any, weights: Path, names: Path) -> Iterator[Block]:
     count, width = table.get_shape()
     if not 0 < width <= WIDEST:
         raise UserError(f"{weights}: vectors of {width} numbers")
-    for start in range(0, count, BLOCK):
-        labels, stop = list[bytes](), min(start + BLOCK, count)
+    step = _rows_at_a_time(width)
+    for start in range(0, count, step):
+        labels, stop = list[bytes](), min(start + step, count)
         for number, fields in enumerate(islice(rows, stop - start), start):
             if len(fields) != 2 or fields[0] != str(number).encode():
                 raise UserError(f"{names}, line {number + 2}: number {number} is missing, as the rows count")

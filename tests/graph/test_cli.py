@@ -111,7 +111,8 @@ def test_a_strict_store_and_what_a_training_says_of_it(
         (["--triples", "{triples}", "held_out=0.6"], r"held_out=0\.6: must be a number from 0 to 0\.5"),
         (["--triples", "{triples}", "methud=netmf"], r"there is no key 'methud'; did you mean method\?"),
         (["--triples", "{triples}", "method=nothing"], r"Could not find 'method/nothing'"),
-        (["--triples", "{triples}", "--fold", "1"], r"protocol\.fold=1: is one of 0 to 0"),
+        (["--triples", "{triples}", "--fold", "5"], r"protocol\.fold=5: is one of 0 to 4$"),
+        (["--triples", "{triples}", "--fold", "1", "--protocol", "grouped"], r"fold=1: is one of 0 to 0; it counts"),
         (["--triples", "{triples}", "--protocol", "paper"], r"without: only a protocol that divides rows by groups"),
         (
             ["--triples", "{triples}", "--without", "{statements}", "--by", "pmid"],
@@ -172,8 +173,10 @@ def test_what_is_no_option(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_pairs_can_be_left_out_of_plain_triples(tmp_path: Path, triples: str, statements: str) -> None:
-    strict = ["--without", statements, "--by", "pmid", "--pairs", "held_out=0"]
+    strict = ["--without", statements, "--by", "pmid", "--pairs", "held_out=0", "--fold", "1"]
     assert main(["kge", "train", "--triples", triples, *NETMF, *strict, "--output", f"{tmp_path}/kge.h5"]) == 0
     found = origin_of(tmp_path / "kge.h5")
+    division = found["without"]["division"]
+    assert (division["protocol"], division["folds"], division["fold"]) == ("Grouped", 5, 1)
     assert (found["without"]["groups"], found["without"]["pairs_stated"]) == (False, 0)
     assert found["graph"]["left_out"] == {"pair": found["without"]["pairs_tested"]}

@@ -90,6 +90,15 @@ def test_each_form_gives_the_same_store(
     assert "1 triples are not walked on: a node of it has no vector" in said
 
 
+@pytest.mark.parametrize("write", [as_text, as_array, as_pykeen])
+def test_wide_vectors_are_read_few_at_a_time(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, path, *names = write(tmp_path)
+    monkeypatch.setattr(foreign, "BYTES", 25)  # two vectors of three float32, or one line
+    blocks = list(foreign.read_foreign(path, names[1] if names else None))
+    assert [len(block.names) for block in blocks] == ([1] * 5 if write is as_text else [2, 2, 1])
+    assert np.concatenate([block.vectors for block in blocks]).tobytes() == VECTORS.tobytes()
+
+
 def test_without_triples_there_are_no_walks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = imported(tmp_path, *as_text(tmp_path), "--half")
     assert store.walk_length == 0
@@ -161,6 +170,7 @@ def _zipped(folder: Path) -> None:
         (lambda folder: (folder / "v.npy").write_bytes(b"\x93NUMPY"), r"is no whole \.npy"),
         (lambda folder: (folder / "v.npy").write_bytes((folder / "v.npy").read_bytes()[:-4]), r"is no whole \.npy"),
         (lambda folder: (folder / "v.npy").unlink(), "No such file"),
+        (lambda folder: (folder / "names.txt").write_text("a" * 70_000), "line 1: record of over"),
         (_zipped, r"is no whole \.npy"),
         (lambda folder: _array(folder, np.array([[{}]], object), pickled=True), r"is no whole \.npy"),
         (lambda folder: _array(folder, np.zeros((5, 3), int)), r"int64 \[5, 3\], and vectors are floats"),
