@@ -2,7 +2,7 @@
 decide.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from random import Random
@@ -30,6 +30,8 @@ WINDOW: Final = 4096
 TRIES: Final = 8
 
 Int64 = npt.NDArray[np.int64]
+#: What a row states: source, target, evidence.
+_Stated = tuple[str, str, str]
 
 
 class Guesses(NamedTuple):
@@ -132,35 +134,34 @@ def further(rows: int) -> int:
 def with_further(rows: Iterable[LabelledRow], random: Random, *, window: int = WINDOW) -> Iterator[LabelledRow]:
     """Yields each row as TOGETHER, and of FURTHER of them also the text with another row's graph, as APART.
 
-    The other row is one of the same or the last window, with another text and other nodes: the rows of one text often
-    state several triples, and one triple is stated by many texts. Where there is none such, the row comes twice.
+    The other row is one of the same or the last window. None of the rows held, those of both windows, has this text and
+    that graph: the rows of one text often state several triples, and one triple is stated by many texts. Where there is
+    no such row, the row comes twice.
     """
     unread, read = iter(rows), 0
     before: list[LabelledRow] = []
     while held := [row._replace(target=TOGETHER) for row in islice(unread, window)]:
         count = further(read + len(held)) - further(read)
         chosen = set(random.sample(range(len(held)), count))
+        both = (*before, *held)
+        stated = {_stated(row.statement, row.statement.evidence) for row in both}
         for place, row in enumerate(held):
             yield row
             if place in chosen:
-                yield _apart(row, before, held, random)
+                yield _apart(row, both, stated, random)
         before, read = held, read + len(held)
 
 
-def _apart(row: LabelledRow, before: Sequence[LabelledRow], held: Sequence[LabelledRow], random: Random) -> LabelledRow:
-    """Returns a row's text with the graph of another one; the row itself where no other has both different."""
-    count = len(before) + len(held)
-
-    def other(place: int) -> LabelledRow:
-        return before[place] if place < len(before) else held[place - len(before)]
-
-    places = [random.randrange(count) for _ in range(TRIES)]
-    for place in (*places, *range(count)):
-        graph = other(place).statement
-        if _differ(row.statement, graph):
-            return row._replace(statement=Statement(graph.source, graph.target, row.statement.evidence), target=APART)
+def _apart(row: LabelledRow, held: Sequence[LabelledRow], stated: Collection[_Stated], random: Random) -> LabelledRow:
+    """Returns a row's text with the graph of another one that no row states of it; the row itself if all are stated."""
+    text = row.statement.evidence
+    places = [random.randrange(len(held)) for _ in range(TRIES)]
+    for place in (*places, *range(len(held))):
+        graph = held[place].statement
+        if _stated(graph, text) not in stated:
+            return row._replace(statement=Statement(graph.source, graph.target, text), target=APART)
     return row
 
 
-def _differ(one: Statement, other: Statement) -> bool:
-    return (one.source, one.target) != (other.source, other.target) and one.evidence != other.evidence
+def _stated(graph: Statement, text: str) -> _Stated:
+    return graph.source, graph.target, text
