@@ -14,6 +14,8 @@ NAME: Final = "name"
 FILES: Final = "files"
 #: Where it holds for tests of some files alone, because only the groups of their rows were left out: the same of these.
 ONLY: Final = "only"
+#: Which rows were left out for another reason than their part, as `where` and `pairs` of a pre-training say.
+LEFT_OUT: Final = "left_out"
 
 
 def division(protocol: Protocol, files: Sequence[Fingerprint]) -> dict[str, Any]:
@@ -50,7 +52,7 @@ def same_part(earlier: Division, now: Division) -> bool:
 def _same(earlier: Division, now: Division, *, by_row: bool) -> bool:
     if ONLY in earlier and not _all_in(now[FILES], earlier[ONLY]):
         return False
-    ignored = {NAME, ONLY, FILES} if by_row else {NAME, ONLY}
+    ignored = {NAME, ONLY, LEFT_OUT, *({FILES} if by_row else ())}
     return dict(_rest(earlier, ignored)) == dict(_rest(now, ignored))
 
 

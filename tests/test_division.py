@@ -8,12 +8,15 @@ import pytest
 from conftest import NODES, write_lines
 
 from stonkgs.cli import main
-from stonkgs.division import Division, division, doubt, extended
+from stonkgs.division import LEFT_OUT, NAME, Division, division, doubt, extended
+from stonkgs.graph.leave_out import LeaveOut
 from stonkgs.graph.strict import UNKNOWN
 from stonkgs.model.digest import model_digest
 from stonkgs.model.network import Network
 from stonkgs.protocol import Everything, Grouped, Protocol, Shuffled
 from stonkgs.source.fingerprint import Fingerprint
+from stonkgs.statement import Statement
+from stonkgs.train.unlabelled import Pretraining
 
 ONE, OTHER = (Fingerprint(f"/{name}", 10, 1, name * 64) for name in "ab")
 
@@ -82,6 +85,26 @@ def test_a_folder_of_somebody_elses(hostile: Division) -> None:
     assert len(found) < 400
     assert "\n" not in found
     assert "\x1b" not in found
+
+
+def test_a_pre_training_says_which_rows_it_left_out() -> None:
+    """By where= alone the tested rows may have been learned; beside the tested groups, more left out is no doubt."""
+    rows = [Statement("a", "b", "text", {"pmid": str(number)}) for number in range(40)]
+    protocol, task = Grouped(by="pmid"), Pretraining()
+    assert task.division([ONE]) == {NAME: "pre-trained with all rows", "protocol": None, "files": [[10, "a" * 64]]}
+    tests, where = division(protocol, [ONE]), "those with a value of without.where (year)"
+    tested = f"those that will be tested ({protocol.name})"
+    for groups, pairs, told in (
+        (None, False, where),
+        (protocol, False, f"{tested} and {where}"),
+        (protocol, True, f"{tested} and those about two nodes of a tested row and {where}"),
+    ):
+        without = LeaveOut(protocol=groups, pairs=pairs, where={"year": [1999]})
+        task.choice = without.choice({"source", "target", "evidence", "pmid", "year"}, lambda: rows)
+        found = json.loads(json.dumps(task.division([ONE])))
+        assert found[NAME] == f"pre-trained with all rows but {told}"
+        assert found[LEFT_OUT] == {"where": {"year": ["1999"]}, **({"pairs": True} if pairs else {})}
+        assert bool(doubt([found], tests, by_row=True, tests_all=False)) == (groups is None)
 
 
 def json_of(folder: Path) -> Any:

@@ -194,6 +194,24 @@ def test_a_run_is_told_by_its_command_and_by_what_it_embeds(
     assert said("embed", *given).startswith(f"{refused} the command was predict, is embed. Choose")
 
 
+def test_somebody_elses_rows_beside_a_finished_run_stay(
+    small: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a name that another writer would use; what that writer's own run has made is replaced."""
+    out, given = small["output_dir"], [f"{key}={path}" for key, path in small.items()]
+    embed(**small)
+    (out / "rows.parquet").write_text("precious")
+    capsys.readouterr()
+    assert main(["embed", *given, "overwrite=true", "writer=npy"]) == 1
+    said = capsys.readouterr().err
+    assert said == f"error: {out}: holds rows.parquet, which no run wrote; choose another output_dir=\n"
+    assert (out / "rows.parquet").read_text() == "precious"
+    (out / "rows.parquet").unlink()
+    for seed in ("batch.size=3", "batch.size=4"):
+        embed("overwrite=true", "writer=npy", seed, **small)
+    assert (out / "rows.parquet").stat().st_size > 100
+
+
 @pytest.mark.parametrize(
     ("command", "setting", "message"),
     [

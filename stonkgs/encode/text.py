@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
@@ -133,6 +133,12 @@ class Texts(Input):
         return integers(arrays, ("tokens", "lengths", "index"), weight)
 
 
+def check_special(path: str, vocabulary: Collection[str]) -> None:
+    """Raises UserError if a vocabulary lacks a token of BERT that a new model needs, or has it by another name."""
+    if missing := {"[UNK]", "[CLS]", "[SEP]", "[MASK]"}.difference(vocabulary):
+        raise UserError(f"{path}: not a BERT vocabulary: no {sorted(missing)}")
+
+
 def uncased() -> tuple[normalizers.Normalizer, pre_tokenizers.PreTokenizer]:
     """Returns the steps by which BERT's uncased tokenizer cuts a text into words."""
     return normalizers.BertNormalizer(lowercase=True, strip_accents=True), pre_tokenizers.BertPreTokenizer()
@@ -152,8 +158,7 @@ def _from_vocabulary(path: str) -> Tokenizer:
             f"{path}: not a vocabulary: line {vocabulary[token] + 1:,} repeats the entry {printable(token)!r} of line "
             f"{number + 1:,}; take out one of them, and lines without text"
         )
-    if missing := {"[UNK]", "[CLS]", "[SEP]", "[MASK]"} - vocabulary.keys():
-        raise UserError(f"{path}: not a BERT vocabulary: no {sorted(missing)}")
+    check_special(path, vocabulary)
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=LONGEST_WORD))
     tokenizer.normalizer, tokenizer.pre_tokenizer = uncased()
     tokenizer.post_processor = processors.TemplateProcessing(

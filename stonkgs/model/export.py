@@ -8,6 +8,7 @@ from typing import Any, Final
 import torch
 
 from stonkgs.disk import make_folder, publish
+from stonkgs.encode.text import uncased
 from stonkgs.errors import UserError
 from stonkgs.model.config import ModelConfig
 from stonkgs.model.network import STonKGs
@@ -16,6 +17,8 @@ from stonkgs.model.weights import Weights
 
 #: The folder beside the checkpoint with what the first implementation reads from its text backbone's own one.
 BACKBONE: Final = "lm_backbone"
+#: The token numbers of [UNK], [SEP] and [MASK] that the first implementation has.
+PUBLISHED: Final = (100, 102, 103)
 
 
 def export(*, model: str, output: str) -> str:
@@ -31,6 +34,7 @@ def export(*, model: str, output: str) -> str:
     if not isinstance(network, STonKGs) or network.config.labels or not heads:
         raise UserError(f"{model}: not a model that was only pre-trained; experiment=pretrain makes one")
     _check(network.config, model)
+    _check_text(network, model)
     staging = Path(f"{output}.tmp-export")
     shutil.rmtree(staging, ignore_errors=True)
     make_folder(staging / BACKBONE)
@@ -76,6 +80,28 @@ def _check(config: ModelConfig, model: str) -> None:
             f"{model}: does not compute as the first implementation does: pre-train with task.objective=published, "
             "on texts of half the positions of the text backbone, and of the joint BERT"
         )
+
+
+def _check_text(network: STonKGs, model: str) -> None:
+    """Raises UserError if the first implementation would read a text by other tokens, or other vectors as special."""
+    if network.config.special_tokens != PUBLISHED:
+        raise UserError(
+            f"{model}: its [UNK], [SEP], [MASK] are the tokens {network.config.special_tokens}; the first "
+            f"implementation has {PUBLISHED}: pre-train with a text backbone such as BERT's"
+        )
+    if _cut(network.text.tokenizer.normalizer, network.text.tokenizer.pre_tokenizer) != _cut(*uncased()):
+        raise UserError(
+            f"{model}: its tokenizer.json cuts texts otherwise than the first implementation does, which lower-cases "
+            "them: pre-train with a text backbone that has a vocab.txt alone"
+        )
+
+
+def _cut(normalizer: Any, pre_tokenizer: Any) -> list[dict[str, Any]]:
+    """Returns the steps by which a tokenizer cuts a text into words, as JSON values."""
+    steps = [json.loads(step.__getstate__()) if step else {} for step in (normalizer, pre_tokenizer)]
+    if steps[0].get("strip_accents", 0) is None:  # null is as lowercase is
+        steps[0]["strip_accents"] = steps[0].get("lowercase")
+    return steps
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from torch import nn
 
 from stonkgs.config import Stage
 from stonkgs.config.values import MOST, Count, Fraction, Range, checked
-from stonkgs.encode.text import TextEncoder
+from stonkgs.encode.text import TextEncoder, check_special
 from stonkgs.encode.vocabulary import learn_vocabulary
 from stonkgs.errors import UserError
 from stonkgs.kge.store import KgeStore
@@ -18,6 +18,7 @@ from stonkgs.model import checkpoint
 from stonkgs.model.checkpoint import backbone_weights
 from stonkgs.model.config import ARCHITECTURES, ModelConfig, bert_fields, read_json
 from stonkgs.model.network import RELATION, Network, check_walks
+from stonkgs.model.weights import files_of
 
 #: The name of a text backbone with random weights.
 FRESH = "fresh"
@@ -77,8 +78,10 @@ class Fresh(Stage):
 
     def backbone_files(self) -> tuple[Path, ...]:
         """Returns the files of the text backbone that decide its vectors; none if it is random."""
-        names = ("config.json", "model.safetensors", "pytorch_model.bin", "vocab.txt", "tokenizer.json")
-        return tuple(path for name in names if self.backbone and (path := self.backbone / name).is_file())
+        if not self.backbone:
+            return ()
+        others = (self.backbone / name for name in ("config.json", "vocab.txt", "tokenizer.json"))
+        return (*filter(Path.is_file, others), *files_of(self.backbone))
 
     def check(self, kge: KgeStore) -> None:
         """Raises UserError if the vocabulary or the backbone is bad, or the store's vectors or walks do not fit."""
@@ -95,6 +98,7 @@ class Fresh(Stage):
         if self.vocabulary or self.backbone:
             text = self._text(Path())
             text.check(self._text_config["vocab_size"] if self.backbone else text.vocabulary_size)
+            check_special(text.path, text.tokenizer.get_vocab())
         if kge.dimension % self.num_heads:
             raise UserError(
                 f"model.num_heads={self.num_heads}: the store's vectors of {kge.dimension} do not divide so"

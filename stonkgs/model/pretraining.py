@@ -14,7 +14,7 @@ from stonkgs.kge.store import KgeStore
 from stonkgs.model.checkpoint import HEADS, assign
 from stonkgs.model.config import ModelConfig
 from stonkgs.model.network import STonKGs
-from stonkgs.model.weights import FILES, Weights, read_file, read_weights
+from stonkgs.model.weights import Weights, files_of, read_file, read_weights
 
 #: How the names of the heads' weights begin in a file, as in a published checkpoint.
 PREFIX = "cls."
@@ -136,7 +136,7 @@ def read_heads(folder: Path) -> Weights:
     """
     if (folder / HEADS).exists():
         found = read_file(folder / HEADS)
-    elif any((folder / name).exists() for name in FILES):
+    elif files_of(folder):
         found = read_weights(folder)
     else:
         return {}

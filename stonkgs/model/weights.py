@@ -44,6 +44,19 @@ def read_weights(folder: Path) -> Weights:
     raise UserError(f"{folder}: no weights: neither {' nor '.join(FILES)}")
 
 
+def files_of(folder: Path) -> tuple[Path, ...]:
+    """Returns the files that `read_weights` reads: one, or an index and its shards; none where it has none.
+
+    Raises UserError for a damaged index.
+    """
+    for name in FILES:
+        if (folder / name).exists():
+            return (folder / name,)
+        if (index := folder / f"{name}.index.json").exists():
+            return (index, *(folder / shard for shard in sorted(set(_places(index).values()))))
+    return ()
+
+
 def read_file(path: Path) -> Weights:
     """Read one file of weights."""
     try:
@@ -67,18 +80,23 @@ def read_file(path: Path) -> Weights:
 
 def _read_shards(index: Path) -> Weights:
     """Read the weights that an index finds in several files of its folder. Raises UserError if some are not there."""
-    places = read_json(index).get("weight_map")
-    # A name with a folder in it could be any file of the machine.
-    if not isinstance(places, dict) or not places or not all(map(_is_shard, places.values())):
-        raise UserError(f"{index}: names no files of weights beside it as shards; fetch it again")
-    weights: Weights = {}
+    places, weights = _places(index), Weights()
     for name in sorted(set(places.values())):
-        if not (index.parent / name).is_file():
-            raise UserError(f"{index}: the shard {name} is not there; fetch it too")
         weights |= read_file(index.parent / name)
     if lost := sorted(places.keys() - weights.keys()):
         raise UserError(f"{index}: the shard {places[lost[0]]} lacks {printable(lost[0])}; fetch it again")
     return weights
+
+
+def _places(index: Path) -> dict[str, str]:
+    """Returns which shard each weight is in. Raises UserError if the index is damaged, or a shard is not there."""
+    places = read_json(index).get("weight_map")
+    # A name with a folder in it could be any file of the machine.
+    if not isinstance(places, dict) or not places or not all(map(_is_shard, places.values())):
+        raise UserError(f"{index}: names no files of weights beside it as shards; fetch it again")
+    if lost := sorted(name for name in set(places.values()) if not (index.parent / name).is_file()):
+        raise UserError(f"{index}: the shard {lost[0]} is not there; fetch it too")
+    return places
 
 
 def _is_shard(name: Any) -> bool:

@@ -224,8 +224,16 @@ class RunFolder:
         begun = bool(taken) and self._plan_file.is_ours()
         finished = bool(taken) and read_own_json(self.record, (FORMAT,))
         # A run makes _SUCCESS after its run.json, so beside a plan alone it is somebody else's.
-        if taken := [name for name in taken if not (finished or (begun and name != SUCCESS))]:
-            raise UserError(f"{self.path}: holds {', '.join(taken)}, which no run wrote; choose another output_dir=")
+        foreign = [name for name in taken if not (finished or (begun and name != SUCCESS))]
+        if not foreign and not begun:  # a run under way may have put its results in place before its run.json
+            foreign = self._unlisted(taken)
+        if foreign:
+            raise UserError(f"{self.path}: holds {', '.join(foreign)}, which no run wrote; choose another output_dir=")
+
+    def _unlisted(self, taken: Sequence[str]) -> list[str]:
+        """Returns which of the taken names of results the finished run has not made, as its run.json says."""
+        finished, names = self.finished(), [path.name for path in self.results if path.name in taken]
+        return [name for name in names if finished and name not in finished.results and (self.path / name).exists()]
 
     def _refuse_inputs(self, plan: Plan) -> None:
         mine = {path.resolve() for path in (*self.results, self.rejected, self.record, self.plan, self.success)}

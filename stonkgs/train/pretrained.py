@@ -19,6 +19,7 @@ from stonkgs.model.checkpoint import HEADS
 from stonkgs.model.network import STonKGs
 from stonkgs.model.predictor import Predictor
 from stonkgs.model.pretraining import PretrainingHeads, heads_of, read_heads
+from stonkgs.model.weights import files_of
 from stonkgs.source.fingerprint import Fingerprint
 from stonkgs.train.learn import pretrain
 from stonkgs.train.masks import PublishedMasks, SparingMasks
@@ -71,8 +72,9 @@ def pretraining_identity(start: Start, without: LeaveOut) -> Iterator[tuple[str,
     if without.source:
         yield "the rows that will be tested", [watch.fingerprint.ends for watch in without.source.watch()]
     folder = start.given.folder if isinstance(start, Pretrained) else None
-    if folder and (folder / HEADS).is_file():
-        yield "the model's heads", Fingerprint.of(str(folder / HEADS)).ends
+    if folder:  # a published checkpoint has the heads among its other weights
+        files = [folder / HEADS] if (folder / HEADS).is_file() else files_of(folder)
+        yield "the model's heads", [Fingerprint.of(str(file)).ends for file in files]
 
 
 def learn_masked(start: Start, training: Training) -> PretrainedNetwork:

@@ -34,13 +34,13 @@ class PretrainingScores(Metric):
         self.right += right
         self.count += count
 
-    def compute(self) -> dict[str, float]:
-        """Returns the loss, and the mean losses and accuracies that it is made of; NaN where nothing was masked."""
+    def compute(self) -> dict[str, float | None]:
+        """Returns the loss, and the mean losses and accuracies that it is made of; None where nothing was masked."""
         losses, right, count = (values.tolist() for values in (self.losses, self.right, self.count))
-        means = [loss / number if number else float("nan") for loss, number in zip(losses, count, strict=True)]
-        shares = [hits / number if number else float("nan") for hits, number in zip(right, count, strict=True)]
+        means = [loss / number if number else None for loss, number in zip(losses, count, strict=True)]
+        shares = [hits / number if number else None for hits, number in zip(right, count, strict=True)]
         return {
-            "loss": sum(mean for mean, number in zip(means, count, strict=True) if number),
+            "loss": sum(filter(None, means)),
             **{f"{goal}_loss": mean for goal, mean in zip(GOALS, means, strict=True)},
             **{f"{goal}_accuracy": share for goal, share in zip(GOALS, shares, strict=True)},
         }

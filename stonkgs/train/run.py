@@ -28,7 +28,7 @@ from stonkgs.train.folder import TrainFolder, TrainingBegun
 from stonkgs.train.launch import reap
 from stonkgs.train.leak import told
 from stonkgs.train.pretrained import keep_pretrained, learn_masked
-from stonkgs.train.settings import check_settings
+from stonkgs.train.settings import check_settings, check_start_stays
 from stonkgs.train.stages import TrainingStages, check_stages
 from stonkgs.train.start import Learned, Training
 from stonkgs.train.stream import hardly_mixed
@@ -109,6 +109,7 @@ def _check(cfg: DictConfig) -> None:
     if not cfg.output_dir:
         cfg.output_dir = str(Path("training" if cfg.mode == "train" else "tested") / folder_name(str(cfg.task.name)))
     check_folder(Path(cfg.output_dir), "output_dir")
+    check_start_stays(cfg)
 
 
 def _division(stages: TrainingStages, files: Sequence[Fingerprint]) -> Division:

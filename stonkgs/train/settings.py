@@ -1,6 +1,7 @@
 """Checks the keys of `configs/train.yaml` that are not stages."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 from omegaconf import DictConfig
@@ -14,6 +15,9 @@ REFUSED = (
     *("max_steps", "min_steps", "min_epochs", "max_time", "fast_dev_run", "overfit_batches", "val_check_interval"),
     *("check_val_every_n_epoch", "limit_train_batches", "limit_val_batches", "limit_predict_batches"),
 )
+
+#: Keys of a model that name what a training starts from.
+STARTS = ("path", "backbone", "tokenizer", "vocabulary")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +72,15 @@ def check_settings(cfg: DictConfig) -> None:
     for key in REFUSED:
         if cfg.trainer.get(key) is not None:
             raise UserError(f"trainer.{key}: set epochs= and validations= instead; they decide when training ends")
+
+
+def check_start_stays(cfg: DictConfig) -> None:
+    """Raises UserError if what a training starts from lies in its output_dir, where the training would replace it."""
+    output = Path(cfg.output_dir).resolve()
+    for key in STARTS if cfg.mode == "train" else ():
+        start = Path(str(cfg.model.get(key))).resolve()  # "None", or a name such as fresh, is of nothing that is there
+        if start.exists() and output in (start, *start.parents):
+            raise UserError(
+                f"model.{key}={cfg.model[key]}: lies in output_dir={cfg.output_dir}, where the training would replace "
+                "it; choose another output_dir="
+            )

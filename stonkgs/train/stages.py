@@ -56,6 +56,8 @@ class TrainingStages(Placement):
             if "without" not in cfg:
                 raise UserError("task=pretraining: give experiment=pretrain instead, which has the other keys for it")
             protocol, without = TwoParts(protocol), make(cfg.without)
+        elif any((cfg.get("without") or {}).get(key) for key in ("protocol", "where")):
+            raise UserError("without= is for task=pretraining: another task leaves out what its protocol tests")
         source = make(cfg.source)
         source.files()  # reports a misspelt path before a published model is downloaded
         start, kge = start_of(make(cfg.model)), make(cfg.kge)

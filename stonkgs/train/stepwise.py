@@ -132,7 +132,8 @@ class Stepwise(pl.LightningModule, ABC):
         """Compute and log the scores over all processes, including those without rows."""
         found = self.scores.compute()
         self.scores.reset()
-        values = {f"validation/{name}": value for name, value in found.items()} | {"step": float(self.done)}
+        measured = {f"validation/{name}": value for name, value in found.items() if value is not None}
+        values = measured | {"step": float(self.done)}
         self.log_dict(values, rank_zero_only=False)
         self.history.append({**self._progress(), **found})
 

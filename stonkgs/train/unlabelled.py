@@ -1,10 +1,10 @@
 """The task of pre-training: it learns from statements without labels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from stonkgs.config.values import check
-from stonkgs.division import FILES, NAME, ONLY
+from stonkgs.division import FILES, LEFT_OUT, NAME, ONLY
 from stonkgs.errors import UserError
 from stonkgs.graph.leave_out import Choice, LeaveOut, columns_of
 from stonkgs.protocol import TEST, TRAIN, Protocol
@@ -46,17 +46,17 @@ class Pretraining(Task):
     def division(self, files: Sequence[Fingerprint]) -> dict[str, Any]:
         """Returns what a later test compares its own division with: see `stonkgs.division`."""
         record = self.choice.record if self.choice else {}
-        learned = {FILES: [[file.size, file.ends] for file in files]}
-        if not record.get("groups"):
-            return {"protocol": None, NAME: "pre-trained with all rows", **learned}
-        left_out = record["division"]
-        only = {} if record["own"] else {ONLY: left_out[FILES]}
-        return {
-            **left_out,
-            NAME: f"pre-trained with all rows but those that will be tested ({left_out[NAME]})",
-            **learned,
-            **only,
+        more = {key: record[key] for key in ("where", "pairs") if record.get(key)}
+        reasons = " and ".join(_left_out(record))
+        learned = {
+            NAME: f"pre-trained with all rows{' but ' if reasons else ''}{reasons}",
+            FILES: [[file.size, file.ends] for file in files],
+            **({LEFT_OUT: more} if more else {}),
         }
+        if not record.get("groups"):
+            return {"protocol": None, **learned}
+        only = {} if record["own"] else {ONLY: record["division"][FILES]}
+        return {**record["division"], **learned, **only}
 
     def check(self, names: Sequence[str]) -> None:
         """Does nothing: it reads no column."""
@@ -70,6 +70,17 @@ class Pretraining(Task):
         if not counts:
             raise UserError("no row is left to pre-train with: the input is empty, or without= leaves out all of it")
         return Classes((ROW,), False, {ROW: sum(counts.values())})
+
+
+def _left_out(record: Mapping[str, Any]) -> Iterator[str]:
+    """Yields in words which rows a `Choice` with this record leaves out."""
+    tested = f"that will be tested ({record['division'][NAME]})" if "division" in record else ""
+    if record.get("groups"):
+        yield f"those {tested}"
+    if record.get("pairs"):
+        yield "those about two nodes of a tested row" if record["groups"] else f"those about two nodes of rows {tested}"
+    if columns := ", ".join(record.get("where", ())):
+        yield f"those with a value of without.where ({columns})"
 
 
 class TwoParts(Protocol):

@@ -19,6 +19,7 @@ from stonkgs.kge.store import KgeStore
 from stonkgs.model import checkpoint
 from stonkgs.model.config import ModelConfig
 from stonkgs.model.digest import model_digest
+from stonkgs.model.fresh import Fresh
 from stonkgs.model.network import Network, STonKGs
 from stonkgs.model.predictor import Predictor
 
@@ -207,6 +208,9 @@ def test_a_backbone_in_every_way_in_which_it_is_published(
     WAYS[way](as_of_old(own) if old else own, vocabulary)
     torch.save({k: w for k, w in weights.items() if not k.startswith("lm_backbone.")}, published / "pytorch_model.bin")
     network = load(published, tokenizer=str(vocabulary)).state_dict()
+    decisive = {file.name for file in Fresh(backbone=str(vocabulary)).backbone_files()}
+    assert decisive >= {file.name for file in vocabulary.iterdir() if "model" in file.name}
+    assert "vocab.txt" in decisive
     layer_norms = [key for key in network if key.startswith("lm_backbone.") and "LayerNorm" in key]
     assert len(layer_norms) > 4
     assert all(torch.equal(network[key], weights[key]) for key in weights if key in network)

@@ -22,6 +22,7 @@ from trainings import die_before, in_fork, steps, train, write_plain
 from stonkgs import KgeStore, STonKGs
 from stonkgs.cli import main
 from stonkgs.model.pretraining import heads_of
+from stonkgs.source.fingerprint import Fingerprint
 
 ROWS = 180
 
@@ -247,6 +248,9 @@ def test_a_published_checkpoint_goes_on(golden: Path, golden_kge: Path, tmp_path
         *(f"model.tokenizer={upstream / 'lm_backbone'}", "protocol.validation=0.2", "batch.size=8", "log_every=1"),
     ]
     assert train(arguments, tmp_path / "out") == 0
+    identity = json.loads((tmp_path / "out" / "run.json").read_text())["identity"]
+    file = upstream / "pretrained_checkpoint" / "pytorch_model.bin"
+    assert identity["the model's heads"] == [Fingerprint.of(str(file)).ends]
     recorded = json.loads((upstream / "meta.json").read_text())["pretraining_losses"]["total_loss"]
     first = float(steps(tmp_path / "out")[0]["train_loss"])
     assert first == pytest.approx(recorded, abs=3)
@@ -263,6 +267,31 @@ def _config(model: Path) -> dict[str, Any]:
     return dict(json.loads((model / "config.json").read_text()))
 
 
+def test_what_it_starts_from_is_not_replaced(
+    undisturbed: Path, given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A model, or a text backbone, in the training's own folder. A test may have its model there."""
+    out, task = shutil.copytree(undisturbed, tmp_path / "out"), [*given[1:], "task=polarity", "mode=test"]
+    for key, setting in (("path", "model=stonkgs"), ("backbone", "model=fresh")):
+        for arguments in (given, ["task=polarity", *given[1:]]):
+            told = refused([*arguments, "overwrite=true", setting, f"model.{key}={out}/model"], out, capsys)
+            assert told.startswith(f"error: model.{key}={out}/model: lies in output_dir={out}, where the training")
+    assert "needs a model that was fine-tuned" in refused([*task, f"model.path={out}/model"], out, capsys)
+    assert (out / "model" / "pretraining.safetensors").exists()
+
+
+def test_a_backbone_whose_tokens_have_other_names(
+    given: list[str], model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(model_path, tmp_path / "bert")
+    (folder / "config.json").write_text(json.dumps(_config(folder)["lm_backbone"]))
+    written = (folder / "tokenizer.json").read_text("utf-8")
+    (folder / "tokenizer.json").write_text(written.replace("[MASK]", "<mask>"), "utf-8")
+    told = refused([*given, f"model.backbone={folder}", "model.text_length=20"], tmp_path / "out", capsys)
+    assert told == f"error: {folder}/tokenizer.json: not a BERT vocabulary: no ['[MASK]']"
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("more", "told"),
     [
@@ -274,6 +303,8 @@ def _config(model: Path) -> dict[str, Any]:
         (["model=tfidf"], "only models that read text and walks are pre-trained"),
         (["task.objective=other"], "task.objective=other: must be"),
         (["without=groups", "protocol.by=nothing"], "no column 'nothing'"),
+        (["task=polarity", "without=groups"], "without= is for task=pretraining"),
+        (["task=polarity", "+without.where.pmid=1"], "without= is for task=pretraining"),
     ],
 )
 def test_what_cannot_be_is_said_in_a_line(

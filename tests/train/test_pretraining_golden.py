@@ -15,7 +15,7 @@ from stonkgs.kge.shift import vector_rows
 from stonkgs.kge.store import KgeStore
 from stonkgs.model.network import Inputs, STonKGs
 from stonkgs.model.predictor import Predictor
-from stonkgs.model.pretraining import Logits, Places, PretrainingHeads, heads_of, loss_sums
+from stonkgs.model.pretraining import Logits, Places, PretrainingHeads, heads_of, loss_sums, read_heads
 
 Recorded = dict[str, npt.NDArray[Any]]
 
@@ -124,6 +124,34 @@ def test_it_goes_to_our_format_and_back(upstream: Path, golden_kge: Path, tmp_pa
     assert config == {"vocab_size": 1500, "kg_vocab_size": 400}
     again = STonKGs.from_pretrained(back, tokenizer=str(back / "lm_backbone"))
     assert again.text.tokenizer.get_vocab() == STonKGs.from_pretrained(ours).text.tokenizer.get_vocab()
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "told"),
+    [
+        (
+            "config.json",
+            "    103\n",
+            "    104\n",
+            "are the tokens (100, 102, 104); the first",
+        ),
+        ("tokenizer.json", '"lowercase": true', '"lowercase": false', "its tokenizer.json cuts texts otherwise"),
+        ("tokenizer.json", '"strip_accents": true', '"strip_accents": null', ""),
+    ],
+)
+def test_a_text_that_the_first_implementation_reads_otherwise(
+    name: str, old: str, new: str, told: str, upstream: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given, model = str(upstream / "pretrained_checkpoint"), tmp_path / "model"
+    STonKGs.from_pretrained(given, tokenizer=str(upstream / "lm_backbone")).save_pretrained(
+        model, heads=read_heads(Path(given))
+    )
+    written = (model / name).read_text("utf-8")
+    assert written.count(old) == 1
+    (model / name).write_text(written.replace(old, new), "utf-8")
+    assert main(["model", "export", str(model), "--output", str(tmp_path / "out")]) == bool(told)
+    assert told in capsys.readouterr().err
+    assert (tmp_path / "out").exists() == (not told)
 
 
 def test_only_what_the_first_implementation_computes_is_exported(

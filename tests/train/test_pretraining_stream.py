@@ -25,7 +25,7 @@ from stonkgs.protocol import TRAIN, VALIDATION, Grouped
 from stonkgs.statement import Statement
 from stonkgs.train.masks import SparingMasks
 from stonkgs.train.pairs import APART, TOGETHER, PairEncoder, PairShare, PairStream, further, with_further
-from stonkgs.train.pretraining import PreTraining
+from stonkgs.train.pretraining import PreTraining, PretrainingScores
 from stonkgs.train.schedule import Schedule
 from stonkgs.train.selection import LabelledRow, Selection
 from stonkgs.train.unlabelled import Pretraining, TwoParts
@@ -206,6 +206,16 @@ def test_losses_of_shares_add_up_to_those_of_the_step(corpus: Corpus, predictor:
     assert (counts > 0).all()
     assert sum(part[1] for part in parts).tolist() == counts.tolist()  # type: ignore[union-attr]
     assert sum(part[0] for part in parts).tolist() == pytest.approx(sums.tolist(), rel=1e-4)  # type: ignore[union-attr]
+
+
+def test_of_what_was_not_masked_nothing_is_said() -> None:
+    """Null in JSON, which has no NaN; the loss is that of the others."""
+    scores = PretrainingScores()
+    scores.update(torch.tensor([4.0, 0, 3]), torch.tensor([1, 0, 2]), torch.tensor([2, 0, 4]))
+    found = scores.compute()
+    assert found["loss"] == 2.75
+    assert (found["entity_loss"], found["entity_accuracy"]) == (None, None)
+    assert (found["text_loss"], found["text_accuracy"], found["pair_accuracy"]) == (2, 0.5, 0.5)
 
 
 def test_what_is_guessed_is_what_stood_there(corpus: Corpus) -> None:
