@@ -20,7 +20,7 @@ TRAIN, VALIDATION, TEST = "train", "validation", "test"
 PARTS = (TRAIN, VALIDATION, TEST)
 
 #: The constants of splitmix64.
-_STEP, _ROUNDS = 0x9E3779B97F4A7C15, ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+GOLDEN, _ROUNDS = 0x9E3779B97F4A7C15, ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 _MASK = 2**64 - 1
 
 #: What stands for a text where there is none, as it is compared: INDRA's exports write it, and so do our sources.
@@ -237,7 +237,7 @@ class Everything(Protocol):
 
 def scramble(seed: int, number: int) -> int:
     """Returns a pseudo-random 64-bit number: splitmix64 (Steele et al. 2014), a bijection of `number` for each seed."""
-    mixed = (number * _STEP + _start(seed)) & _MASK
+    mixed = (number * GOLDEN + _start(seed)) & _MASK
     for shift, factor in _ROUNDS:
         mixed = (mixed ^ (mixed >> shift)) * factor & _MASK
     return mixed ^ (mixed >> 31)
@@ -250,10 +250,14 @@ def scrambled(seed: int, count: int) -> npt.NDArray[np.uint64]:
 
 def scrambled_numbers(seed: int, numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """Returns `scramble` of each number: uint64, of the same shape."""
-    mixed = numbers * np.uint64(_STEP) + np.uint64(_start(seed))
+    return mixed(numbers * np.uint64(GOLDEN) + np.uint64(_start(seed)))
+
+
+def mixed(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Returns a pseudo-random number for each number, the same for equal ones: the output function of splitmix64."""
     for shift, factor in _ROUNDS:
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    return mixed ^ (mixed >> np.uint64(31))
+        numbers = (numbers ^ (numbers >> np.uint64(shift))) * np.uint64(factor)
+    return numbers ^ (numbers >> np.uint64(31))
 
 
 @cache

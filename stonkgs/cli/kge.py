@@ -65,9 +65,9 @@ def _build(arguments: argparse.Namespace) -> None:
 
 
 def _info(path: str) -> None:
-    from stonkgs.graph.strict import origin_of
     from stonkgs.graph.words import origin_words
     from stonkgs.kge.info import store_info
+    from stonkgs.kge.lineage import origin_of
     from stonkgs.kge.store import KgeStore
 
     found, store = store_info(path), KgeStore(path=path)

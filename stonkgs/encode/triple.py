@@ -45,7 +45,7 @@ class Triples(GraphHalf[Triple]):
 
     def _triple(self, statement: Statement) -> Triple:
         name = statement.extra.get(self.columns[0])
-        relation = UNKNOWN if name is None else self.kge.number(name if isinstance(name, str) else text_of(name))
+        relation = UNKNOWN if name is None else self.kge.number(text_of(name))
         source, target = self.nodes.find(statement.source)[0], self.nodes.find(statement.target)[0]
         # An unknown name has the number -1, which equals UNKNOWN.
         half = np.array([source, relation, target, SEPARATOR], np.int32)

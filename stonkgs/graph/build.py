@@ -12,9 +12,7 @@ from stonkgs.errors import UserError
 from stonkgs.graph.graph import Graph
 from stonkgs.graph.reading import Numbered, Reading
 from stonkgs.kge.index import CHUNK, Ints, Scratch, chunks, number_lines, write_names
-
-#: Node numbers are int32.
-MAX_NODES = 2**31 - 1
+from stonkgs.kge.layout import MAX_NODES
 
 
 class Counts(NamedTuple):

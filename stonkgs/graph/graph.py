@@ -1,6 +1,7 @@
 """Holds a knowledge graph as arrays, which may be memory-mapped: the nodes' names, the edges, and the triples."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,18 @@ class Graph:
     def degrees(self) -> NDArray[np.int64]:
         """The number of neighbours of each node, int64 [N]."""
         return np.diff(self.starts)
+
+    def adjacent(self, left: NDArray[np.integer[Any]], right: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
+        """Returns whether each two nodes [n] are neighbours, bool [n], by bisection of the left one's list."""
+        low, stop = self.starts[left], self.starts[left + 1]
+        high = stop.copy()
+        while (open_ := low < high).any():
+            middle = (low + high) // 2
+            less = self.neighbours[np.minimum(middle, len(self.neighbours) - 1)] < right
+            low, high = np.where(open_ & less, middle + 1, low), np.where(open_ & ~less, middle, high)
+        found: NDArray[np.bool_] = low < stop
+        found[found] = self.neighbours[low[found]] == right[found]
+        return found
 
     def name(self, node: int) -> str:
         """Returns the name of a node."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stonkgs.errors import UserError, printable
-from stonkgs.graph.build import MAX_NODES, build_graph
+from stonkgs.graph.build import build_graph
 from stonkgs.graph.graph import Graph
 from stonkgs.graph.leave_out import LeaveOut
 from stonkgs.graph.reading import Reading
@@ -20,10 +20,10 @@ from stonkgs.graph.triples import Triples
 from stonkgs.graph.walks import BLOCK, WalkRule
 from stonkgs.kge.create import Draft
 from stonkgs.kge.foreign import files_of, read_foreign
-from stonkgs.kge.index import Ints, LineNames, Scratch, chunks, number_lines, write_names
-from stonkgs.kge.layout import name_hash
+from stonkgs.kge.index import Ints, LineNames, NameFile, Scratch, chunks, number_lines, write_names
+from stonkgs.kge.layout import MAX_NODES
 from stonkgs.kge.lookup import NameIndex
-from stonkgs.kge.output import new_store, release
+from stonkgs.kge.output import NAMED_FILES, new_store, release
 from stonkgs.kge.rows import readable
 from stonkgs.kge.store import KgeStore
 from stonkgs.statement import Rejection, Statement
@@ -116,7 +116,7 @@ def import_store(
         if triples:
             known = Known(triples, NameIndex(path=temporary, arrays=draft.arrays))
             without, strange = _walk(known, draft, scratch, length)
-            origin["triples"] = triples.described()[:20]
+            origin["triples"] = triples.described()[:NAMED_FILES]
         draft.release()
         digest = draft.seal(json.dumps(origin))
         store = KgeStore(path=temporary)
@@ -133,22 +133,16 @@ def _described(path: str) -> dict[str, Any]:
 
 def _read(blocks: Iterator[Any], path: str, scratch: Scratch) -> tuple[LineNames, NDArray[np.float32]]:
     """Returns names and vectors, in files. Raises UserError where there are none."""
-    text, offsets, hashes = scratch.new_array("|u1"), scratch.new_array("<i8"), scratch.new_array("<u8")
-    values, width, end = scratch.new_array("<f4"), 0, 0
-    offsets.append(np.zeros(1))
+    names, values, width = NameFile(scratch), scratch.new_array("<f4"), 0
     for block in blocks:
         if width not in (0, block.vectors.shape[1]):
             raise UserError(f"{path}: has vectors of {width} and of {block.vectors.shape[1]} numbers")
         width = block.vectors.shape[1]
-        ends = end + np.cumsum([len(name) for name in block.names])
-        end = int(ends[-1])
-        text.append(b"".join(block.names))
-        offsets.append(ends)
-        hashes.append(np.fromiter(map(name_hash, block.names), np.uint64, len(block.names)))
+        names.append(block.names)
         values.append(block.vectors)
     if not width:
         raise UserError(f"{path}: no vectors; the store would be empty")
-    return LineNames(text, offsets.mapped(), hashes.mapped()), values.mapped().reshape(-1, width)
+    return names.names(), values.mapped().reshape(-1, width)
 
 
 def _draft(

@@ -113,25 +113,12 @@ def _others(graph: Graph, first: Nodes, draw: Draw) -> Nodes:
     second, left = draw(len(first)), np.arange(len(first))
     for _ in range(ATTEMPTS):
         asked, found = first[left], second[left]
-        left = left[(found == asked) | are_edges(graph, asked, found)]
+        left = left[(found == asked) | graph.adjacent(asked, found)]
         if not len(left):
             return second
         second[left] = draw(len(left))
     second[left] = -1
     return second
-
-
-def are_edges(graph: Graph, first: Nodes, second: Nodes) -> NDArray[np.bool_]:
-    """Returns which pairs are edges, bool [n], by a binary search among each first node's neighbours."""
-    low, high = graph.starts[first].copy(), graph.starts[first + 1].copy()
-    end = high.copy()
-    while (open_ := low < high).any():
-        middle = (low + high) // 2
-        right = open_ & (graph.neighbours[np.minimum(middle, len(graph.neighbours) - 1)] < second)
-        low = np.where(right, middle + 1, low)
-        high = np.where(open_ & ~right, middle, high)
-    found: NDArray[np.bool_] = graph.neighbours[np.minimum(low, len(graph.neighbours) - 1)] == second
-    return (low < end) & found
 
 
 def _fitted(graph: Graph, held: NDArray[np.int32], vectors: NDArray[np.float32], random: np.random.Generator) -> Score:

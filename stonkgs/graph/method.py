@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from stonkgs.config import Stage
 from stonkgs.graph.graph import Graph
+from stonkgs.graph.walks import WalkRule
 
 
 class Method(Stage, ABC):
@@ -23,9 +24,14 @@ class Method(Stage, ABC):
     #: whether it learns vectors of relations too; these become nodes N to N + R - 1 of the store
     learns_relations: ClassVar[bool] = False
 
-    dimension: int
-    walk_length: int
-    seed: int
+    def __init__(
+        self, *, dimension: int, walk_length: int, walks_per_node: int, seed: int, p: float = 1.0, q: float = 1.0
+    ) -> None:
+        self.dimension = dimension
+        self.walk_length = walk_length
+        self.walks_per_node = walks_per_node
+        self.seed = seed
+        self.walks = WalkRule(walk_length, walks_per_node, seed, p, q)
 
     @property
     def settings(self) -> dict[str, Any]:

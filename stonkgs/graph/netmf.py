@@ -14,7 +14,6 @@ from stonkgs.graph.graph import Graph
 from stonkgs.graph.method import Method
 from stonkgs.graph.vectors import BLOCK as ROWS
 from stonkgs.graph.vectors import normalise, one_thread
-from stonkgs.graph.walks import WalkRule
 
 #: How many entries of a matrix are handled at a time.
 BLOCK = 1 << 22
@@ -48,12 +47,8 @@ class NetMF(Method):
         walks_per_node: Count = 1,
         seed: Whole = 0,
     ) -> None:
-        self.dimension = dimension
+        super().__init__(dimension=dimension, walk_length=walk_length, walks_per_node=walks_per_node, seed=seed)
         self.window = window
-        self.walk_length = walk_length
-        self.walks_per_node = walks_per_node
-        self.seed = seed
-        self._walks = WalkRule(walk_length, walks_per_node, seed)
 
     def learn(self, graph: Graph, vectors: NDArray[np.float32], walks: NDArray[np.int32]) -> None:
         if self.window > 1 and graph.nodes > MOST_NODES:
@@ -67,7 +62,7 @@ class NetMF(Method):
         normalise(vectors)
         if self.window > 1:
             np.round(vectors, DECIMALS, out=vectors)
-        self._walks.fill(graph, walks)
+        self.walks.fill(graph, walks)
 
 
 class _Edges:

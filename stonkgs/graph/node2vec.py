@@ -10,7 +10,7 @@ from stonkgs.graph.graph import Graph
 from stonkgs.graph.method import Method
 from stonkgs.graph.skipgram import SkipGram
 from stonkgs.graph.vectors import one_thread, scale
-from stonkgs.graph.walks import Bias, WalkRule
+from stonkgs.graph.walks import Bias
 
 
 class Node2Vec(Method):
@@ -36,20 +36,18 @@ class Node2Vec(Method):
         learning_rate: Annotated[float, Range(1e-9, 10)] = 0.01,
         seed: Whole = 0,
     ) -> None:
-        self.dimension = dimension
-        self.walk_length = walk_length
-        self.walks_per_node = walks_per_node
+        super().__init__(
+            dimension=dimension, walk_length=walk_length, walks_per_node=walks_per_node, seed=seed, p=p, q=q
+        )
         self.p = p
         self.q = q
         self.window = window
         self.negatives = negatives
         self.epochs = epochs
         self.learning_rate = learning_rate
-        self.seed = seed
-        self._walks = WalkRule(walk_length, walks_per_node, seed, p, q)
 
     def learn(self, graph: Graph, vectors: NDArray[np.float32], walks: NDArray[np.int32]) -> None:
-        self._walks.fill(graph, walks)
+        self.walks.fill(graph, walks)
         with one_thread():
             skipgram = SkipGram(self.window, self.negatives, self.epochs, self.learning_rate, self.seed)
             skipgram.learn(graph, walks, self.walks_per_node, vectors)

@@ -15,7 +15,6 @@ from stonkgs.errors import UserError
 from stonkgs.graph.graph import Graph
 from stonkgs.graph.method import Method
 from stonkgs.graph.vectors import one_thread, scale
-from stonkgs.graph.walks import WalkRule
 
 
 class PyKeen(Method):
@@ -42,15 +41,11 @@ class PyKeen(Method):
         learning_rate: Annotated[float, Range(1e-9, 10)] = 0.01,
         seed: Whole = 0,
     ) -> None:
+        super().__init__(dimension=dimension, walk_length=walk_length, walks_per_node=walks_per_node, seed=seed)
         self.model = model
-        self.dimension = dimension
-        self.walk_length = walk_length
-        self.walks_per_node = walks_per_node
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
-        self.seed = seed
-        self._walks = WalkRule(walk_length, walks_per_node, seed)
 
     def learn(self, graph: Graph, vectors: NDArray[np.float32], walks: NDArray[np.int32]) -> None:
         if not len(graph.triples):
@@ -61,7 +56,7 @@ class PyKeen(Method):
             entities, relations = self._train(graph)
         vectors[: graph.nodes], vectors[graph.nodes :] = entities, relations
         scale(vectors)
-        self._walks.fill(graph, walks)
+        self.walks.fill(graph, walks)
 
     def _train(self, graph: Graph) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Returns the vectors of nodes and of relations."""

@@ -14,8 +14,7 @@ from stonkgs.errors import UserError
 from stonkgs.graph.leave_out import Choice, LeaveOut
 from stonkgs.graph.triples import Triples
 from stonkgs.graph.words import left_out_words
-from stonkgs.kge.index import DiskArray, LineNames, Scratch
-from stonkgs.kge.layout import name_hash
+from stonkgs.kge.index import LineNames, NameFile, Scratch
 from stonkgs.source.fields import text_of
 from stonkgs.statement import Rejection, Statement
 
@@ -56,26 +55,23 @@ class Reading:
 
     def numbered(self, scratch: Scratch) -> Numbered:
         """Read all rows, and return the kept ones. Raises UserError if none is kept."""
-        text, offsets, hashes = scratch.new_array("|u1"), scratch.new_array("<i8"), scratch.new_array("<u8")
+        names = NameFile(scratch)
         ends, kinds = scratch.new_array("<i8"), scratch.new_array("<i4")
-        offsets.append(np.zeros(1))
-        relations, block, lines, end = dict[str, int](), _Block(), 0, 0
+        relations, lines = dict[str, int](), 0
         kept = self._kept()
         while rows := list(islice(kept, BLOCK)):
             block = _Block()
             for statement in rows:
                 block.add(statement, relations, self.triples.relation)
-            names = list(block.names)
             ends.append(np.array(block.ends, np.int64) + lines)
             kinds.append(np.array(block.kinds, np.int32))
-            end = _append(names, text, offsets, hashes, end)
-            lines += len(names)
+            names.append([name.encode() for name in block.names])
+            lines += len(block.names)
             if len(relations) > MOST_RELATIONS:
                 raise UserError(f"over {MOST_RELATIONS:,} relations; is the relation's column the right one?")
         if not lines:
             raise UserError(f"the graph is empty: {self.said()}")
-        names_of = LineNames(text, offsets.mapped(), hashes.mapped())
-        return Numbered(names_of, ends.mapped().reshape(-1, 2), kinds.mapped(), tuple(relations))
+        return Numbered(names.names(), ends.mapped().reshape(-1, 2), kinds.mapped(), tuple(relations))
 
     def said(self) -> str:
         """Returns in words why rows are no triples."""
@@ -125,18 +121,8 @@ class _Block:
         target = names.setdefault(statement.target, len(names))
         self.ends.append((source, target))
         value = statement.extra[column] if column else None
-        relation = value if isinstance(value, str) else "" if value is None else text_of(value)
+        relation = "" if value is None else text_of(value)
         self.kinds.append(relations.setdefault(relation, len(relations)))
-
-
-def _append(names: list[str], text: DiskArray, offsets: DiskArray, hashes: DiskArray, end: int) -> int:
-    """Append names, which begin at byte `end`. Returns where they end."""
-    encoded = [name.encode() for name in names]
-    ends = end + np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)))
-    text.append(b"".join(encoded))
-    offsets.append(ends)
-    hashes.append(np.fromiter(map(name_hash, encoded), np.uint64, len(encoded)))
-    return int(ends[-1])
 
 
 def _is_text(statement: Statement) -> bool:

@@ -1,25 +1,16 @@
 """Says whether the graph of a store leaves out the rows of a test, as far as the store tells."""
 
-import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from stonkgs.division import FILES, NAME, Division, same_part
 from stonkgs.errors import printable
+from stonkgs.kge.lineage import origin_of
 
 #: Said of a published store, or one that was built of vectors from elsewhere.
 UNKNOWN: Final = "the store does not say whether its graph holds rows that are tested here"
 #: Said of a store whose graph leaves out no row for a test.
 HOLDS: Final = "the store's graph leaves out no row for a test, and may hold rows that are tested here"
-
-
-def origin_of(text: str) -> Mapping[str, Any]:
-    """Returns the origin of a store as JSON values; empty if it is damaged. It may be somebody else's."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def doubt_of_graph(origin: str, now: Division, columns: Mapping[str, str]) -> str:

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +23,7 @@ from stonkgs.graph.words import links_table, origin_words
 from stonkgs.kge.create import Draft
 from stonkgs.kge.index import Scratch, chunks
 from stonkgs.kge.lookup import NameIndex
-from stonkgs.kge.output import new_store, release
-
-#: An attribute of an HDF5 file holds at most 64 KB.
-LONGEST_ORIGIN: Final = 60_000
-#: Input files that a store names.
-NAMED_FILES: Final = 20
+from stonkgs.kge.output import LONGEST_ORIGIN, NAMED_FILES, new_store, release
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,8 @@ class _Form(NamedTuple):
     #: the columns by their positions; source, target and evidence go by these names, as relation does
     columns: tuple[str, ...]
     header: bool
+    #: the fields of the first line
+    first: tuple[str, ...]
 
 
 class TripleFiles:
@@ -96,10 +98,9 @@ class TripleFiles:
     def named(self) -> dict[str, str]:
         """What the files call source, target and evidence; "" where they have several names for it or no header."""
         found: dict[str, str] = {}
-        for watch, form in zip(self._watched, self._forms, strict=True):
-            fields = _first_fields(watch.path)
+        for form in self._forms:
             for role in {*ROLES} & {*form.columns}:
-                name = fields[form.columns.index(role)] if form.header else ""
+                name = form.first[form.columns.index(role)] if form.header else ""
                 found[role] = name if found.get(role, name) == name else ""
         return found
 
@@ -107,7 +108,7 @@ class TripleFiles:
         """Yields of each file with a header what it is understood to say."""
         for watch, form in zip(self._watched, self._forms, strict=True):
             if form.header:
-                said = [printable(repr(name)) for name in _first_fields(watch.path)]
+                said = [printable(repr(name)) for name in form.first]
                 named = {role: said[form.columns.index(role)] for role in _shown(form)}
                 yield f"{watch.path}: the first line names columns: " + ", ".join(f"{k} {v}" for k, v in named.items())
 
@@ -123,7 +124,8 @@ class TripleFiles:
     def check(self) -> None:
         """Raises UserError where a file has changed since it was named."""
         for watch in self._watched:
-            watch.check_grown(grown, rows=False) if (grown := watch.check(thorough=True)) else None
+            if grown := watch.check(thorough=True):
+                watch.check_grown(grown, rows=False)
 
 
 class SourceTriples:
@@ -163,10 +165,10 @@ def _described(watch: Watch) -> dict[str, Any]:
 
 def _form(file: str) -> _Form:
     """Decide by the first line how a file is to be read."""
-    fields = _first_fields(file)
+    fields = tuple(_first_fields(file))
     small = [field.strip().lower() for field in fields]
     if (names := next((names for names in HEADS if {*names} <= {*small}), None)) is None:
-        return _Form(("source", "relation", "target"), header=False)
+        return _Form(("source", "relation", "target"), header=False, first=fields)
     relation = next((name for name in RELATIONS if name in small), None)
     roles = {names[0]: "source", names[1]: "target", "evidence": "evidence"} | (
         {relation: "relation"} if relation else {}
@@ -174,7 +176,7 @@ def _form(file: str) -> _Form:
     columns = tuple(roles.get(name, field) for name, field in zip(small, fields, strict=True))
     if twice := [name for name, count in Counter(columns).items() if count > 1]:
         raise UserError(f"{file}, line 1: more than one column is called {printable(repr(twice[0]))}; rename them")
-    return _Form(columns, header=True)
+    return _Form(columns, header=True, first=fields)
 
 
 def _shown(form: _Form) -> Iterator[str]:

@@ -15,21 +15,16 @@ from stonkgs.graph.graph import Graph
 from stonkgs.graph.grow import Growth
 from stonkgs.graph.leave_out import LeaveOut
 from stonkgs.graph.reading import Reading, chosen
-from stonkgs.graph.strict import origin_of
 from stonkgs.graph.triples import Triples
 from stonkgs.graph.walks import Bias, WalkRule
 from stonkgs.kge.create import Draft
 from stonkgs.kge.index import Scratch, chunks
-from stonkgs.kge.layout import StoreArrays, damaged, open_store
-from stonkgs.kge.lineage import GROWN, Ancestor, Lineage, grown_origin, lineage_of
+from stonkgs.kge.layout import MAX_NODES, StoreArrays, damaged, open_store
+from stonkgs.kge.lineage import GROWN, Ancestor, Lineage, grown_origin, lineage_of, origin_of
 from stonkgs.kge.lookup import NameIndex
-from stonkgs.kge.output import new_store, release
+from stonkgs.kge.output import LONGEST_ORIGIN, NAMED_FILES, new_store, release
 from stonkgs.kge.shift import PUBLISHED_NUMBERS, vector_rows
 
-#: Node numbers are int32.
-MAX_NODES: Final = 2**31 - 1
-#: An attribute of an HDF5 file holds at most 64 KB.
-LONGEST_ORIGIN: Final = 60_000
 #: Nodes that a store for models with `legacy_node_shift` has between old and new ones. They stand for nothing: the new
 #: ones read vectors three rows before their own, and so none of the rows that were there.
 BETWEEN: Final = 3
@@ -200,7 +195,7 @@ def _origin(before: str, lineage: Lineage, triples: Triples, graph: Graph, new: 
     first = origin_of(before)
     first = first.get("learned", {}) if GROWN in first else first
     grown = {**grown_origin(lineage), "nodes": new, "graph": graph.digest, "without": without}
-    origin = {GROWN: grown, "files": triples.described()[:20], "stonkgs": release()}
+    origin = {GROWN: grown, "files": triples.described()[:NAMED_FILES], "stonkgs": release()}
     full = json.dumps({**origin, "learned": first})
     full = full if len(full) <= LONGEST_ORIGIN else json.dumps(origin)
     if len(full) > LONGEST_ORIGIN:

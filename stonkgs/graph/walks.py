@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from stonkgs.config.values import Range
 from stonkgs.errors import UserError
 from stonkgs.graph.graph import Graph
+from stonkgs.protocol import GOLDEN, mixed
 
 #: How many walks are drawn at a time. It bounds the memory and changes no walk.
 BLOCK = 16384
@@ -19,9 +20,7 @@ Bias = Annotated[float, Range(0.01, 100)]
 Nodes = NDArray[np.int64]
 Numbers = NDArray[np.uint64]
 
-#: The constants of SplitMix64 (Steele, Lea, Flood 2014).
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_GOLDEN = np.uint64(GOLDEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ class WalkRule:
         rows = np.full((len(nodes), self.length), -1, np.int32)
         moving = np.flatnonzero(graph.starts[nodes + 1] > graph.starts[nodes])
         first = nodes[moving].astype(np.int64)
-        keys = _mixed(_mixed(first.astype(np.uint64) + _GOLDEN) ^ np.uint64(self.seed))
+        keys = mixed(mixed(first.astype(np.uint64) + _GOLDEN) ^ np.uint64(self.seed))
         drawn = np.empty((self.length, len(moving)), np.int32)  # a step writes one stretch of memory
         here = before = first
         for place in range(self.length):
@@ -101,24 +100,10 @@ class WalkRule:
         near, far = 1.0, 1 / self.q
         kept = height < min(near, far)
         unclear = np.flatnonzero(~kept & (height < max(near, far)))
-        kept[unclear] = adjacent(graph, previous[unclear], proposed[unclear]) == (near > far)
+        kept[unclear] = graph.adjacent(previous[unclear], proposed[unclear]) == (near > far)
         same = proposed == previous
         kept[same] = height[same] < 1 / self.p
         return kept
-
-
-def adjacent(graph: Graph, left: Nodes, right: Nodes) -> NDArray[np.bool_]:
-    """Returns whether each two nodes are neighbours, by bisection of the left one's list."""
-    low, stop = graph.starts[left], graph.starts[left + 1]
-    high = stop.copy()
-    while (low < high).any():
-        middle = (low + high) // 2
-        less = graph.neighbours[np.minimum(middle, len(graph.neighbours) - 1)] < right
-        open_ = low < high
-        low, high = np.where(open_ & less, middle + 1, low), np.where(open_ & ~less, middle, high)
-    found: NDArray[np.bool_] = low < stop
-    found[found] = graph.neighbours[low[found]] == right[found]
-    return found
 
 
 def _uniform(graph: Graph, here: Nodes, keys: Numbers, place: int) -> Nodes:
@@ -131,13 +116,6 @@ def _uniform(graph: Graph, here: Nodes, keys: Numbers, place: int) -> Nodes:
 def _fractions(keys: Numbers, place: int, attempt: int) -> NDArray[np.float64]:
     """Returns a random number from 0 to below 1 for each key, by its place in the row and the attempt."""
     counter = np.array([attempt * 2**32 + place + 1], np.uint64)
-    numbers = (_mixed(keys + counter * _GOLDEN) >> np.uint64(11)).astype(np.float64)
+    numbers = (mixed(keys + counter * _GOLDEN) >> np.uint64(11)).astype(np.float64)
     numbers *= 2.0**-53
     return numbers
-
-
-def _mixed(values: Numbers) -> Numbers:
-    """Returns random-looking numbers, the same for the same values: the output function of SplitMix64."""
-    values = (values ^ (values >> np.uint64(30))) * _FIRST
-    values = (values ^ (values >> np.uint64(27))) * _SECOND
-    return values ^ (values >> np.uint64(31))

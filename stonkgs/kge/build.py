@@ -16,8 +16,8 @@ import numpy as np
 
 from stonkgs.errors import UserError
 from stonkgs.kge.create import Draft
-from stonkgs.kge.index import LineNames, Scratch, chunks, number_lines, write_names
-from stonkgs.kge.layout import name_hash
+from stonkgs.kge.index import LineNames, NameFile, Scratch, chunks, number_lines, write_names
+from stonkgs.kge.layout import MAX_NODES
 from stonkgs.kge.lookup import NameIndex
 from stonkgs.kge.output import new_store, release
 from stonkgs.kge.rows import (
@@ -33,8 +33,6 @@ from stonkgs.kge.rows import (
 )
 from stonkgs.kge.store import KgeStore
 
-#: Node numbers are int32.
-MAX_NODES = 2**31 - 1
 #: What the values of walks are called in messages.
 NODES = "nodes of a walk"
 #: How many names from walks are cached with their node numbers.
@@ -109,20 +107,14 @@ def _write(vectors: str, walks: str | None, temporary: str, scratch: Scratch, ha
 
 def _read_names(path: str, scratch: Scratch) -> tuple[LineNames, int]:
     """Returns the names of all lines, and the number of floats that every line has."""
-    text, offsets, hashes = scratch.new_array("|u1"), scratch.new_array("<i8"), scratch.new_array("<u8")
-    width, end = None, 0
-    offsets.append(np.zeros(1))
+    names, width = NameFile(scratch), None
     for rows in read_rows(path, "names"):
         if width is None:
             check_first_row(rows, FLOATS)
         width = check_rows(rows, width, FLOATS)
-        ends = end + np.cumsum([len(name) for name in rows.names])
-        end = int(ends[-1])
-        text.append(b"".join(rows.names))
-        offsets.append(ends)
-        hashes.append(np.array([name_hash(name) for name in rows.names], np.uint64))
+        names.append(rows.names)
     assert width is not None  # read_rows refuses a file without rows
-    return LineNames(text, offsets.mapped(), hashes.mapped()), width
+    return names.names(), width
 
 
 def _first_width(path: str) -> int:

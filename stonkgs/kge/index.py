@@ -3,7 +3,7 @@
 import mmap
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import pairwise
 from typing import Any, BinaryIO, NamedTuple, cast
@@ -98,6 +98,27 @@ class LineNames(NamedTuple):
     def name(self, line: int) -> bytes:
         """Returns the name of a line. Lines are counted from 0."""
         return self.text.read(int(self.offsets[line]), int(self.offsets[line + 1]))
+
+
+class NameFile:
+    """Names that are appended one after the other, in files in a scratch folder."""
+
+    def __init__(self, scratch: Scratch) -> None:
+        self._text, self._offsets, self._hashes = (scratch.new_array(dtype) for dtype in ("|u1", "<i8", "<u8"))
+        self._offsets.append(np.zeros(1))
+        self._end = 0
+
+    def append(self, names: Sequence[bytes]) -> None:
+        """Append one name or more."""
+        ends = self._end + np.cumsum(np.fromiter(map(len, names), np.int64, len(names)))
+        self._end = int(ends[-1])
+        self._text.append(b"".join(names))
+        self._offsets.append(ends)
+        self._hashes.append(_hashes(names))
+
+    def names(self) -> LineNames:
+        """Returns all of them."""
+        return LineNames(self._text, self._offsets.mapped(), self._hashes.mapped())
 
 
 class Numbering(NamedTuple):

@@ -21,6 +21,8 @@ MADE = "a KGE store is made by 'stonkgs kge build', or of your own graph by 'sto
 
 FORMAT = "stonkgs-kge"
 VERSION = 2
+#: Node numbers are int32.
+MAX_NODES = 2**31 - 1
 
 #: Dataset -> the dtypes it may have. There are N nodes, D floats per vector, L nodes per walk and B bytes of names.
 DTYPES = {

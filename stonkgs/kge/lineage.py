@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 #: The key of a grown store's origin.
@@ -31,13 +32,22 @@ class Lineage(NamedTuple):
         )
 
 
+def origin_of(text: str) -> Mapping[str, Any]:
+    """Returns the origin of a store as JSON values; empty if it is damaged. It may be somebody else's."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def lineage_of(origin: str) -> Lineage:
     """Read a store's origin. What is damaged or of another form names no ancestor: it may be somebody else's file."""
     try:
-        grown = json.loads(origin)[GROWN]
+        grown = origin_of(origin)[GROWN]
         ancestors = tuple(Ancestor(str(one["digest"]), int(one["nodes"])) for one in grown["from"])
         shifted = grown["legacy_node_shift"] is True
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return Lineage((), False)
     if not all(re.fullmatch("[0-9a-f]{64}", one.digest) for one in ancestors):
         return Lineage((), False)

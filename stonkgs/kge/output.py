@@ -5,11 +5,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Final
 
 from stonkgs.disk import sync_folder
 from stonkgs.errors import UserError
 from stonkgs.kge.index import Scratch
 from stonkgs.kge.layout import reason
+
+#: An attribute of an HDF5 file holds at most 64 KB.
+LONGEST_ORIGIN: Final = 60_000
+#: Input files that a store names.
+NAMED_FILES: Final = 20
 
 
 @contextmanager

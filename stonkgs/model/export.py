@@ -10,6 +10,7 @@ import torch
 from stonkgs.disk import make_folder, publish
 from stonkgs.encode.text import uncased
 from stonkgs.errors import UserError
+from stonkgs.kge.shift import MASK, PUBLISHED_NUMBERS, SEPARATOR, UNKNOWN
 from stonkgs.model.config import ModelConfig
 from stonkgs.model.network import STonKGs
 from stonkgs.model.pretraining import PREFIX, read_heads
@@ -18,7 +19,7 @@ from stonkgs.model.weights import Weights
 #: The folder beside the checkpoint with what the first implementation reads from its text backbone's own one.
 BACKBONE: Final = "lm_backbone"
 #: The token numbers of [UNK], [SEP] and [MASK] that the first implementation has.
-PUBLISHED: Final = (100, 102, 103)
+PUBLISHED: Final = tuple(PUBLISHED_NUMBERS[code] for code in (UNKNOWN, SEPARATOR, MASK))
 
 
 def export(*, model: str, output: str) -> str:

@@ -63,6 +63,8 @@ class PretrainingHeads(nn.Module):
     def __init__(self, config: ModelConfig, nodes: int, *, biased: bool) -> None:
         super().__init__()
         self.biased = biased
+        #: whether their weights are those of a folder, not random ones
+        self.known = False
         self.predictions = _Predictions(config, nodes)
         self.seq_relationship = nn.Linear(config.dimension, 2)
         for module in self.modules():
@@ -123,6 +125,7 @@ def heads_of(network: STonKGs, kge: KgeStore, *, biased: bool) -> PretrainingHea
                 f"{where} tell {len(known):,} nodes apart, but {kge.path} has {kge.nodes:,}: give the store that they "
                 "were trained with, or start from a model folder without them"
             )
+        heads.known = True
         assign(heads, {name.removeprefix(PREFIX): weight.clone() for name, weight in kept.items()}, where)
         for bias in (heads.predictions.text_bias, heads.predictions.entity_bias):
             bias.requires_grad_(biased)

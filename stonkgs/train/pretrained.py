@@ -18,7 +18,7 @@ from stonkgs.kge.store import KgeStore
 from stonkgs.model.checkpoint import HEADS
 from stonkgs.model.network import STonKGs
 from stonkgs.model.predictor import Predictor
-from stonkgs.model.pretraining import PretrainingHeads, heads_of, read_heads
+from stonkgs.model.pretraining import PretrainingHeads, heads_of
 from stonkgs.model.weights import files_of
 from stonkgs.source.fingerprint import Fingerprint
 from stonkgs.train.learn import pretrain
@@ -99,11 +99,11 @@ def learn_masked(start: Start, training: Training) -> PretrainedNetwork:
         cfg.seed,
     )
     history = pretrain(training, predictor, heads, frozen=start.frozen, encode=encode)
-    return PretrainedNetwork(predictor, history, heads, list(_remarks(network)))
+    return PretrainedNetwork(predictor, history, heads, list(_remarks(network, heads)))
 
 
-def _remarks(network: STonKGs) -> Iterator[str]:
-    if network.folder and not read_heads(network.folder):
+def _remarks(network: STonKGs, heads: PretrainingHeads) -> Iterator[str]:
+    if network.folder and not heads.known:
         yield f"{network.folder} holds no heads of a pre-training, so they began with random weights"
 
 

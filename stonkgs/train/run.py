@@ -24,7 +24,7 @@ from stonkgs.runs.record import RunRecord, now
 from stonkgs.source.fingerprint import Fingerprint
 from stonkgs.train.census import Census, census
 from stonkgs.train.evaluation import Rating, figures, remarks
-from stonkgs.train.folder import TrainFolder, TrainingBegun
+from stonkgs.train.folder import TrainFolder
 from stonkgs.train.launch import reap
 from stonkgs.train.leak import told
 from stonkgs.train.pretrained import keep_pretrained, learn_masked
@@ -56,48 +56,60 @@ def train(cfg: DictConfig) -> Trained | None:
     if isinstance(state, Trained):
         folder.tidy()
         return state
-    task = stages.task
-    if isinstance(task, Pretraining):
-        assert stages.without is not None
-        task.leave_out(stages.without, stages.reader)
-    if isinstance(state, TrainingBegun):
-        folder.settle()
-        counted = state.census
-    else:
-        counted = _count(cfg, stages, folder, record, overwrite=overwrite)
-    selection = counted.selection(stages.reader, task, stages.protocol)
-    divided = _division(stages, record.identity.input)
-    training = Training(cfg, stages, stages.kge, selection, counted, folder, divided)
-    protocol = _protocol(stages, divided)
-    with stages.launch.ending_others(stages.trainer, "the same command continues from the last checkpoint"):
-        with explained(stages.workers(cfg), folder.kept):
-            if isinstance(task, Pretraining):
-                result = keep_pretrained(learn_masked(stages.start, training), training, protocol)
-            else:
-                result = _evaluate(Rating(record, training), stages.start.learn(training), protocol)
-        failed = reap(stages.trainer.strategy.launcher)
+    training = _training(cfg, stages, folder, record, state.census if state else None, overwrite=overwrite)
+    protocol = _protocol(stages, training.division)
+    result = _learned(training, stages, record, protocol)
     grown = stages.reader.grown()
-    if failed:
-        print(f"{failed} of {stages.trainer.world_size} processes failed after the training", file=sys.stderr)
     if result is None:
         return None
     for path, count in grown.items():
         print(f"{path}: has grown by {count:,} bytes since the training began; they were not read", file=sys.stderr)
     if cfg.mode == "test" and not stages.start.divisions:
         result["remarks"].append(f"{UNKNOWN}: it may have been trained with rows that are tested here")
+    base = stages.start.base(config_for_record(cfg)["model"])
+    census = training.census.report()
     trained = Trained(
-        record=record,
-        output_dir=folder.path,
-        finished=now(),
-        protocol=protocol,
-        census=counted.report(),
-        base=stages.start.base(config_for_record(cfg)["model"]),
-        **result,
+        record=record, output_dir=folder.path, finished=now(), protocol=protocol, census=census, base=base, **result
     )
     if folder.model.exists():
         trained.write_card(folder.model / "README.md")
     folder.finish(trained)
     return trained
+
+
+def _training(
+    cfg: DictConfig,
+    stages: TrainingStages,
+    folder: TrainFolder,
+    record: RunRecord,
+    counted: Census | None,
+    *,
+    overwrite: bool,
+) -> Training:
+    """Returns what there is to learn from. The rows are counted, unless an earlier attempt has `counted` them."""
+    if isinstance(stages.task, Pretraining):
+        assert stages.without is not None
+        stages.task.leave_out(stages.without, stages.reader)
+    if counted:
+        folder.settle()
+    else:
+        counted = _count(cfg, stages, folder, record, overwrite=overwrite)
+    selection = counted.selection(stages.reader, stages.task, stages.protocol)
+    return Training(cfg, stages, stages.kge, selection, counted, folder, _division(stages, record.identity.input))
+
+
+def _learned(training: Training, stages: TrainingStages, record: RunRecord, protocol: str) -> dict[str, Any] | None:
+    """Learn, and write the model and its figures. Returns parts of run.json; None in all processes but the first."""
+    with stages.launch.ending_others(stages.trainer, "the same command continues from the last checkpoint"):
+        with explained(stages.workers(training.cfg), training.folder.kept):
+            if isinstance(stages.task, Pretraining):
+                result = keep_pretrained(learn_masked(stages.start, training), training, protocol)
+            else:
+                result = _evaluate(Rating(record, training), stages.start.learn(training), protocol)
+        failed = reap(stages.trainer.strategy.launcher)
+    if failed:
+        print(f"{failed} of {stages.trainer.world_size} processes failed after the training", file=sys.stderr)
+    return result
 
 
 def _check(cfg: DictConfig) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stonkgs.graph.held_out import hold_out
-from stonkgs.graph.links import MATCHED, RIDGE, UNIFORM, _auc, _hits, are_edges, link_figures, logistic_regression
+from stonkgs.graph.links import MATCHED, RIDGE, UNIFORM, _auc, _hits, link_figures, logistic_regression
 from stonkgs.kge.index import Scratch
 
 
@@ -41,7 +41,7 @@ def test_no_node_loses_its_last_edge(pairs: list[tuple[int, int]], share: float,
         nodes = np.arange(graph.nodes, dtype=np.int32)
         first, second = np.repeat(nodes, len(nodes)), np.tile(nodes, len(nodes))
         names = [frozenset(map(graph.name, pair)) for pair in zip(first.tolist(), second.tolist(), strict=True)]
-        assert are_edges(graph, first, second).tolist() == [pair in edges_of(graph) for pair in names]
+        assert graph.adjacent(first, second).tolist() == [pair in edges_of(graph) for pair in names]
 
 
 def test_a_share_of_a_dense_graph_is_met(scratch: Scratch) -> None:

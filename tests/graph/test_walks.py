@@ -13,7 +13,7 @@ from small_graphs import communities, graph_of
 from stonkgs.errors import UserError
 from stonkgs.graph import walks as module
 from stonkgs.graph.graph import Graph
-from stonkgs.graph.walks import WalkRule, adjacent
+from stonkgs.graph.walks import WalkRule
 
 NODES = 12
 EDGES = st.lists(st.tuples(st.integers(0, NODES - 1), st.integers(0, NODES - 1)), max_size=40)
@@ -87,7 +87,7 @@ def test_blocks_and_the_order_of_nodes_change_no_walk(
 def test_neighbours_are_found_by_bisection(edges: list[tuple[int, int]]) -> None:
     graph = graph_of(NODES, edges)
     left, right = map(np.ravel, np.meshgrid(np.arange(NODES), np.arange(NODES)))
-    found = adjacent(graph, left, right)
+    found = graph.adjacent(left, right)
     both = {(a, b) for pair in edges for a, b in (pair, pair[::-1]) if a != b}
     assert [(a, b) in both for a, b in zip(left.tolist(), right.tolist(), strict=True)] == found.tolist()
 

@@ -51,7 +51,7 @@ def test_a_node_is_identified_without_its_labels(make: Make, opened: Opened, nam
 
 
 def test_names_that_share_a_hash(make: Make, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("lookup", "index", "build"):
+    for module in ("lookup", "index"):
         monkeypatch.setattr(f"stonkgs.kge.{module}.name_hash", _four_bits)
     names = [f"p(X:{number} ! node)" for number in range(199)] + ["p(X:5 ! other)"]
     make(*graph([*names, names[7], names[3], names[7]]))
